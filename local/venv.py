@@ -77,8 +77,9 @@ def install(venv: Path, arguments: list[str]) -> bool:
 def main() -> None:
     venv, dev = PROJECT / sys.argv[1], "dev" in sys.argv[2:]
     os.environ["VENV"] = sys.argv[1]
-    files = [file for file in (PROJECT / "requirements.txt", PROJECT / "pyproject.toml") if file.exists()]
-    arguments = ["-r", "requirements.txt"]
+    files = [PROJECT / "requirements.txt", PROJECT / "local" / "requirements.txt", PROJECT / "pyproject.toml"]
+    files = [file for file in files if file.exists()]
+    arguments = ["-r", "requirements.txt", "-r", "local/requirements.txt"]
     if (PROJECT / "pyproject.toml").exists():
         arguments += ["-e", "."]  # the `c2d` command
     if dev and (PROJECT / "requirements-dev.txt").exists():

