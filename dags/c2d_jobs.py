@@ -1,0 +1,59 @@
+"""One DAG for each compute environment; a run of it is a job.
+
+configure (fetch) -> algorithm (the consumer's container, isolated) -> filter (stop leaks) -> publish (results to their store)
+"""
+
+from __future__ import annotations
+
+from airflow.sdk import DAG, Param
+
+from c2d import job, settings
+from c2d.operators.algorithm import AlgorithmOperator
+from c2d.operators.configure import ConfigureOperator
+from c2d.operators.filter import FilterOperator
+from c2d.operators.publish import PublishOperator
+
+DOC = """\
+**{description}**
+
+A run of this DAG is one compute job; its conf is the job. Limits of the algorithm: {nCPU} CPU, {nGPU} GPU, {ramGB} GiB of memory,
+{diskGB} GiB of disk, {maxJobDuration} s. Jobs at once: {maxJobs}.
+
+Seal URLs, headers and the job's `secret` with `c2d seal`, to the operator's public key:
+
+    {public_key}
+"""
+
+loaded = settings.load()
+
+
+def params() -> dict[str, Param]:
+    """The job model as the trigger form's fields: without a default where the job needs a value."""
+    made = {}
+    for name, schema in job.params_schema().items():
+        required = schema.pop("required")
+        made[name] = Param(**schema) if required else Param(None, **{**schema, "type": nullable(schema.get("type"))})
+    return made
+
+
+def nullable(kind: str | list[str] | None) -> list[str] | None:
+    """A JSON schema type that also takes null, which the form sends for an empty field."""
+    kinds = [kind] if isinstance(kind, str) else list(kind or [])
+    return [*kinds, "null"] if kinds and "null" not in kinds else kinds or None
+
+
+for env in loaded.environments:
+    with DAG(
+        dag_id=env.id,
+        description=env.description or "Compute-to-Data jobs",
+        schedule=None,
+        catchup=False,
+        max_active_runs=env.maxJobs or 16,
+        params=params(),
+        tags=["c2d"],
+        doc_md=DOC.format(public_key=loaded.public_key, **{**env.model_dump(), "description": env.description or "Compute-to-Data"}),
+        render_template_as_native_obj=False,
+    ) as dag:
+        # filter and publish run whatever happened before: logs always reach the owner, and publish ends the job.
+        (ConfigureOperator() >> AlgorithmOperator() >> FilterOperator(trigger_rule="all_done") >> PublishOperator(trigger_rule="all_done"))
+    globals()[env.id] = dag

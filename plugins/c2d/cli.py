@@ -1,0 +1,61 @@
+"""The operator's and the consumer's command: ``c2d``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+
+from c2d import seal, settings
+from c2d.job import BadJob, Job
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="c2d", description="Compute-to-Data on Apache Airflow")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("migrate", help="make or update the jobs' tables (C2D_DATABASE_URL)")
+    commands.add_parser("check", help="read every setting and say what is wrong or not in force")
+    commands.add_parser("keygen", help="print a new operator private key")
+    commands.add_parser("publickey", help="print the operator's public key (from OPERATOR_PRIVATE_KEY)")
+    sealing = commands.add_parser("seal", help="seal the secrets (URLs, headers, secret) of a job: JSON on stdin, JSON on stdout")
+    sealing.add_argument("--public-key", help="the operator's (default: from OPERATOR_PRIVATE_KEY); the DAG's page in Airflow shows it")
+    sealing.add_argument("--job", metavar="ID", help="make it good for this job id only")
+    arguments = parser.parse_args(argv)
+    try:
+        return _run(arguments)
+    except (BadJob, settings.BadSettings) as e:
+        print(f"c2d: {e}", file=sys.stderr)
+        return 1
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    if arguments.command == "keygen":
+        print(seal.new_private_key())
+    elif arguments.command == "publickey":
+        print(settings.load().public_key)
+    elif arguments.command == "migrate":
+        from c2d import store
+
+        store.migrate(settings.load().C2D_DATABASE_URL)
+    elif arguments.command == "check":
+        for env in settings.load().environments:
+            print(f"environment {env.id}: {env.nCPU} CPU, {env.ramGB} GiB, {env.maxJobs} jobs at once, {env.maxJobDuration} s each")
+            for warning in env.not_in_force():
+                print(f"  {warning}")
+    else:
+        public_key = arguments.public_key or (settings.load().public_key if "OPERATOR_PRIVATE_KEY" in os.environ else None)
+        if public_key is None:
+            raise settings.BadSettings("--public-key: give the operator's public key, or set OPERATOR_PRIVATE_KEY")
+        try:
+            conf = json.load(sys.stdin)
+        except ValueError:
+            raise BadJob("stdin: must be a job as JSON") from None
+        environment = conf.get("environment", "") if isinstance(conf, dict) else ""
+        json.dump(Job.parse(conf, environment).sealed(public_key, arguments.job).dump(), sys.stdout, indent=1)
+        print()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

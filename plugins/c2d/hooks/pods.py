@@ -1,0 +1,199 @@
+"""The edge to Kubernetes: creates, follows and deletes a job's objects. What they are is decided in :mod:`c2d.objects`."""
+
+from __future__ import annotations
+
+import json
+import queue
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kubernetes.client import CoreV1Api
+
+WATCH_SECONDS = 240
+LOG_LINE_BYTES = 4096
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The pod as the API server has it now; None: it is gone."""
+
+    pod: dict[str, Any] | None
+
+
+@dataclass(frozen=True)
+class LogLine:
+    """A line of the container's log, cut at ``LOG_LINE_BYTES``; None: the log has ended."""
+
+    text: bytes | None
+
+
+class Pods:
+    """A job's objects in one namespace."""
+
+    def __init__(self, api: CoreV1Api, namespace: str):
+        self.api = api
+        self.namespace = namespace
+
+    def ensure(self, manifest: dict[str, Any]) -> dict[str, Any]:
+        """The object that ``manifest`` describes; creates it where it does not exist. Returns it as JSON."""
+        kind = manifest["kind"]
+        name = manifest["metadata"]["name"]
+        create, read = {
+            "ConfigMap": (self.api.create_namespaced_config_map, self.api.read_namespaced_config_map),
+            "Secret": (self.api.create_namespaced_secret, self.api.read_namespaced_secret),
+            "PersistentVolumeClaim": (self.api.create_namespaced_persistent_volume_claim, self.api.read_namespaced_persistent_volume_claim),
+            "Pod": (self.api.create_namespaced_pod, self.api.read_namespaced_pod),
+        }[kind]
+        try:
+            return _json(create(self.namespace, manifest, _preload_content=False))
+        except Exception as e:
+            if getattr(e, "status", None) != 409:
+                raise
+        found = _json(read(name, self.namespace, _preload_content=False))
+        if not manifest["metadata"]["annotations"].items() <= found["metadata"].get("annotations", {}).items():
+            raise ValueError(f"{kind} {name} exists and belongs to something else")
+        return found
+
+    def owner(self, name: str) -> dict[str, Any] | None:
+        """The job's owner object, or None."""
+        return self._read(self.api.read_namespaced_config_map, name)
+
+    def read(self, name: str) -> dict[str, Any] | None:
+        """The pod, or None."""
+        return self._read(self.api.read_namespaced_pod, name)
+
+    def owners(self, label: str) -> list[dict[str, Any]]:
+        """All objects that own a job's others."""
+        return list(_json(self.api.list_namespaced_config_map(self.namespace, label_selector=label, _preload_content=False))["items"])
+
+    def delete(self, name: str) -> None:
+        """Asks for the pod to go; it is gone a second or two later. One that does not exist is fine."""
+        self._delete(self.api.delete_namespaced_pod, name)
+
+    def delete_owner(self, name: str) -> None:
+        """Asks for everything of the job to go."""
+        self._delete(self.api.delete_namespaced_config_map, name)
+
+    def follow(self, pod: dict[str, Any], log_bytes: int, tick: float = 5.0) -> Iterator[Seen | LogLine]:
+        """What happens to ``pod`` from now on: each state that it takes, and its log from the first line, as they come.
+
+        Yields at least every ``tick`` seconds (the last state again), so that the caller can look at the clock. Goes on until the caller
+        stops listening. Broken connections to the API server are taken up again.
+        """
+        name, seen = pod["metadata"]["name"], pod
+        inbox: queue.SimpleQueue[Seen | LogLine | BaseException] = queue.SimpleQueue()
+        stop = threading.Event()
+        threading.Thread(target=self._watch, args=(name, pod["metadata"]["resourceVersion"], inbox, stop), daemon=True).start()
+        logging = False
+        yield Seen(pod)
+        try:
+            while True:
+                if not logging and _has_run(seen):
+                    threading.Thread(target=self._stream_log, args=(name, log_bytes, inbox, stop), daemon=True).start()
+                    logging = True
+                try:
+                    event = inbox.get(timeout=tick)
+                except queue.Empty:
+                    yield Seen(seen)
+                    continue
+                if isinstance(event, BaseException):
+                    raise event
+                if isinstance(event, Seen) and event.pod is not None:
+                    seen = event.pod
+                yield event
+        finally:
+            stop.set()
+
+    def _watch(self, name: str, version: str | None, inbox: queue.SimpleQueue[Any], stop: threading.Event) -> None:
+        failures = 0
+        while not stop.is_set():
+            try:
+                if version is None:
+                    current = self.read(name)
+                    inbox.put(Seen(current))
+                    if current is None:
+                        return
+                    version = current["metadata"]["resourceVersion"]
+                response = self.api.list_namespaced_pod(
+                    self.namespace,
+                    field_selector=f"metadata.name={name}",
+                    watch=True,
+                    resource_version=version,
+                    timeout_seconds=WATCH_SECONDS,
+                    _preload_content=False,
+                    _request_timeout=(10, WATCH_SECONDS + 10),
+                )
+                for line in _lines(response):
+                    event = json.loads(line)
+                    failures = 0
+                    if event["type"] == "ERROR":  # 410: this version is forgotten
+                        break
+                    inbox.put(Seen(None if event["type"] == "DELETED" else event["object"]))
+                    if event["type"] == "DELETED" or stop.is_set():
+                        return
+                version = None
+            except Exception as e:
+                failures += 1
+                if failures > 30:
+                    inbox.put(e)
+                    return
+                version = None
+                stop.wait(min(0.2 * 2**failures, 5))
+
+    def _stream_log(self, name: str, limit_bytes: int, inbox: queue.SimpleQueue[Any], stop: threading.Event) -> None:
+        try:
+            response = self.api.read_namespaced_pod_log(
+                name, self.namespace, follow=True, limit_bytes=limit_bytes, _preload_content=False, _request_timeout=(10, None)
+            )
+            for line in _lines(response):
+                inbox.put(LogLine(line))
+                if stop.is_set():
+                    return
+        except Exception as e:  # the log is a convenience here; the stage's own log file is what the owner gets
+            inbox.put(LogLine(f"(the log broke off: {type(e).__name__})".encode()))
+        inbox.put(LogLine(None))
+
+    def _read(self, read: Any, name: str) -> dict[str, Any] | None:
+        try:
+            return _json(read(name, self.namespace, _preload_content=False))
+        except Exception as e:
+            if getattr(e, "status", None) == 404:
+                return None
+            raise
+
+    def _delete(self, delete: Any, name: str) -> None:
+        try:
+            delete(name, self.namespace, propagation_policy="Background", _preload_content=False)
+        except Exception as e:
+            if getattr(e, "status", None) != 404:
+                raise
+
+
+def _json(response: Any) -> dict[str, Any]:
+    return dict(json.loads(response.data))
+
+
+def _has_run(pod: dict[str, Any]) -> bool:
+    statuses = pod.get("status", {}).get("containerStatuses") or []
+    return any("running" in c.get("state", {}) or "terminated" in c.get("state", {}) for c in statuses)
+
+
+def _lines(response: Any) -> Iterator[bytes]:
+    """The lines of a streamed body as they arrive; a longer line than any object has is cut, so that memory stays bounded."""
+    rest = b""
+    cutting = False
+    for chunk in response.stream(amt=None if response.chunked else 65536, decode_content=False):
+        *whole, rest = (rest + chunk).split(b"\n")
+        for line in whole:
+            if not cutting and line:
+                yield line
+            cutting = False
+        if len(rest) > 4 * 2**20:
+            if not cutting:
+                yield rest[:LOG_LINE_BYTES]
+            rest, cutting = b"", True
+    if rest and not cutting:
+        yield rest

@@ -1,0 +1,334 @@
+"""What a consumer asks for: one compute job.
+
+The same model is the schema of the DAG's params, the body that the APIs build, and what every operator reads.
+It is closed: an unknown key is refused, and every refusal names the field and says what would be right. Names are Ocean's.
+
+A value that must stay secret (a file with its URL and headers, the job's ``secret``) may stand there as it is or sealed to
+the operator's key (:mod:`c2d.seal`). Whatever enters Airflow's database is sealed first (:meth:`Job.sealed`).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, field_validator, model_validator
+
+from c2d import seal
+
+JOB_ID = r"^[a-z0-9]([a-z0-9-]{0,48}[a-z0-9])?$"
+"""A job id: it names the job's Kubernetes objects (``<job id>-configure`` must fit in a label) and its folder of results."""
+
+DID = r"^did:op:[A-Za-z0-9]{1,128}$"
+IMAGE = r"^[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*(?::[0-9]{1,5})?(?:/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)*$"
+TAG = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$"
+DIGEST = r"^sha256:[0-9a-f]{64}$"
+ADDRESS = r"^0x[0-9a-fA-F]{40}$"
+HEADER_NAME = r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}$"
+
+CODE_BYTES = 512 * 1024
+DATA_BYTES = 128 * 1024
+YEAR = 366 * 24 * 3600
+
+# What the fetching side sets itself; a consumer's value would break the transfer or smuggle a request.
+_OWN_HEADERS = {"host", "content-length", "transfer-encoding", "connection", "range", "if-range", "accept-encoding"}
+
+
+class BadJob(ValueError):
+    """The job cannot be accepted; the text is one sentence for each field that is wrong."""
+
+
+class _Closed(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Sealed(_Closed):
+    """A value sealed to the operator's key, as ``c2d seal`` prints it."""
+
+    sealed: str = Field(pattern=r"^0x[0-9a-f]+$", max_length=256 * 1024, description="ECIES ciphertext, hex")
+
+
+class File(_Closed):
+    """One file to fetch. ``ipfs`` and ``arweave`` will be further types beside ``url``."""
+
+    type: Literal["url"] = "url"
+    url: str = Field(max_length=8192, description="an http:// or https:// URL")
+    method: Literal["GET", "POST"] = "GET"
+    headers: dict[Annotated[str, Field(pattern=HEADER_NAME)], Annotated[str, Field(max_length=8192)]] = Field(
+        default_factory=dict, max_length=64
+    )
+    checksum: str | None = Field(default=None, pattern=r"^(sha256:)?[0-9a-f]{64}$", description="sha256 of the content, where it is known")
+
+    @field_validator("url")
+    @classmethod
+    def _fetchable(cls, url: str) -> str:
+        if not re.match(r"^https?://", url):
+            raise ValueError("must begin with http:// or https://")
+        try:
+            parts = urlsplit(url)
+            has_host, _ = bool(parts.hostname), parts.port
+        except ValueError:
+            has_host = False
+        if not has_host or re.search(r"[\s\x00-\x1f\x7f\\]", url):
+            raise ValueError("must be a URL with a host and without blanks or control characters")
+        if "@" in parts.netloc:
+            raise ValueError("must not hold a user name or password; put them in headers")
+        return url
+
+    @field_validator("headers")
+    @classmethod
+    def _harmless(cls, headers: dict[str, str]) -> dict[str, str]:
+        for name, value in headers.items():
+            if name.lower() in _OWN_HEADERS:
+                raise ValueError(f"{name} is set by the transfer itself and cannot be given")
+            if not value.isprintable():
+                raise ValueError(f"the value of {name} must be printable text on one line")
+        return headers
+
+    @field_validator("checksum")
+    @classmethod
+    def _with_algorithm(cls, checksum: str | None) -> str | None:
+        return checksum if checksum is None or checksum.startswith("sha256:") else f"sha256:{checksum}"
+
+
+def _sealed_or(kind: str) -> Discriminator:
+    # Chosen by the key, so that a wrong File is refused for what is wrong in it and not for not being Sealed as well.
+    return Discriminator(lambda v: "sealed" if isinstance(v, Sealed) or (isinstance(v, dict) and "sealed" in v) else kind)
+
+
+SealableFile = Annotated[Annotated[File, Tag("file")] | Annotated[Sealed, Tag("sealed")], _sealed_or("file")]
+Secret = Annotated[Annotated[str, Field(max_length=4096), Tag("text")] | Annotated[Sealed, Tag("sealed")], _sealed_or("text")]
+Did = Annotated[str, Field(pattern=DID, description="an Ocean DID: did:op: and letters or digits")]
+Files = Annotated[list[SealableFile], Field(max_length=1000)]
+
+
+class Input(_Closed):
+    """One data set: its files arrive as ``/data/inputs/<id without did:op:>/<0..n>``."""
+
+    id: Did
+    files: Files = Field(min_length=1)
+    ddo: dict[str, Any] | None = Field(default=None, description="the asset's DDO, laid down for the algorithm")
+
+
+class Container(_Closed):
+    """The image that the algorithm runs in, and its command."""
+
+    image: str = Field(max_length=255, pattern=IMAGE, description="an image name in lower case without tag, such as library/python")
+    tag: str | None = Field(default=None, pattern=TAG)
+    checksum: str | None = Field(default=None, pattern=DIGEST, description="sha256:<64 hex>; wins over tag")
+    entrypoint: str = Field(min_length=1, max_length=4096, description="a shell command; $ALGO is the algorithm's file")
+
+    @model_validator(mode="after")
+    def _resolvable(self) -> Container:
+        if not (self.tag or self.checksum):
+            raise ValueError("must have a tag or a checksum")
+        return self
+
+    @property
+    def reference(self) -> str:
+        """The image as Kubernetes takes it: by digest where one is known."""
+        return f"{self.image}@{self.checksum}" if self.checksum else f"{self.image}:{self.tag}"
+
+
+class Algorithm(_Closed):
+    """What to run: code as raw text, as remote files, or already in the image."""
+
+    id: Did | None = None
+    container: Container
+    rawcode: str | None = Field(default=None, max_length=CODE_BYTES, description="the algorithm's source")
+    files: Files | None = Field(default=None, min_length=1)
+    ddo: dict[str, Any] | None = None
+    algocustomdata: dict[str, Any] = Field(default_factory=dict, description="becomes /data/inputs/algoCustomData.json")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Algorithm:
+        if self.rawcode is not None and self.files is not None:
+            raise ValueError("must have rawcode or files, not both")
+        return self
+
+
+class Output(_Closed):
+    """Where the results go, as far as the consumer has a say."""
+
+    metadataUri: str | None = Field(default=None, max_length=2048, pattern=r"^https?://[^\s]+$")
+
+
+class Job(_Closed):
+    """One compute job. The job id is not part of it: it is the DAG run's id."""
+
+    inputs: list[Input] = Field(default_factory=list, max_length=100, description="the data sets to compute on")
+    algorithm: Algorithm = Field(description="what to run on them")
+    owner: str = Field(pattern=ADDRESS, description="who asks for the job: 0x and 40 hex digits")
+    environment: str | None = Field(default=None, max_length=250, description="the environment's id; it is the DAG's id")
+    agreementId: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_.:-]{1,128}$")
+    chainId: int | None = Field(default=None, ge=0, lt=2**53)
+    maxJobDuration: int | None = Field(default=None, ge=1, le=YEAR, description="seconds; the environment's own limit holds as well")
+    output: Output | None = None
+    userdata: dict[str, Any] = Field(default_factory=dict, description="the consumer's parameters, recorded with the job")
+    secret: Secret | None = Field(default=None, description="handed to the algorithm as $secret")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Job:
+        ids = [i.id for i in self.inputs]
+        if len(set(ids)) < len(ids):
+            raise ValueError("inputs must not name the same id twice")
+        for name, value, limit in (
+            ("algorithm.rawcode", self.algorithm.rawcode or "", CODE_BYTES),
+            ("algorithm.algocustomdata", json.dumps(self.algorithm.algocustomdata), DATA_BYTES),
+            ("userdata", json.dumps(self.userdata), DATA_BYTES),
+            ("ddo", json.dumps([d for d in [self.algorithm.ddo, *(i.ddo for i in self.inputs)] if d]), 2 * DATA_BYTES),
+        ):
+            if len(value.encode()) > limit:
+                raise ValueError(f"{name} must have at most {limit} bytes")
+        return self
+
+    @classmethod
+    def parse(cls, conf: object, environment: str) -> Job:
+        """The job in a DAG run's conf.
+
+        :param conf: what the consumer sent, decoded from JSON.
+        :param environment: the id of the environment (DAG) that it was sent to.
+        :raises BadJob: naming every field that is wrong. Never shows a value.
+        """
+        if not isinstance(conf, dict):
+            raise BadJob("conf: must be a JSON object, the job")
+        for path, text in _texts(conf):
+            if "\x00" in text or not _is_utf8(text):
+                raise BadJob(f"{path}: must be valid UTF-8 text without NUL")
+        try:
+            # A form sends null for what was left empty.
+            job = cls.model_validate({k: v for k, v in conf.items() if v is not None})
+        except ValidationError as e:
+            raise BadJob(explain(e)) from None
+        if job.environment not in (None, environment):
+            raise BadJob(f"environment: must be {environment}, the one that this job was sent to, or be left out")
+        return job
+
+    def sealed(self, public_key: str, job_id: str | None) -> Job:
+        """The same job with every secret sealed to ``public_key``, good for the job ``job_id`` only (None: for any)."""
+
+        def file(f: File | Sealed, path: str) -> Sealed:
+            return f if isinstance(f, Sealed) else Sealed(sealed=seal.seal(public_key, f.model_dump(exclude_defaults=True), job_id))
+
+        secret = Sealed(sealed=seal.seal(public_key, self.secret, job_id)) if isinstance(self.secret, str) else self.secret
+        return self._with_secrets(file, secret)
+
+    def opened(self, private_key: str, job_id: str) -> Job:
+        """The same job with every sealed value in clear.
+
+        :raises BadJob: a sealed value was not made for this operator or this job, or holds something else than the field needs.
+        """
+
+        def clear(path: str, value: Sealed) -> Any:
+            try:
+                return seal.unseal(private_key, value.sealed, job_id)
+            except seal.BadSeal as e:
+                raise BadJob(f"{path}: {e}") from None
+
+        def file(f: File | Sealed, path: str) -> File:
+            if isinstance(f, File):
+                return f
+            try:
+                return File.model_validate(clear(path, f))
+            except ValidationError as e:
+                raise BadJob(explain(e, path)) from None
+
+        secret = self.secret
+        if isinstance(secret, Sealed):
+            secret = clear("secret", secret)
+            if not isinstance(secret, str) or len(secret) > 4096:
+                raise BadJob("secret: must hold text of at most 4096 characters")
+        return self._with_secrets(file, secret)
+
+    def _with_secrets(self, file: Callable[[File | Sealed, str], File | Sealed], secret: Any) -> Job:
+        def files(fs: list[File | Sealed] | None, path: str) -> list[File | Sealed] | None:
+            return None if fs is None else [file(f, f"{path}[{n}]") for n, f in enumerate(fs)]
+
+        inputs = [i.model_copy(update={"files": files(i.files, f"inputs[{n}].files")}) for n, i in enumerate(self.inputs)]
+        algorithm = self.algorithm.model_copy(update={"files": files(self.algorithm.files, "algorithm.files")})
+        return self.model_copy(update={"inputs": inputs, "algorithm": algorithm, "secret": secret})
+
+    def dump(self) -> dict[str, Any]:
+        """The job as conf: JSON without what is only a default."""
+        return self.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
+
+
+def params_schema() -> dict[str, dict[str, Any]]:
+    """A JSON schema for each field of :class:`Job`, self-contained, as Airflow's ``Param`` takes it."""
+    whole = Job.model_json_schema()
+    defs = whole.pop("$defs", {})
+
+    def inline(node: Any) -> Any:
+        if isinstance(node, list):
+            return [inline(n) for n in node]
+        if not isinstance(node, dict):
+            return node
+        if "$ref" in node:
+            rest = {k: v for k, v in node.items() if k != "$ref"}
+            return inline({**defs[node["$ref"].rsplit("/", 1)[1]], **rest})
+        node = {k: inline(v) for k, v in node.items() if k not in ("title", "discriminator", "default")}
+        options = node.get("anyOf", [])
+        if len(options) == 2 and {"type": "null"} in options and isinstance(options[0].get("type"), str):
+            # The trigger form shows a field by its type; "anyOf null" it cannot show.
+            del node["anyOf"]
+            return {**options[0], **node, "type": [options[0]["type"], "null"]}
+        return node
+
+    return {name: {**inline(schema), "required": name in whole["required"]} for name, schema in whole["properties"].items()}
+
+
+def explain(error: ValidationError, at: str = "") -> str:
+    """One sentence for each wrong field: ``inputs[0].files[0].url: must begin with http:// ...``. Never shows a value."""
+    sentences = []
+    for e in error.errors(include_url=False, include_input=False):
+        path = at
+        for part in e["loc"]:
+            if part == "[key]" or (part in ("file", "sealed", "text") and path.endswith(("]", "secret"))):
+                continue  # a mark or the discriminator's tag, not a field
+            path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
+        kind, context = e["type"], e.get("ctx", {})
+        if kind == "extra_forbidden":
+            text = "is not a known field"
+        elif kind == "missing":
+            text = "is required"
+        elif kind == "string_pattern_mismatch":
+            text = _WANTED.get(context["pattern"], "must match " + context["pattern"])
+        elif kind == "value_error":
+            text = str(context["error"])
+        else:
+            text = e["msg"][0].lower() + e["msg"][1:]
+        sentences.append(f"{path or 'job'}: {text}")
+    return "; ".join(sentences[:10])
+
+
+_WANTED = {
+    DID: "must be did:op: followed by 1 to 128 letters or digits",
+    IMAGE: "must be an image name in lower case without tag, such as library/python",
+    TAG: "must be an image tag: letters, digits, '_', '.', '-', at most 128",
+    DIGEST: "must be sha256: followed by 64 hex digits in lower case",
+    ADDRESS: "must be 0x followed by 40 hex digits",
+    HEADER_NAME: "must be a valid HTTP header name",
+}
+
+
+def _texts(node: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    if isinstance(node, str):
+        yield path or "conf", node
+    elif isinstance(node, dict):
+        for key, value in node.items():
+            yield "conf", key
+            yield from _texts(value, f"{path}.{key}" if path else key)
+    elif isinstance(node, list):
+        for n, value in enumerate(node):
+            yield from _texts(value, f"{path}[{n}]")
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # a lone surrogate: JSON can carry it, UTF-8 cannot
+        return False
+    return True

@@ -1,0 +1,294 @@
+"""A job's Kubernetes objects, as pure functions of the job, the environment and the settings.
+
+    ConfigMap <job>                    the owner: deleting it removes all of the below
+      ├─ PersistentVolumeClaim <job>-data
+      ├─ Secret <job>-<stage>          what one stage may know
+      └─ Pod <job>-<stage>
+
+Names are fixed, so Kubernetes itself refuses to run a stage twice at the same time. Every pod satisfies Pod Security
+``restricted`` and has a read-only root besides. No consumer value becomes a name, a label, or text that anything but the
+consumer's own shell reads.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from decimal import Decimal
+from typing import Any
+
+from c2d.job import JOB_ID, Job
+from c2d.settings import Environment, Settings
+from c2d.status import Stage
+
+UID = 1000
+CONTAINER = "base"  # KubernetesPodOperator's own default name
+JOB_LABEL = "c2d/job"
+STAGE_LABEL = "c2d/stage"
+JOB_ANNOTATION = "c2d/job-id"
+ENVIRONMENT_ANNOTATION = "c2d/environment"
+
+# The consumer's command in the consumer's shell. Its output goes to the pod's log and to algorithm.log (cut at $1 blocks of 512 bytes, by
+# a tee that outlives a full file); its own exit code is the pod's, which a plain pipe to tee would swallow.
+ALGORITHM_WRAPPER = """\
+exec 4>&1
+code=$({
+  { sh -c "$2" 2>&1 3>&- 4>&-; echo $? >&3; } |
+    (ulimit -f "$1"; trap '' XFSZ; exec tee -a "$LOGS/algorithm.log" 2>/dev/null >&4 3>&-)
+} 3>&1)
+exit "$code"
+"""
+
+
+def object_name(job_id: str) -> str:
+    """The name of a job's objects: the job id, or a digest of it where it is not a Kubernetes name."""
+    return job_id if re.match(JOB_ID, job_id) else "job-" + hashlib.sha256(job_id.encode()).hexdigest()[:32]
+
+
+def owner(job_id: str, environment: str) -> dict[str, Any]:
+    """The object that all others of the job hang on."""
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": _metadata(job_id, environment, object_name(job_id)), "immutable": True}
+
+
+def claim(job_id: str, env: Environment, owner_uid: str) -> dict[str, Any]:
+    """The job's volume, of the environment's ``diskGB``."""
+    spec: dict[str, Any] = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": quantity(env.diskGB * 2**30)}}}
+    if env.STORAGE_CLASS:
+        spec["storageClassName"] = env.STORAGE_CLASS
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": _metadata(job_id, env.id, f"{object_name(job_id)}-data", owner_uid),
+        "spec": spec,
+    }
+
+
+def secret(job_id: str, stage: Stage, content: dict[str, str], environment: str, owner_uid: str) -> dict[str, Any]:
+    """What one stage may know, by key."""
+    metadata = _metadata(job_id, environment, stage_name(job_id, stage), owner_uid, stage)
+    return {"apiVersion": "v1", "kind": "Secret", "type": "Opaque", "metadata": metadata, "immutable": True, "stringData": content}
+
+
+def stage_name(job_id: str, stage: Stage) -> str:
+    return f"{object_name(job_id)}-{stage}"
+
+
+def seconds_of(stage: Stage, job: Job, env: Environment) -> int:
+    """How long the stage's pod may be active: the algorithm by the job's and the environment's limit, ours by the environment's."""
+    if stage is Stage.ALGORITHM:
+        return min(job.maxJobDuration or env.maxJobDuration, env.maxJobDuration)
+    return env.C2D_STAGE_SECONDS
+
+
+def pod(stage: Stage, job_id: str, job: Job, env: Environment, settings: Settings, owner_uid: str) -> dict[str, Any]:
+    """The stage's pod. The job's secrets are not in it: it names the stage's Secret."""
+    if stage is Stage.ALGORITHM:
+        containers, init = [_algorithm(job_id, job, env)], []
+    else:
+        containers = [_ours(stage, job_id, env, settings)]
+        init = [_owners_filter(job_id, job, env)] if stage is Stage.FILTER and env.FILTERING_CONTAINER else []
+    spec: dict[str, Any] = {
+        "restartPolicy": "Never",
+        "activeDeadlineSeconds": seconds_of(stage, job, env),
+        "terminationGracePeriodSeconds": 1,
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": UID,
+            "runAsGroup": UID,
+            "fsGroup": UID,
+            "fsGroupChangePolicy": "OnRootMismatch",
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "volumes": _volumes(stage, job_id, env, settings),
+        "containers": containers,
+    }
+    if init:
+        spec["initContainers"] = init
+    if stage in (Stage.ALGORITHM, Stage.FILTER):
+        # No network, so no resolver either: a look-up fails at once instead of waiting for an answer that cannot come.
+        spec |= {"dnsPolicy": "None", "dnsConfig": {"nameservers": ["127.0.0.1"]}}
+    if env.SERVICE_ACCOUNT:
+        spec["serviceAccountName"] = env.SERVICE_ACCOUNT
+    if env.PULL_SECRET:
+        spec["imagePullSecrets"] = [{"name": env.PULL_SECRET}]
+    if env.NODE_SELECTOR:
+        term = {"matchExpressions": [{"key": "scope", "operator": "In", "values": [env.NODE_SELECTOR]}]}
+        spec["affinity"] = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [term]}}}
+    metadata = _metadata(job_id, env.id, stage_name(job_id, stage), owner_uid, stage)
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+
+
+def literal(text: str) -> str:
+    """``text`` so that Kubernetes hands it over as it is: in commands and values, ``$(NAME)`` would be replaced and ``$$`` halved."""
+    return text.replace("$", "$$")
+
+
+def quantity(number: Decimal) -> str:
+    """A whole Kubernetes quantity (bytes, or thousandths for CPUs by the caller)."""
+    return str(int(number))
+
+
+def _metadata(job_id: str, environment: str, name: str, owner_uid: str | None = None, stage: Stage | None = None) -> dict[str, Any]:
+    metadata: dict[str, Any] = {
+        "name": name,
+        "labels": {JOB_LABEL: object_name(job_id)},
+        "annotations": {JOB_ANNOTATION: job_id, ENVIRONMENT_ANNOTATION: environment},
+    }
+    if stage:
+        metadata["labels"][STAGE_LABEL] = str(stage)
+    if owner_uid:
+        reference = {"apiVersion": "v1", "kind": "ConfigMap", "name": object_name(job_id), "uid": owner_uid, "blockOwnerDeletion": False}
+        metadata["ownerReferences"] = [reference]
+    return metadata
+
+
+def _resources(cpu_request: Decimal, cpu_limit: Decimal, memory_gib: Decimal, env: Environment, gpus: int = 0) -> dict[str, Any]:
+    # The writable layer does not exist (read-only root); what counts is /tmp, the container's log and the Secret.
+    disk = quantity(env.C2D_TMP_GB * 2**30 + 64 * 2**20)
+    shared = {"memory": quantity(memory_gib * 2**30), "ephemeral-storage": disk}
+    if gpus:
+        shared[env.C2D_GPU_RESOURCE] = str(gpus)
+    return {
+        "requests": {"cpu": f"{quantity(cpu_request * 1000)}m", **shared},
+        "limits": {"cpu": f"{quantity(cpu_limit * 1000)}m", **shared},
+    }
+
+
+def _container(
+    image: str, command: list[str], env_vars: list[dict[str, Any]], mounts: list[dict[str, Any]], resources: dict[str, Any]
+) -> dict[str, Any]:
+    return {
+        "name": CONTAINER,
+        "image": image,
+        "imagePullPolicy": "IfNotPresent",
+        "command": command,
+        "env": env_vars,
+        "volumeMounts": [*mounts, {"name": "tmp", "mountPath": "/tmp"}],
+        "resources": resources,
+        "terminationMessagePath": "/dev/termination-log",
+        "terminationMessagePolicy": "File",
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+    }
+
+
+def _data(*folders: str, read_only: bool) -> list[dict[str, Any]]:
+    return [{"name": "data", "mountPath": f"/data/{f}", "subPath": f, "readOnly": read_only} for f in folders]
+
+
+# Who sees what: docs/stages.md, "The volume".
+_READ_ONLY_DATA = _data("inputs", "transformations", "ddos", read_only=True)
+_MOUNTS = {
+    Stage.CONFIGURE: [{"name": "data", "mountPath": "/data"}],
+    Stage.ALGORITHM: [*_READ_ONLY_DATA, *_data("outputs", "logs", read_only=False)],
+    Stage.FILTER: [*_READ_ONLY_DATA, *_data("outputs", "logs", "adminlogs", "filter", read_only=False)],
+    Stage.PUBLISH: [*_data("outputs", "logs", "filter", read_only=True), *_data("adminlogs", read_only=False)],
+}
+
+
+def _volumes(stage: Stage, job_id: str, env: Environment, settings: Settings) -> list[dict[str, Any]]:
+    volumes: list[dict[str, Any]] = [
+        {"name": "data", "persistentVolumeClaim": {"claimName": f"{object_name(job_id)}-data"}},
+        {"name": "tmp", "emptyDir": {"sizeLimit": quantity(env.C2D_TMP_GB * 2**30)}},
+    ]
+    if stage is not Stage.ALGORITHM:
+        items = [{"key": "stage.json", "path": "stage.json"}]
+        volumes.append({"name": "stage", "secret": {"secretName": stage_name(job_id, stage), "items": items, "defaultMode": 0o440}})
+    if stage is Stage.PUBLISH:
+        volumes.append({"name": "results", "persistentVolumeClaim": {"claimName": settings.C2D_RESULTS_CLAIM}})
+    return volumes
+
+
+def _ours(stage: Stage, job_id: str, env: Environment, settings: Settings) -> dict[str, Any]:
+    mounts = [*_MOUNTS[stage], {"name": "stage", "mountPath": "/c2d", "readOnly": True}]
+    if stage is Stage.PUBLISH:
+        # Its own folder only: no job sees another's results.
+        mounts.append({"name": "results", "mountPath": "/results", "subPath": object_name(job_id)})
+    resources = _resources(Decimal("0.1"), max(env.nCPU, Decimal(1)), Decimal("0.5"), env)
+    return _container(settings.C2D_STAGE_IMAGE, ["python3", "-m", "c2d_stages", str(stage)], [], mounts, resources)
+
+
+def _algorithm(job_id: str, job: Job, env: Environment) -> dict[str, Any]:
+    entrypoint = job.algorithm.container.entrypoint.replace("$ALGO", "/data/transformations/algorithm")
+    blocks = str(env.C2D_LOG_BYTES // 512)
+    command = ["/bin/sh", "-c", literal(ALGORITHM_WRAPPER), "algorithm", blocks, literal(entrypoint)]
+    resources = _resources(env.nCPU, env.nCPU, env.ramGB, env, env.nGPU)
+    container = _container(job.algorithm.container.reference, command, _algorithm_env(job_id, job), _MOUNTS[Stage.ALGORITHM], resources)
+    if env.PULL_POLICY:
+        container["imagePullPolicy"] = env.PULL_POLICY
+    return container
+
+
+def _owners_filter(job_id: str, job: Job, env: Environment) -> dict[str, Any]:
+    """The environment's own filter, by operator-engine's contract: the image's entrypoint, the algorithm's variables and folders."""
+    mounts = [*_READ_ONLY_DATA, *_data("outputs", "logs", read_only=False)]
+    resources = _resources(Decimal("0.1"), env.nCPU, env.ramGB, env)
+    variables = [v for v in _algorithm_env(job_id, job) if v["name"] != "secret"]
+    container = _container(str(env.FILTERING_CONTAINER), [], variables, mounts, resources)
+    del container["command"]
+    return {**container, "name": "filtering-container"}
+
+
+def _algorithm_env(job_id: str, job: Job) -> list[dict[str, Any]]:
+    variables = {
+        "DIDS": json.dumps([i.id.removeprefix("did:op:") for i in job.inputs]),
+        "TRANSFORMATION_DID": (job.algorithm.id or "").removeprefix("did:op:"),
+        "VOLUME": "/data",
+        "LOGS": "/data/logs",
+        "INPUTS": "/data/inputs",
+        "OUTPUTS": "/data/outputs",
+        "ALGO": "/data/transformations/algorithm",
+        "HOME": "/tmp",
+    }
+    reference = {"secretKeyRef": {"name": stage_name(job_id, Stage.ALGORITHM), "key": "secret"}}
+    return [*({"name": n, "value": literal(v)} for n, v in variables.items()), {"name": "secret", "valueFrom": reference}]
+
+
+def stage_input(stage: Stage, job_id: str, job: Job, env: Environment, ends_ok: dict[Stage, bool]) -> dict[str, str]:
+    """The content of the stage's Secret: ``stage.json`` (docs/stages.md), or the algorithm's ``secret``.
+
+    :param job: opened, its secrets in clear.
+    :param ends_ok: which stages before this one ended well.
+    """
+    if stage is Stage.ALGORITHM:
+        return {"secret": job.secret if isinstance(job.secret, str) else ""}
+    content: dict[str, Any] = {"stage": str(stage), "job": job_id}
+    if stage is Stage.CONFIGURE:
+        algorithm = job.algorithm
+        content |= {
+            "inputs": [{"id": i.id, "files": [_dump(f) for f in i.files], "ddo": i.ddo} for i in job.inputs],
+            "algorithm": {
+                "id": algorithm.id,
+                "files": [_dump(f) for f in algorithm.files or []],
+                "rawcode": algorithm.rawcode,
+                "ddo": algorithm.ddo,
+            },
+            "customData": algorithm.algocustomdata,
+            "limits": {"totalBytes": env.disk_bytes, "seconds": env.C2D_STAGE_SECONDS, "connections": 4},
+        }
+    elif stage is Stage.FILTER:
+        content["limits"] = {
+            "files": env.C2D_OUTPUT_FILES,
+            "totalBytes": env.disk_bytes,
+            "fileBytes": env.disk_bytes,
+            "depth": env.C2D_OUTPUT_DEPTH,
+            "nameBytes": 255,
+            "logBytes": env.C2D_LOG_BYTES,
+        }
+    else:
+        content |= {
+            "release": "filtered" if ends_ok.get(Stage.FILTER) else "logs",
+            "store": {"type": "directory", "path": "/results"},
+            "limits": {"logBytes": env.C2D_LOG_BYTES, "seconds": env.C2D_STAGE_SECONDS},
+        }
+    return {"stage.json": json.dumps(content)}
+
+
+def _dump(file: Any) -> dict[str, Any]:
+    return file.model_dump(mode="json", exclude_none=True)

@@ -1,0 +1,31 @@
+"""Registers Compute-to-Data with Airflow. The only file of the package that Airflow's plugin walk runs (.airflowignore)."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any
+
+from airflow.plugins_manager import AirflowPlugin
+
+from c2d import listener, settings
+from c2d.api.trigger import TriggerGuard
+
+log = logging.getLogger("c2d")
+
+
+class C2DPlugin(AirflowPlugin):
+    """Listeners for every process; what serves HTTP only for the API server."""
+
+    name = "c2d"
+    listeners: list[Any] = [listener]
+    fastapi_root_middlewares: list[Any] = [{"name": "c2d trigger guard", "middleware": TriggerGuard}]
+
+
+if sys.argv[1:2] in (["api-server"], ["scheduler"]):
+    loaded = settings.load()  # a wrong setting ends the process here, with its name
+    for env in loaded.environments:
+        if env.LOG_LEVEL:
+            logging.getLogger("c2d").setLevel(env.LOG_LEVEL)
+        for warning in env.not_in_force():
+            log.warning("environment %s: %s", env.id, warning)

@@ -1,0 +1,213 @@
+"""Every setting, read once and checked at start.
+
+A setting of Ocean's operator-engine has the engine's own name and default, so that the environment file of such a deployment works as it
+is and gives one compute environment. Several environments stand in a YAML file (``C2D_ENVIRONMENTS``)::
+
+    environments:
+      - {id: small, nCPU: 1, ramGB: 2, maxJobs: 4, maxJobDuration: 600}
+      - {id: large, nCPU: 8, ramGB: 64, nGPU: 1, FILTERING_CONTAINER: registry.example/filter:2}
+
+What the file leaves out for an environment is taken from the process environment. Our own settings begin with ``C2D_``.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import quote, urlsplit
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+
+from c2d import seal
+from c2d.job import YEAR, explain
+
+# Read and checked, but acting only once the part that they steer exists: said at every start, never silently ignored.
+NOT_YET_IN_FORCE = {
+    "STORAGE_EXPIRY": "results are kept until they are deleted by hand",
+    "IPFS_TYPE": "results go to the results volume",
+    "IPFS_OUTPUT": "results go to the results volume",
+    "IPFS_ADMINLOGS": "admin logs go to the results volume",
+    "IPFS_OUTPUT_PREFIX": "results go to the results volume",
+    "IPFS_ADMINLOGS_PREFIX": "admin logs go to the results volume",
+    "IPFS_EXPIRY_TIME": "results are kept until they are deleted by hand",
+    "IPFS_API_KEY": "results go to the results volume",
+    "IPFS_API_CLIENT": "results go to the results volume",
+    "AWS_ACCESS_KEY_ID": "results go to the results volume",
+    "AWS_SECRET_ACCESS_KEY": "results go to the results volume",
+    "AWS_REGION": "results go to the results volume",
+    "AWS_BUCKET_OUTPUT": "results go to the results volume",
+    "AWS_BUCKET_ADMINLOGS": "admin logs go to the results volume",
+    "NOTIFY_START_URL": "nobody is notified",
+    "NOTIFY_STOP_URL": "nobody is notified",
+    "LOG_CFG": "Airflow's own logging configuration holds",
+    "allowedChainId": "jobs of every chain are taken",
+}
+
+
+class BadSettings(ValueError):
+    """A setting is missing or wrong; the text names each and says what would be right. Shows no value."""
+
+
+def _empty_is_unset(value: Any) -> Any:
+    return None if isinstance(value, str) and not value.strip() else value
+
+
+Url = Annotated[str | None, BeforeValidator(_empty_is_unset)]
+Text = Annotated[str | None, BeforeValidator(_empty_is_unset)]
+
+
+class Environment(BaseModel):
+    """One compute environment: where jobs run, with limits and a price. It is one DAG."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")
+    description: str = ""
+    nCPU: Decimal = Field(default=Decimal(1), gt=0, le=1024, description="CPUs for the algorithm")
+    cpuType: str = ""
+    nGPU: int = Field(default=0, ge=0, le=64)
+    gpuRam: Decimal = Field(default=Decimal(0), ge=0, description="announced only, GB")
+    gpuType: str = ""
+    ramGB: Decimal = Field(default=Decimal(1), gt=0, le=65536, description="memory for the algorithm, GiB")
+    diskGB: Decimal = Field(default=Decimal(1), gt=0, le=1048576, description="size of the job's volume, GiB")
+    priceMinute: Decimal = Field(default=Decimal(0), ge=0)
+    maxJobs: int = Field(default=1, ge=0, le=10000, description="jobs at once; 0: Airflow's own limit")
+    maxJobDuration: int = Field(default=60, ge=1, le=YEAR, description="seconds that an algorithm may run")
+    allowedChainId: Text = None
+
+    STORAGE_EXPIRY: int = Field(default=0, ge=0, description="hours; 0: never")
+    IPFS_TYPE: Annotated[Literal["CLIENT", "CLUSTER"] | None, BeforeValidator(_empty_is_unset)] = None
+    IPFS_OUTPUT: Url = None
+    IPFS_ADMINLOGS: Url = None
+    IPFS_OUTPUT_PREFIX: Text = None
+    IPFS_ADMINLOGS_PREFIX: Text = None
+    IPFS_EXPIRY_TIME: int = Field(default=0, ge=0, description="seconds; 0: never")
+    IPFS_API_KEY: Text = Field(default=None, repr=False)
+    IPFS_API_CLIENT: Text = Field(default=None, repr=False)
+    AWS_ACCESS_KEY_ID: Text = Field(default=None, repr=False)
+    AWS_SECRET_ACCESS_KEY: Text = Field(default=None, repr=False)
+    AWS_REGION: Text = None
+    AWS_BUCKET_OUTPUT: Text = None
+    AWS_BUCKET_ADMINLOGS: Text = None
+    NOTIFY_START_URL: Url = None
+    NOTIFY_STOP_URL: Url = None
+
+    STORAGE_CLASS: Text = Field(default=None, description="the cluster's default where it is not set")
+    SERVICE_ACCOUNT: Text = Field(default=None, description="the namespace's default where it is not set; its token is never mounted")
+    NODE_SELECTOR: Text = Field(default=None, description="value of the node label `scope`, as in operator-engine")
+    PULL_SECRET: Text = None
+    PULL_POLICY: Annotated[Literal["Always", "IfNotPresent", "Never"] | None, BeforeValidator(_empty_is_unset)] = None
+    FILTERING_CONTAINER: Text = Field(default=None, pattern=r"^[a-z0-9][a-zA-Z0-9._/:@-]{0,400}$", description="the owner's filter image")
+    LOG_CFG: Text = None
+    LOG_LEVEL: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] | None, BeforeValidator(_empty_is_unset)] = None
+
+    C2D_GPU_RESOURCE: str = Field(default="nvidia.com/gpu", description="the extended resource that nGPU counts")
+    C2D_TMP_GB: Decimal = Field(default=Decimal(1), gt=0, le=1024, description="/tmp of each pod, GiB; counts as ephemeral storage")
+    C2D_START_SECONDS: int = Field(default=900, ge=10, le=86400, description="for a pod to be scheduled and its image pulled")
+    C2D_STAGE_SECONDS: int = Field(default=3600, ge=10, le=YEAR, description="for each of configure, filter and publish")
+    C2D_OUTPUT_FILES: int = Field(default=10000, ge=1, le=10**7, description="files that the filter releases at most")
+    C2D_OUTPUT_DEPTH: int = Field(default=16, ge=1, le=64)
+    C2D_LOG_BYTES: int = Field(default=10 * 2**20, ge=1024, le=2**30, description="of an algorithm's log that are kept")
+
+    @field_validator("IPFS_OUTPUT", "IPFS_ADMINLOGS", "NOTIFY_START_URL", "NOTIFY_STOP_URL")
+    @classmethod
+    def _http(cls, value: str | None) -> str | None:
+        if value is not None and (not re.match(r"^https?://[^\s]+$", value) or not urlsplit(value).hostname):
+            raise ValueError("must be an http:// or https:// URL")
+        return value
+
+    @property
+    def disk_bytes(self) -> int:
+        return int(self.diskGB * 2**30)
+
+    def not_in_force(self) -> list[str]:
+        """A warning for each setting that is given and does not act yet."""
+        given = [n for n in NOT_YET_IN_FORCE if getattr(self, n) not in (None, 0)]
+        return [f"{n} is set but not in force yet: {NOT_YET_IN_FORCE[n]}" for n in given]
+
+
+class Settings(BaseModel):
+    """What the whole installation shares, and its environments."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    OPERATOR_PRIVATE_KEY: str = Field(pattern=r"^(0x)?[0-9a-fA-F]{64}$", repr=False)
+    C2D_DATABASE_URL: str = Field(repr=False)
+    C2D_NAMESPACE: str = Field(default="c2d-jobs", pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")
+    C2D_STAGE_IMAGE: str = "c2d.test/stages:1"
+    C2D_RESULTS_CLAIM: str = Field(default="c2d-results", pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")
+    C2D_RESULTS_PATH: Path = Path("/opt/airflow/results")
+    environments: tuple[Environment, ...] = Field(min_length=1)
+
+    @property
+    def public_key(self) -> str:
+        """What others seal secrets to (0x, uncompressed)."""
+        return seal.public_key(self.OPERATOR_PRIVATE_KEY)
+
+    def environment(self, environment_id: str) -> Environment:
+        """:raises BadSettings: there is no such environment."""
+        for e in self.environments:
+            if e.id == environment_id:
+                return e
+        raise BadSettings(f"environment: must be one of {', '.join(e.id for e in self.environments)}")
+
+
+def read(variables: Mapping[str, str]) -> Settings:
+    """The settings in ``variables`` (``os.environ``, or the content of an environment file).
+
+    :raises BadSettings: naming every setting that is missing or wrong.
+    """
+    own = {n: variables[n] for n in Settings.model_fields if n in variables and n != "environments"}
+    own.setdefault("C2D_DATABASE_URL", _database_url(variables))
+    if not own["C2D_DATABASE_URL"]:
+        raise BadSettings(
+            "C2D_DATABASE_URL (or POSTGRES_HOST, POSTGRES_DB, POSTGRES_USER, POSTGRES_PASSWORD): must name the jobs' PostgreSQL"
+        )
+    shared = {n: variables[n] for n in Environment.model_fields if n in variables and n not in ("id", "description")}
+    if "description" in variables:
+        shared["description"] = variables["description"]
+    environments: list[Any] = [{"id": variables.get("C2D_ENVIRONMENT", "ocean-compute"), **shared}]
+    if variables.get("C2D_ENVIRONMENTS"):
+        environments = [{**shared, **e} if isinstance(e, dict) else e for e in _from_yaml(variables["C2D_ENVIRONMENTS"])]
+    try:
+        settings = Settings.model_validate({**own, "environments": environments})
+    except ValidationError as e:
+        raise BadSettings(explain(e)) from None
+    ids = [e.id for e in settings.environments]
+    if len(set(ids)) < len(ids):
+        raise BadSettings("environments: must not name the same id twice")
+    return settings
+
+
+@functools.cache
+def load() -> Settings:
+    """The settings of this process (``os.environ``), read once."""
+    return read(os.environ)
+
+
+def _database_url(variables: Mapping[str, str]) -> str:
+    """operator-engine's POSTGRES_* as one URL; "" where they are not all there."""
+    names = ("POSTGRES_USER", "POSTGRES_PASSWORD", "POSTGRES_HOST", "POSTGRES_DB")
+    if not all(variables.get(n) for n in names):
+        return ""
+    user, password, host, db = (quote(variables[n], safe="") for n in names)
+    return f"postgresql+psycopg2://{user}:{password}@{host}:{variables.get('POSTGRES_PORT', '5432')}/{db}"
+
+
+def _from_yaml(path: str) -> list[Any]:
+    import yaml
+
+    try:
+        content = yaml.safe_load(Path(path).read_text())
+    except OSError as e:
+        raise BadSettings(f"C2D_ENVIRONMENTS: cannot be read ({e.strerror})") from None
+    except yaml.YAMLError:
+        raise BadSettings("C2D_ENVIRONMENTS: must be valid YAML") from None
+    if not isinstance(content, dict) or set(content) != {"environments"} or not isinstance(content["environments"], list):
+        raise BadSettings("C2D_ENVIRONMENTS: must hold one key, environments, with a list")
+    return content["environments"]

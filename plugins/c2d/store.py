@@ -1,0 +1,224 @@
+"""The jobs' tables in PostgreSQL; the only place that knows SQL.
+
+One row a job with Ocean's field names, one row for each stage that has ended. Every change of a job goes through :class:`Store`, which
+keeps the order of the numbers (:func:`c2d.status.can_follow`). A job's end is derived from the ends of its stages, so the row comes out
+the same whoever writes it: the publish task, or after a crash the listener or the janitor.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB, insert
+
+from c2d.job import Job
+from c2d.status import FINAL, TEXTS, Outcome, Reason, Stage, StageEnd, Status, can_follow, outcome
+
+SCHEMA = "c2d"
+metadata = sa.MetaData(schema=SCHEMA)
+
+jobs = sa.Table(
+    "jobs",
+    metadata,
+    sa.Column("jobId", sa.Text, primary_key=True, comment="the DAG run's id"),
+    sa.Column("environment", sa.Text, nullable=False, comment="the DAG's id"),
+    sa.Column("owner", sa.Text, nullable=False),
+    sa.Column("agreementId", sa.Text),
+    sa.Column("chainId", sa.BigInteger),
+    sa.Column("algoDID", sa.Text, nullable=False, comment="raw where the algorithm has no DID"),
+    sa.Column("inputDID", JSONB, nullable=False),
+    sa.Column("status", sa.Integer, nullable=False),
+    sa.Column("statusText", sa.Text, nullable=False),
+    sa.Column("dateCreated", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("dateFinished", sa.DateTime(timezone=True)),
+    sa.Column("stopreq", sa.Integer, nullable=False, server_default="0", comment="0 no, 1 asked for, 2 the time was over"),
+    sa.Column("removed", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("results", JSONB, nullable=False, server_default="[]", comment="the manifest's files, in Ocean's order"),
+    sa.Column("withheld", JSONB, nullable=False, server_default="[]", comment="what the filter kept back, and why"),
+    sa.Column("terminationDetails", JSONB, comment="exitCode, OOMKilled, reason, message; once the job has ended"),
+    sa.Index("jobs_owner", "owner"),
+    sa.Index("jobs_agreement", "agreementId"),
+    sa.Index("jobs_unfinished", "environment", postgresql_where=sa.text('"dateFinished" IS NULL')),
+)
+
+stages = sa.Table(
+    "stages",
+    metadata,
+    sa.Column("jobId", sa.Text, sa.ForeignKey(jobs.c.jobId, ondelete="CASCADE"), primary_key=True),
+    sa.Column("stage", sa.Text, primary_key=True),
+    sa.Column("started", sa.DateTime(timezone=True), comment="the pod's container ran"),
+    sa.Column("finished", sa.DateTime(timezone=True), comment="the pod's container had ended"),
+    sa.Column("recorded", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("exitCode", sa.Integer),
+    sa.Column("message", sa.Text, nullable=False, server_default=""),
+    sa.Column("answer", JSONB, nullable=False, server_default="{}"),
+)
+
+
+class JobTaken(ValueError):
+    """The job id is in use for a job of another environment."""
+
+
+@dataclass(frozen=True)
+class JobRow:
+    """A job as the outside sees it; names are Ocean's. Times are UTC."""
+
+    jobId: str
+    environment: str
+    owner: str
+    agreementId: str | None
+    chainId: int | None
+    algoDID: str
+    inputDID: list[str]
+    status: int
+    statusText: str
+    dateCreated: datetime
+    dateFinished: datetime | None
+    stopreq: int
+    removed: int
+    results: list[dict[str, Any]]
+    withheld: list[dict[str, Any]]
+    terminationDetails: dict[str, Any] | None
+
+
+@functools.cache
+def _engine(url: str) -> sa.Engine:
+    # No pool: task processes are forked from the scheduler, and a connection must never be shared over a fork.
+    return sa.create_engine(url, poolclass=sa.NullPool, connect_args={"connect_timeout": 10, "application_name": "c2d"})
+
+
+class Store:
+    """The jobs' tables behind ``url``. Opens a connection for each call and keeps none."""
+
+    def __init__(self, url: str):
+        self.engine = _engine(url)
+
+    def open_job(self, job_id: str, environment: str, job: Job) -> JobRow:
+        """The job's row; makes it at :attr:`Status.WARMING_UP` where there is none yet.
+
+        :raises JobTaken: the id belongs to a job of another environment.
+        """
+        values = {
+            "jobId": job_id,
+            "environment": environment,
+            "owner": job.owner,
+            "agreementId": job.agreementId,
+            "chainId": job.chainId,
+            "algoDID": job.algorithm.id or "raw",
+            "inputDID": [i.id for i in job.inputs],
+            "status": int(Status.WARMING_UP),
+            "statusText": TEXTS[Status.WARMING_UP],
+            "dateCreated": datetime.now(UTC),
+        }
+        with self.engine.begin() as c:
+            c.execute(insert(jobs).values(values).on_conflict_do_nothing())
+            row = self._row(c, job_id)
+        if row is None or row.environment != environment:
+            raise JobTaken(f"dag_run_id: {job_id} is in use for a job of another environment; choose another")
+        return row
+
+    def job(self, job_id: str) -> JobRow | None:
+        """The job's row, or None."""
+        with self.engine.connect() as c:
+            return self._row(c, job_id)
+
+    def unfinished(self) -> list[JobRow]:
+        """The jobs that have no end yet, oldest first."""
+        with self.engine.connect() as c:
+            rows = c.execute(sa.select(jobs).where(jobs.c.dateFinished.is_(None)).order_by(jobs.c.dateCreated))
+            return [JobRow(**r._mapping) for r in rows]
+
+    def set_status(self, job_id: str, status: Status) -> None:
+        """Shows the job at ``status`` unless it is further already."""
+        with self.engine.begin() as c:
+            self._advance(c, job_id, status)
+
+    def stage_ends(self, job_id: str) -> dict[Stage, StageEnd]:
+        """How the job's stages ended, as far as they have."""
+        with self.engine.connect() as c:
+            return self._ends(c, job_id)
+
+    def end_stage(
+        self, job_id: str, end: StageEnd, started: datetime | None, finished: datetime | None, status: Status | None = None
+    ) -> StageEnd:
+        """Records how a stage ended, and the job's number that follows from it, in one transaction.
+
+        The first record stays: a stage runs once. Returns the record that holds.
+        """
+        values = {
+            "jobId": job_id,
+            "stage": str(end.stage),
+            "started": started,
+            "finished": finished,
+            "reason": str(end.reason),
+            "exitCode": end.exit_code,
+            "message": end.message,
+            "answer": end.answer,
+        }
+        with self.engine.begin() as c:
+            c.execute(insert(stages).values(values).on_conflict_do_nothing())
+            if status is not None:
+                self._advance(c, job_id, status)
+            return self._ends(c, job_id)[end.stage]
+
+    def request_stop(self, job_id: str) -> None:
+        """Notes that somebody asked for the job to stop; a job that has ended stays as it is."""
+        with self.engine.begin() as c:
+            c.execute(sa.update(jobs).where(jobs.c.jobId == job_id, jobs.c.dateFinished.is_(None), jobs.c.stopreq == 0).values(stopreq=1))
+
+    def finish_job(self, job_id: str, manifest: dict[str, Any] | None = None) -> Outcome:
+        """Ends the job: derives the outcome from its stages and writes it with the results, once.
+
+        :param manifest: what publish wrote (``files``, ``withheld``); None where nothing was published.
+        :raises LookupError: there is no such job.
+        """
+        with self.engine.begin() as c:
+            row = c.execute(sa.select(jobs).where(jobs.c.jobId == job_id).with_for_update()).one_or_none()
+            if row is None:
+                raise LookupError(f"no job {job_id}")
+            end = outcome(self._ends(c, job_id), stopped=row.stopreq == 1)
+            if row.dateFinished is not None:
+                return Outcome(Status(row.status), row.terminationDetails)
+            number = Status(row.status) if row.status in FINAL else end.status
+            stopreq = 2 if row.stopreq == 0 and end.terminationDetails["reason"] == Reason.DEADLINE_EXCEEDED else row.stopreq
+            values: dict[str, Any] = {
+                "status": int(number),
+                "statusText": TEXTS[number],
+                "dateFinished": datetime.now(UTC),
+                "terminationDetails": end.terminationDetails,
+                "stopreq": stopreq,
+            }
+            if manifest is not None:
+                values |= {"results": manifest["files"], "withheld": manifest["withheld"]}
+            c.execute(sa.update(jobs).where(jobs.c.jobId == job_id).values(values))
+            return Outcome(number, end.terminationDetails)
+
+    def _row(self, c: sa.Connection, job_id: str) -> JobRow | None:
+        row = c.execute(sa.select(jobs).where(jobs.c.jobId == job_id)).one_or_none()
+        return None if row is None else JobRow(**row._mapping)
+
+    def _advance(self, c: sa.Connection, job_id: str, status: Status) -> None:
+        old = c.execute(sa.select(jobs.c.status).where(jobs.c.jobId == job_id, jobs.c.dateFinished.is_(None)).with_for_update()).scalar()
+        if old is not None and can_follow(Status(old), status):
+            c.execute(sa.update(jobs).where(jobs.c.jobId == job_id).values(status=int(status), statusText=TEXTS[status]))
+
+    def _ends(self, c: sa.Connection, job_id: str) -> dict[Stage, StageEnd]:
+        rows = c.execute(sa.select(stages).where(stages.c.jobId == job_id))
+        return {Stage(r.stage): StageEnd(Stage(r.stage), Reason(r.reason), r.exitCode, r.message, r.answer) for r in rows}
+
+
+def migrate(url: str) -> None:
+    """Brings the tables in ``url`` to this version; safe to call at every start, from several processes at once."""
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.attributes["url"] = url
+    command.upgrade(config, "head")
