@@ -1,0 +1,26 @@
+"""`python3 -m c2d_stages STAGE`: run one stage of a job, answer, and end with 0 when the answer is ok, else 1."""
+
+import os
+import sys
+from importlib import import_module
+
+from c2d_stages.stage import Paths, run
+
+STAGES = ("configure", "filter", "publish")
+
+
+def main(arguments: list[str]) -> int:
+    if len(arguments) != 1 or arguments[0] not in STAGES:
+        print(f"usage: python3 -m c2d_stages {'|'.join(STAGES)}", file=sys.stderr)
+        return 2
+    name = arguments[0]
+    # Only the stage that runs is imported: http.client alone is half of a pod's start-up.
+    work = import_module(f"c2d_stages.{name}").work
+    return run(name, work, Paths.from_environment(os.environ))
+
+
+code = main(sys.argv[1:])
+sys.stdout.flush()
+sys.stderr.flush()
+# Not sys.exit: a download thread that waits for a silent server must not hold the pod back.
+os._exit(code)

@@ -1,0 +1,144 @@
+"""The configure stage: makes the folders of the job's volume and fills them with the inputs and the algorithm."""
+
+import json
+import os
+import re
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from c2d_stages.download import Download, Limits, fetch_all, volume_error
+from c2d_stages.fields import Field
+from c2d_stages.sources import Source, source_from_field
+from c2d_stages.stage import Paths, StageError, StageLog
+
+FOLDERS = ("inputs", "transformations", "ddos", "outputs", "logs", "adminlogs", "filter")
+CUSTOM_DATA = "algoCustomData.json"
+INPUT_FAILED, ALGORITHM_FAILED = 31, 32  # Ocean's job statuses
+DID = re.compile(r"(did:op:)?(?P<folder>[0-9A-Za-z][0-9A-Za-z._:-]{0,199})")
+
+
+@dataclass(frozen=True)
+class Asset:
+    """A dataset or an algorithm. id: its DID, None for an algorithm that has none."""
+
+    id: str | None
+    files: tuple[Source, ...]
+    ddo: dict[str, Any] | None
+
+    @classmethod
+    def from_field(cls, asset: Field, id_needed: bool) -> "Asset":
+        identifier = asset.get("id")
+        if identifier.value is None and not id_needed:
+            did = None
+        else:
+            did = identifier.text()
+            if DID.fullmatch(did) is None:
+                raise identifier.wrong("must be a DID of at most 200 letters, digits and . _ : - after did:op:")
+            if folder(did) == CUSTOM_DATA:
+                raise identifier.wrong(f"must not be {CUSTOM_DATA}, which is a file of its own")
+        return cls(did, tuple(source_from_field(file) for file in asset.get("files").items()), asset.get("ddo").object())
+
+
+@dataclass(frozen=True)
+class ConfigureInput:
+    """stage.json of configure."""
+
+    inputs: tuple[Asset, ...]
+    algorithm: Asset
+    rawcode: str | None
+    customData: Any
+    limits: Limits
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> "ConfigureInput":
+        top = Field("", value)
+        inputs = tuple(Asset.from_field(asset, id_needed=True) for asset in top.get("inputs").items())
+        folders = [folder(asset.id) for asset in inputs if asset.id]
+        for number, name in enumerate(folders):
+            if name in folders[:number]:
+                raise Field(f"inputs[{number}].id", None).wrong("must not be the id of an earlier input")
+        algorithm = Field("algorithm", top.get("algorithm").object() or {})
+        rawcode = algorithm.get("rawcode")
+        if rawcode.value is not None and not isinstance(rawcode.value, str):
+            raise rawcode.wrong("must be a text")
+        asset = Asset.from_field(algorithm, id_needed=False)
+        if rawcode.value and asset.files:
+            raise rawcode.wrong("must be absent where the algorithm has files")
+        limits = top.get("limits")
+        return cls(
+            inputs,
+            asset,
+            rawcode.value or None,
+            value.get("customData"),
+            Limits(
+                limits.get("totalBytes").integer(0),
+                limits.get("seconds").integer(),
+                min(limits.get("connections").integer(default=4), 32),
+                limits.get("stallSeconds").integer(default=30),
+            ),
+        )
+
+
+def folder(did: str) -> str:
+    """A DID as the name of a folder: without did:op:, as Ocean's algorithms expect it."""
+    return did.removeprefix("did:op:")
+
+
+def downloads(wanted: ConfigureInput, data: str) -> list[Download]:
+    """All files to fetch, with their places on the volume."""
+    result = []
+    for number, asset in enumerate(wanted.inputs):
+        for index, source in enumerate(asset.files):
+            resource = f"inputs[{number}].files[{index}]"
+            target = f"{data}/inputs/{folder(asset.id or '')}/{index}"
+            result.append(Download(resource, f"{resource} ({asset.id})", source, target, 0o644, INPUT_FAILED))
+    for index, source in enumerate(wanted.algorithm.files):
+        resource = f"algorithm.files[{index}]"
+        target = f"{data}/transformations/{index or 'algorithm'}"
+        name = f"{resource} ({wanted.algorithm.id})" if wanted.algorithm.id else resource
+        result.append(Download(resource, name, source, target, 0o755, ALGORITHM_FAILED))
+    return result
+
+
+def write_file(path: str, content: bytes, mode: int = 0o644) -> None:
+    """Write a whole file; under its own name it is never half."""
+    part = path + ".part"
+    try:
+        with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, mode), "wb") as file:
+            file.write(content)
+        os.rename(part, path)
+    except BaseException:
+        if os.path.lexists(part):
+            os.unlink(part)
+        raise
+
+
+def lay_out(wanted: ConfigureInput, data: str) -> None:
+    """The folders, and the files that come from stage.json itself."""
+    for name in (*FOLDERS, *(f"inputs/{folder(asset.id)}" for asset in wanted.inputs if asset.id)):
+        os.makedirs(f"{data}/{name}", exist_ok=True)
+        os.chmod(f"{data}/{name}", 0o755)
+    custom_data = {} if wanted.customData is None else wanted.customData
+    write_file(f"{data}/inputs/{CUSTOM_DATA}", json.dumps(custom_data, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+    for asset in (*wanted.inputs, wanted.algorithm):
+        if asset.id and asset.ddo is not None:
+            write_file(f"{data}/ddos/{folder(asset.id)}", json.dumps(asset.ddo, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+    if wanted.rawcode is not None:
+        write_file(f"{data}/transformations/algorithm", wanted.rawcode.encode("utf-8", "surrogatepass"), 0o755)
+
+
+def work(stage_json: dict[str, Any], paths: Paths, log: StageLog) -> dict[str, Any]:
+    started = time.monotonic()
+    try:
+        wanted = ConfigureInput.from_json(stage_json)
+    except StageError as error:
+        error.status = ALGORITHM_FAILED if (error.resource or "").startswith("algorithm") else INPUT_FAILED
+        raise
+    try:
+        lay_out(wanted, paths.data)
+    except OSError as error:
+        raise StageError(volume_error(error), "/data", INPUT_FAILED) from None
+    files = downloads(wanted, paths.data)
+    size = fetch_all(files, wanted.limits, log)
+    return {"files": len(files), "bytes": size, "seconds": round(time.monotonic() - started, 1)}

@@ -1,0 +1,100 @@
+"""Where a file of an asset comes from. A new kind (ipfs, arweave) is one more class with from_field() and request()."""
+
+import re
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from c2d_stages.fields import Field
+
+HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+# Set by the download itself: a resumed, identity-coded request is not the dataset owner's to change.
+OWN_HEADERS = frozenset(
+    (
+        "host",
+        "connection",
+        "content-length",
+        "transfer-encoding",
+        "te",
+        "trailer",
+        "upgrade",
+        "expect",
+        "range",
+        "if-range",
+        "accept-encoding",
+    )
+)
+
+
+@dataclass(frozen=True)
+class Request:
+    """One HTTP request. `headers` are the asset's secrets: they go to the first host only."""
+
+    url: str = field(repr=False)
+    method: str = "GET"
+    headers: dict[str, str] = field(default_factory=dict, repr=False)
+
+
+class Source(Protocol):
+    @property
+    def checksum(self) -> str | None:
+        """The sha256 that the asset promises: 64 hex digits."""
+
+    def request(self) -> Request: ...
+
+
+@dataclass(frozen=True)
+class UrlSource:
+    """Ocean's file object of type "url"."""
+
+    url: str = field(repr=False)
+    method: str
+    headers: dict[str, str] = field(repr=False)
+    checksum: str | None
+
+    @classmethod
+    def from_field(cls, file: Field) -> "UrlSource":
+        url = file.get("url")
+        if not url.text().lower().startswith(("http://", "https://")):
+            raise url.wrong("must start with http:// or https://")
+        headers = file.get("headers")
+        method = file.get("method")
+        if isinstance(method.value, str):
+            method = Field(method.name, method.value.upper())
+        return cls(url.text().strip(), method.choice(("GET", "POST"), "GET"), _headers(headers), _checksum(file.get("checksum")))
+
+    def request(self) -> Request:
+        return Request(self.url, self.method, self.headers)
+
+
+SOURCES: dict[str, type[UrlSource]] = {"url": UrlSource}
+
+
+def source_from_field(file: Field) -> Source:
+    return SOURCES[file.get("type").choice(tuple(SOURCES), "url")].from_field(file)
+
+
+def _headers(headers: Field) -> dict[str, str]:
+    """The asset's headers without OWN_HEADERS. An error never repeats a name or a value: either may be a secret."""
+    result = {}
+    for number, (name, value) in enumerate((headers.object() or {}).items()):
+        place = Field(f"{headers.name}[{number}]", value)
+        if not HEADER_NAME.fullmatch(name):
+            raise place.wrong("the name must be an HTTP header name")
+        text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+        if not isinstance(text, str) or not all(
+            character == "\t" or 32 <= ord(character) < 256 and ord(character) != 127 for character in text
+        ):
+            raise place.wrong("the value must be one line of Latin-1 text")
+        if name.lower() not in OWN_HEADERS:
+            result[name] = text
+    return result
+
+
+def _checksum(checksum: Field) -> str | None:
+    """The hex digits of "sha256:<64 hex>", in lower case."""
+    if checksum.value is None:
+        return None
+    match = re.fullmatch(r"sha256:([0-9a-fA-F]{64})", checksum.text())
+    if match is None:
+        raise checksum.wrong("must be sha256: and 64 hex digits")
+    return match[1].lower()
