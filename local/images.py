@@ -1,8 +1,10 @@
-"""What the pod runner runs in place of container images: `python -m local.images FILE` writes its images.yaml.
+"""What the pod runner runs in place of container images: `python -m local.images FILE` writes its images.yaml (local/runner/images.py).
 
-An image is a Python environment of its own, made from the same requirements file as the container image of that name.
+The stage image is Python's own library and pod_images/; an image for algorithms is an environment made from the same requirements file as
+the container image of that name. The environments are shared by all stacks of this project.
 """
 
+import compileall
 import fcntl
 import hashlib
 import os
@@ -10,6 +12,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -21,9 +24,8 @@ POD_IMAGES = PROJECT / "pod_images"
 
 
 def environment(name: str, requirements: Path) -> Path:
-    """The image's environment, made once for each content of its requirements file."""
-    text = requirements.read_bytes() if requirements.exists() else b""
-    folder = STORE / f"{name}-{hashlib.sha256(text + sys.version.encode()).hexdigest()[:12]}"
+    """The image's Python environment, made once for each content of its requirements file."""
+    folder = STORE / f"{name}-{hashlib.sha256(requirements.read_bytes() + sys.version.encode()).hexdigest()[:12]}"
     if (folder / "complete").exists():
         return folder
     shutil.rmtree(folder, ignore_errors=True)
@@ -31,24 +33,31 @@ def environment(name: str, requirements: Path) -> Path:
     made = uv.exists() and run([str(uv), "venv", "--quiet", "--python", sys.executable, str(folder)])
     if not made and subprocess.run([sys.executable, "-m", "venv", str(folder)]).returncode:
         raise SystemExit(f"the environment of image {name} could not be made")
-    # --python: uv must not touch the environment that this process runs in
-    if text.strip() and not install(folder, ["-r", str(requirements)]):
+    if not install(folder, ["-r", str(requirements)]):
         raise SystemExit(f"the packages of image {name} could not be installed ({requirements.relative_to(PROJECT)})")
+    compiled(folder)
     (folder / "complete").touch()
     return folder
 
 
+def compiled(folder: Path) -> None:
+    """Bytecode now: a container sees the folder read-only and would compile at each start, longer than a small job takes."""
+    compileall.compile_dir(folder, quiet=2, workers=0)
+
+
+def images(python_data: Path) -> dict[str, Any]:
+    stages = {"python": "base", "binds": {"/opt/c2d": str(POD_IMAGES)}, "env": {"PYTHONPATH": "/opt/c2d"}, "trusted": True}
+    data = {"python": str(python_data), "env": {"MPLCONFIGDIR": "/tmp", "MPLBACKEND": "Agg"}}  # noqa: S108  the container's own /tmp
+    return {os.environ.get("C2D_STAGE_IMAGE") or "c2d.test/stages:1": stages, "c2d.test/python-data:1": data}
+
+
 def main() -> None:
     STORE.mkdir(parents=True, exist_ok=True)
-    with open(STORE / ".lock", "w") as lock:  # stacks that start at the same time share what is made here
+    with (STORE / ".lock").open("w") as lock:  # stacks that start at the same time share what is made here
         fcntl.flock(lock, fcntl.LOCK_EX)
-        stages = environment("stages", POD_IMAGES / "requirements.txt")
+        compiled(POD_IMAGES / "c2d_stages")
         python_data = environment("python-data", POD_IMAGES / "python-data" / "requirements.txt")
-    images = {
-        os.environ.get("C2D_STAGE_IMAGE") or "c2d.test/stages:1": {"python": str(stages), "binds": {"/opt/c2d": str(POD_IMAGES)}, "env": {"PYTHONPATH": "/opt/c2d"}},
-        "c2d.test/python-data:1": {"python": str(python_data)},
-    }
-    Path(sys.argv[1]).write_text(yaml.safe_dump({"images": images}))
+    Path(sys.argv[1]).write_text(yaml.safe_dump(images(python_data)))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import contextlib
 import fcntl
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -93,19 +94,26 @@ def base_environment() -> dict[str, str]:
     return kept
 
 
+def operator_settings(file: Path) -> dict[str, str]:
+    """The settings of ENV_FILE; a file that they name is looked for beside it."""
+    settings = read_dotenv(file)
+    if named := settings.get("C2D_ENVIRONMENTS"):
+        settings["C2D_ENVIRONMENTS"] = str(file.parent / named)
+    return settings
+
+
 def plan(stack: Home, env_file: Path | None) -> tuple[list[dict[str, Any]], dict[str, str]]:
     """The units for the supervisor, and what C2D_HOME/env will say."""
     secrets, ports, kubernetes = stack.secrets(), stack.ports(), cluster.is_kubernetes()
-    operator = read_dotenv(env_file) if env_file else {}
+    operator = operator_settings(env_file) if env_file else {}
     base = {**base_environment(), "C2D_HOME": str(stack.path)}
     kubeconfig = cluster.kubeconfig() if kubernetes else stack.kubeconfig
     address = cluster.own_address(cluster.server_of(kubeconfig)) if kubernetes else "127.0.0.1"
-    password, jobs_url = secrets["database_password"], ""
-    jobs_url = postgres.url("c2d", password, ports["postgres"])
+    password = secrets["database_password"]
     connection = {"conn_type": "kubernetes", "extra": {"kube_config_path": str(kubeconfig), "namespace": cluster.namespace()}}
     product = {
         "OPERATOR_PRIVATE_KEY": secrets["operator_private_key"],
-        "C2D_DATABASE_URL": jobs_url,
+        "C2D_DATABASE_URL": postgres.url("c2d", password, ports["postgres"]),
         "C2D_NAMESPACE": cluster.namespace(),
         "C2D_RESULTS_CLAIM": "c2d-results",
         "C2D_RESULTS_PATH": str(stack.path / "results"),
@@ -287,8 +295,6 @@ def status(stack: Home) -> int:
 
 
 def clean(stack: Home) -> None:
-    import shutil
-
     down(stack)
     if not (stack.path / "secrets.json").exists() and stack.path.exists() and any(stack.path.iterdir()):
         raise StackError(f"{stack.path} does not look like a stack's folder; nothing is deleted.")
@@ -338,7 +344,11 @@ def guarded(run: Callable[[], int]) -> int:
     return 1
 
 
+def interrupt(*_: object) -> None:
+    """SIGTERM ends a command as Ctrl-C does, so that what it has begun is ended too."""
+    raise KeyboardInterrupt
+
+
 if __name__ == "__main__":
-    # SIGTERM ends this command as Ctrl-C does, so that what it has begun is ended too
-    signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
+    signal.signal(signal.SIGTERM, interrupt)
     raise SystemExit(guarded(main))

@@ -1,0 +1,236 @@
+"""`python -m local.demo [JOB]` (make demo): one of the examples as a real job, from the first process to its results.
+
+It uses the stack that is up, or starts one and stops it again. Ends with 0 only when the job ended as examples/JOB/expect.json says.
+"""
+
+import contextlib
+import json
+import os
+import re
+import secrets
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from local import stack
+from local.airflow import Client
+from local.home import PROJECT, Home, StackError, home
+
+EXAMPLES = PROJECT / "examples"
+STAGES = ("configure", "algorithm", "filter", "publish")
+ENDED = ("success", "failed", "skipped", "upstream_failed", "removed")
+WITHIN = 300  # seconds for a job
+FIRST_LINES = 4
+
+
+# -- what to run -------------------------------------------------------------------------------------------------
+def names() -> list[str]:
+    return sorted(file.parent.name for file in EXAMPLES.glob("*/job.json"))
+
+
+def load(name: str) -> tuple[dict[str, Any], dict[str, Any], str]:
+    """The job as it stands in the file, what is expected of it, and its algorithm's source."""
+    if name not in names():
+        raise StackError(f"There is no example {name}; JOB can be {', '.join(names())}.")
+    folder = EXAMPLES / name
+    return json.loads((folder / "job.json").read_text()), json.loads((folder / "expect.json").read_text()), (folder / "algorithm.py").read_text()
+
+
+def filled_in(value: Any, texts: dict[str, str]) -> Any:
+    """A job with its placeholders replaced, each within the string where it stands."""
+    if isinstance(value, dict):
+        return {key: filled_in(item, texts) for key, item in value.items()}
+    if isinstance(value, list):
+        return [filled_in(item, texts) for item in value]
+    if isinstance(value, str):
+        return re.sub(r"\$\{([A-Z_]+)\}", lambda match: texts.get(match[1], match[0]), value)
+    return value
+
+
+# -- the run -----------------------------------------------------------------------------------------------------
+def trigger(client: Client, environment: str, job: dict[str, Any], job_id: str) -> None:
+    answer = client.send("POST", f"/dags/{environment}/dagRuns", {"dag_run_id": job_id, "logical_date": None, "conf": job})
+    if answer.status_code != 200:
+        raise StackError(f"The job was refused ({answer.status_code}): {detail(answer)}")
+
+
+def detail(answer: httpx.Response) -> str:
+    with contextlib.suppress(ValueError):
+        said = answer.json().get("detail")
+        return said if isinstance(said, str) else json.dumps(said)
+    return answer.text[:300]
+
+
+def follow(client: Client, environment: str, job_id: str) -> str:
+    """Show each stage as it goes; the state in which the run ended."""
+    progress = stack.Progress()
+    begun, told, path = time.monotonic(), set[str](), f"/dags/{environment}/dagRuns/{job_id}"
+    lost = 0.0
+    while time.monotonic() - begun < WITHIN:
+        try:
+            run = client.get(path)
+            tasks = {task["task_id"]: task for task in client.get(f"{path}/taskInstances")["task_instances"]}
+            lost = 0.0
+        except httpx.HTTPError as error:  # the API server may be started again under us
+            lost = lost or time.monotonic()
+            if time.monotonic() - lost > 30:
+                raise StackError("Airflow's API server does not answer any more.") from error
+            time.sleep(0.5)
+            continue
+        current = ""
+        for name in STAGES:
+            task = tasks.get(name) or {}
+            state = task.get("state")
+            if state in ENDED and name not in told:
+                told.add(name)
+                progress.clear()
+                print(f"  {name:10} {'done' if state == 'success' else state:8} {seconds(task)}", flush=True)
+            elif state not in ENDED and not current:
+                waited = time.monotonic() - begun
+                current = f"  {name:10} {state or 'waiting'}" + (f" ... {waited:.0f} s" if progress.terminal else "")
+        if run["state"] in ("success", "failed"):
+            progress.clear()
+            return run["state"]
+        if progress.terminal:
+            progress.show(current)
+        time.sleep(0.3)
+    progress.clear()
+    raise StackError(f"The job has not ended after {WITHIN} s; see {client.url}/dags/{environment}/runs/{job_id}.")
+
+
+def seconds(task: dict[str, Any]) -> str:
+    return f"{task['duration']:5.1f} s" if task.get("duration") is not None else ""
+
+
+def stop_run(client: Client, environment: str, job_id: str) -> None:
+    """End a run that is still going, so that no pod of it stays (on a cluster it would outlive this stack)."""
+    path = f"/dags/{environment}/dagRuns/{job_id}"
+    with contextlib.suppress(httpx.HTTPError):
+        if client.get(path)["state"] in ("success", "failed"):
+            return
+        client.send("PATCH", path, {"state": "failed", "note": "make demo was stopped"})
+        time.sleep(3)  # a task notices at its next heartbeat and deletes its pod
+
+
+# -- the outcome -------------------------------------------------------------------------------------------------
+def status_of(database_url: str, job_id: str) -> tuple[str, dict[str, Any]]:
+    """The job's status as its owner sees it, and how the algorithm ended."""
+    from c2d.store import Store
+
+    row = Store(database_url).job(job_id)
+    if row is None:
+        return "no record of the job", {}
+    return f"{row.status} {row.statusText.strip()}", row.terminationDetails or {}
+
+
+def show_results(folder: Path, manifest: dict[str, Any]) -> None:
+    for file in manifest["files"]:
+        print(f"\n  {file['path'].removeprefix('data/')}  ({file['size']} bytes)")
+        content = (folder / file["path"]).read_bytes()
+        if file["path"].endswith((".png", ".jpg", ".zip")) or b"\0" in content[:1024]:
+            continue
+        lines = content.decode(errors="replace").splitlines()
+        for line in lines[:FIRST_LINES]:
+            print("    " + "".join(c if c.isprintable() else "?" for c in line[:130]))  # a job's output must not steer the terminal
+        if len(lines) > FIRST_LINES:
+            print(f"    ... {len(lines) - FIRST_LINES} more lines")
+    for file in manifest.get("withheld", []):
+        print(f"\n  {file['path']}  withheld: {file['reason']}")
+
+
+def differences(expect: dict[str, Any], state: str, details: dict[str, Any], folder: Path, manifest: dict[str, Any] | None) -> list[str]:
+    """What is not as examples/JOB/expect.json says; nothing when all is."""
+    found = []
+    if state != expect["state"]:
+        found.append(f"the run ended {state}, {expect['state']} is expected")
+    if details.get("exitCode") != expect["exitCode"]:
+        found.append(f"the algorithm's exit code is {details.get('exitCode')}, {expect['exitCode']} is expected")
+    if manifest is None:
+        return [*found, "nothing was published"]
+    published = {file["path"].removeprefix("data/") for file in manifest["files"]}
+    for name in expect["outputs"]:
+        if f"outputs/{name}" not in published:
+            found.append(f"outputs/{name} is missing")
+    for path, line in expect["lines"].items():
+        if path not in published:
+            found.append(f"{path} is missing")
+        elif line not in (folder / "data" / path).read_text(errors="replace"):
+            found.append(f"{path} has no line with: {line}")
+    return found
+
+
+@contextlib.contextmanager
+def running_stack(place: Home) -> Iterator[dict[str, str]]:
+    """The stack that is up, or one for as long as this lasts."""
+    mine = not (place.path.exists() and stack.is_running(place))
+    told = stack.up(place, stack.env_file())
+    try:
+        yield told
+    finally:
+        if mine:
+            with uninterrupted():
+                stack.down(place)
+
+
+@contextlib.contextmanager
+def uninterrupted() -> Iterator[None]:
+    """A second Ctrl-C must not keep the first from ending what runs."""
+    old = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+
+
+def environment_of(client: Client) -> str:
+    """The environment to use: ocean-compute, or the first that the operator's settings make."""
+    found = sorted(dag["dag_id"] for dag in client.get("/dags", limit=100, tags="c2d")["dags"] if "janitor" not in dag["dag_id"])
+    return "ocean-compute" if "ocean-compute" in found or not found else found[0]
+
+
+def main() -> int:
+    begun = time.monotonic()
+    name = sys.argv[1] if len(sys.argv) > 1 else "statistics"
+    job, expect, source = load(name)
+    place = home()
+    print(f"Example {name}: {expect['about']}", flush=True)
+    with running_stack(place) as told:
+        client = Client(told["AIRFLOW_URL"], told["AIRFLOW_PASSWORD"])
+        client.log_in()
+        environment, job_id = environment_of(client), f"demo-{name}-{secrets.token_hex(4)}"
+        print(f"The stack is up after {time.monotonic() - begun:.0f} s: {told['AIRFLOW_URL']}  (user {told['AIRFLOW_USER']}, password {told['AIRFLOW_PASSWORD']})")
+        print(f"Job {job_id} in {environment}", flush=True)
+        try:
+            trigger(client, environment, filled_in(job, {"DATA_URL": told["DATA_URL"], "ALGORITHM": source}), job_id)
+            state = follow(client, environment, job_id)
+        except BaseException:
+            with uninterrupted():
+                stop_run(client, environment, job_id)
+            raise
+        status, details = status_of(told["C2D_DATABASE_URL"], job_id)
+        folder = Path(told["C2D_RESULTS_PATH"]) / job_id
+        manifest = json.loads((folder / "manifest.json").read_text()) if (folder / "manifest.json").is_file() else None
+        exit_code = details.get("exitCode")
+        print(f"\nStatus: {status}; run {state}; algorithm's exit code {exit_code}" + (f" ({details['reason']})" if details.get("reason") else ""))
+        print(f"In Airflow: {told['AIRFLOW_URL']}/dags/{environment}/runs/{job_id}  (while the stack is up: make up)")
+        if manifest:
+            print(f"Results: {os.path.relpath(folder)}/data")
+            show_results(folder, manifest)
+        wrong = differences(expect, state, details, folder, manifest)
+    print()
+    for difference in wrong:
+        print(f"Not as expected: {difference}.", file=sys.stderr)
+    if not wrong:
+        print(f"As expected, after {time.monotonic() - begun:.0f} s.")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, stack.interrupt)
+    raise SystemExit(stack.guarded(main))
