@@ -15,8 +15,8 @@ def main(arguments: list[str]) -> int:
         return 2
     name = arguments[0]
     # Only the stage that runs is imported: http.client alone is half of a pod's start-up.
-    work = import_module(f"c2d_stages.{name}").work
-    return run(name, work, Paths.from_environment(os.environ))
+    stage = import_module(f"c2d_stages.{name}")
+    return run(name, stage.work, Paths.from_environment(os.environ), getattr(stage, "begin", None))
 
 
 code = main(sys.argv[1:])

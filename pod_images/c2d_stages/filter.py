@@ -222,16 +222,25 @@ def judge(data: str, limits: Limits, log: StageLog) -> Release:
     return release
 
 
-def work(stage_json: dict[str, Any], paths: Paths, log: StageLog) -> dict[str, Any]:
-    folder = f"{paths.data}/filter"
-    place, part = f"{folder}/release.json", f"{folder}/release.json.part"
-    for old in (place, part):
+def release_files(paths: Paths) -> tuple[str, str]:
+    """release.json and what it is called until it is complete."""
+    place = f"{paths.data}/filter/release.json"
+    return place, place + ".part"
+
+
+def begin(paths: Paths) -> None:
+    """Remove the list of an earlier run, before anything can go wrong. Raises OSError."""
+    for old in release_files(paths):
         if os.path.lexists(old):
             os.unlink(old)
+
+
+def work(stage_json: dict[str, Any], paths: Paths, log: StageLog) -> dict[str, Any]:
+    place, part = release_files(paths)
     complete = False
     try:
         release = judge(paths.data, Limits.from_field(Field("", stage_json).get("limits")), log)
-        os.makedirs(folder, exist_ok=True)
+        os.makedirs(os.path.dirname(place), exist_ok=True)
         with open(part, "xb") as file:
             file.write(release.as_json())
             file.flush()
@@ -244,7 +253,5 @@ def work(stage_json: dict[str, Any], paths: Paths, log: StageLog) -> dict[str, A
         raise StageError(f"the outputs cannot be checked ({error.strerror}); nothing is released", "outputs") from None
     finally:
         if not complete:
-            for new in (place, part):
-                if os.path.lexists(new):
-                    os.unlink(new)
+            begin(paths)
     return {"released": len(release.files), "withheld": release.withheld_count, "bytes": size}

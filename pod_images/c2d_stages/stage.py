@@ -149,14 +149,22 @@ def _stop(signum: int, frame: object) -> None:
     raise Stopped
 
 
-def run(name: str, work: Callable[[dict[str, Any], Paths, StageLog], dict[str, Any]], paths: Paths) -> int:
-    """Run a stage's `work(stage_json, paths, log)`, which gives the answer; returns the exit code. Every way out writes an answer."""
+Work = Callable[[dict[str, Any], Paths, StageLog], dict[str, Any]]
+
+
+def run(name: str, work: Work, paths: Paths, begin: Callable[[Paths], None] | None = None) -> int:
+    """Run a stage's `work(stage_json, paths, log)`, which gives the answer; returns the exit code. Every way out writes an answer.
+
+    begin: what has to happen even if stage.json is wrong.
+    """
     os.umask(0o022)
     signal.signal(signal.SIGTERM, _stop)
     # publish's own log is a part of what it publishes: without times, so that a second run gives the same manifest.
     repeatable = name == "publish"
     log = StageLog(f"{paths.data}/adminlogs/{name}.log", stamped=not repeatable, again=not repeatable)
     try:
+        if begin is not None:
+            begin(paths)
         answer = {"ok": True, **work(read_stage_json(paths.stage_json, name), paths, log)}
     except StageError as error:
         answer = {"ok": False, "status": error.status, "resource": error.resource, "message": str(error)}
