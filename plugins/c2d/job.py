@@ -96,11 +96,11 @@ class File(_Closed):
 
 def _sealed_or(kind: str) -> Discriminator:
     # Chosen by the key, so that a wrong File is refused for what is wrong in it and not for not being Sealed as well.
-    return Discriminator(lambda v: "sealed" if isinstance(v, Sealed) or (isinstance(v, dict) and "sealed" in v) else kind)
+    return Discriminator(lambda v: "~sealed" if isinstance(v, Sealed) or (isinstance(v, dict) and "sealed" in v) else kind)
 
 
-SealableFile = Annotated[Annotated[File, Tag("file")] | Annotated[Sealed, Tag("sealed")], _sealed_or("file")]
-Secret = Annotated[Annotated[str, Field(max_length=4096), Tag("text")] | Annotated[Sealed, Tag("sealed")], _sealed_or("text")]
+SealableFile = Annotated[Annotated[File, Tag("~file")] | Annotated[Sealed, Tag("~sealed")], _sealed_or("~file")]
+Secret = Annotated[Annotated[str, Field(max_length=4096), Tag("~text")] | Annotated[Sealed, Tag("~sealed")], _sealed_or("~text")]
 Did = Annotated[str, Field(pattern=DID, description="an Ocean DID: did:op: and letters or digits")]
 Files = Annotated[list[SealableFile], Field(max_length=1000)]
 
@@ -286,8 +286,8 @@ def explain(error: ValidationError, at: str = "") -> str:
     for e in error.errors(include_url=False, include_input=False):
         path = at
         for part in e["loc"]:
-            if part == "[key]" or (part in ("file", "sealed", "text") and path.endswith(("]", "secret"))):
-                continue  # a mark or the discriminator's tag, not a field
+            if part == "[key]" or str(part).startswith("~"):
+                continue  # a mark, or the tag of a choice: not a field
             path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
         kind, context = e["type"], e.get("ctx", {})
         if kind == "extra_forbidden":

@@ -1,0 +1,36 @@
+"""Every five minutes: ends the jobs and removes the objects that a crash left behind (c2d.janitor)."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from airflow.sdk import DAG, task
+
+with DAG(
+    dag_id="c2d_janitor",
+    description="Ends and removes what a crash left behind",
+    schedule=timedelta(minutes=5),
+    start_date=datetime(2026, 1, 1, tzinfo=UTC),
+    catchup=False,
+    max_active_runs=1,
+    tags=["c2d"],
+    doc_md=__doc__,
+):
+
+    @task(retries=0)
+    def sweep() -> None:
+        from airflow.providers.cncf.kubernetes.hooks.kubernetes import KubernetesHook
+        from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
+        from c2d import janitor, settings
+        from c2d.hooks.pods import Pods
+        from c2d.store import Store
+
+        def run_goes_on(dag_id: str, run_id: str) -> bool:
+            return RuntimeTaskInstance.get_dr_count(dag_id, run_ids=[run_id], states=["queued", "running"]) > 0
+
+        loaded = settings.load()
+        api = KubernetesHook(conn_id="kubernetes_default").core_v1_client
+        janitor.sweep(Store(loaded.C2D_DATABASE_URL), Pods(api, loaded.C2D_NAMESPACE), run_goes_on)
+
+    sweep()

@@ -1,0 +1,35 @@
+"""A valid job and environment, to vary in tests."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+OWNER = "0x" + "ab" * 20
+SECRET_URL = "https://data.example/table.csv?token=TOPSECRET"
+
+JOB: dict[str, Any] = {
+    "inputs": [{"id": "did:op:aa", "files": [{"url": SECRET_URL, "headers": {"X-Key": "HEADERSECRET"}}]}],
+    "algorithm": {
+        "id": "did:op:cc",
+        "container": {"image": "c2d.test/python-data", "tag": "1", "entrypoint": "python3 $ALGO"},
+        "rawcode": "print('hello')",
+    },
+    "owner": OWNER,
+    "secret": "JOBSECRET",
+}
+
+
+def job(**changes: Any) -> dict[str, Any]:
+    """JOB with dotted paths replaced: ``job(**{"algorithm.container.tag": "2"})``; a value of ``...`` removes the key."""
+    conf = copy.deepcopy(JOB)
+    for path, value in changes.items():
+        *way, last = path.split(".")
+        node: Any = conf
+        for key in way:
+            node = node[int(key) if key.isdigit() else key]
+        if value is ...:
+            del node[last]
+        else:
+            node[int(last) if last.isdigit() else last] = value
+    return conf

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import json
+
+import jsonschema
+import pytest
+from c2d import seal
+from c2d.job import CODE_BYTES, BadJob, Job, params_schema
+
+from tests.c2d.examples import OWNER, SECRET_URL, job
+
+KEY = seal.new_private_key()
+PUBLIC = seal.public_key(KEY)
+
+REFUSED = {
+    "unknown key": ({"nosuch": 1}, "nosuch: is not a known field"),
+    "unknown key inside": ({"algorithm.container.nosuch": 1}, "algorithm.container.nosuch: is not a known field"),
+    "no algorithm": ({"algorithm": ...}, "algorithm: is required"),
+    "no owner": ({"owner": ...}, "owner: is required"),
+    "owner is no address": ({"owner": "me"}, "owner: must be 0x followed by 40 hex digits"),
+    "file scheme": ({"inputs.0.files.0.url": "file:///etc/passwd"}, "inputs[0].files[0].url: must begin with http:// or https://"),
+    "ftp scheme": ({"inputs.0.files.0.url": "ftp://h/x"}, "inputs[0].files[0].url: must begin with http:// or https://"),
+    "no host": ({"inputs.0.files.0.url": "http:///x"}, "inputs[0].files[0].url: must be a URL with a host"),
+    "port is text": ({"inputs.0.files.0.url": "http://h:port/"}, "inputs[0].files[0].url: must be a URL with a host"),
+    "blank in URL": ({"inputs.0.files.0.url": "http://h/a b"}, "inputs[0].files[0].url: must be a URL with a host"),
+    "password in URL": ({"inputs.0.files.0.url": "http://u:p@h/"}, "inputs[0].files[0].url: must not hold a user name or password"),
+    "line break in header": ({"inputs.0.files.0.headers": {"A": "b\r\nC: d"}}, "inputs[0].files[0].headers: the value of A must be printable"),
+    "header of the transfer": ({"inputs.0.files.0.headers": {"Host": "x"}}, "inputs[0].files[0].headers: Host is set by the transfer"),
+    "method": ({"inputs.0.files.0.method": "DELETE"}, "inputs[0].files[0].method: input should be 'GET' or 'POST'"),
+    "checksum": ({"inputs.0.files.0.checksum": "md5:1"}, "inputs[0].files[0].checksum: "),
+    "no files": ({"inputs.0.files": []}, "inputs[0].files: "),
+    "traversal in DID": ({"inputs.0.id": "did:op:../../etc"}, "inputs[0].id: must be did:op:"),
+    "DID twice": ({"inputs": [{"id": "did:op:aa", "files": [{"url": "http://h/"}]}] * 2}, "inputs must not name the same id twice"),
+    "shell in image": ({"algorithm.container.image": "a;rm -rf /"}, "algorithm.container.image: must be an image name"),
+    "Jinja in image": ({"algorithm.container.image": "{{ conn.x }}"}, "algorithm.container.image: must be an image name"),
+    "Jinja in tag": ({"algorithm.container.tag": "{{ 1 }}"}, "algorithm.container.tag: must be an image tag"),
+    "neither tag nor checksum": ({"algorithm.container.tag": ...}, "algorithm.container: must have a tag or a checksum"),
+    "image checksum": ({"algorithm.container.checksum": "sha256:xyz"}, "algorithm.container.checksum: must be sha256:"),
+    "entrypoint of 1 MB": ({"algorithm.container.entrypoint": "x" * 2**20}, "algorithm.container.entrypoint: "),
+    "entrypoint empty": ({"algorithm.container.entrypoint": ""}, "algorithm.container.entrypoint: "),
+    "two sources": ({"algorithm.files": [{"url": "http://h/a"}]}, "algorithm: must have rawcode or files, not both"),
+    "code too long": ({"algorithm.rawcode": "x" * (CODE_BYTES + 1)}, "algorithm.rawcode: "),
+    "code too long in bytes": ({"algorithm.rawcode": "ü" * CODE_BYTES}, "algorithm.rawcode must have at most"),
+    "code is not UTF-8": ({"algorithm.rawcode": "\ud800"}, "algorithm.rawcode: must be valid UTF-8"),
+    "NUL": ({"algorithm.rawcode": "a\x00b"}, "algorithm.rawcode: must be valid UTF-8 text without NUL"),
+    "negative limit": ({"maxJobDuration": -1}, "maxJobDuration: "),
+    "huge limit": ({"maxJobDuration": 10**12}, "maxJobDuration: "),
+    "limit is text": ({"maxJobDuration": "soon"}, "maxJobDuration: "),
+    "another environment": ({"environment": "other"}, "environment: must be here"),
+    "secret is a number": ({"secret": 5}, "secret: "),
+    "sealed is not hex": ({"secret": {"sealed": "zz"}}, "secret.sealed: must match"),
+}
+
+
+@pytest.mark.parametrize(("changes", "sentence"), REFUSED.values(), ids=REFUSED)
+def test_a_bad_job_is_refused_with_a_sentence_that_names_the_field(changes: dict, sentence: str) -> None:
+    with pytest.raises(BadJob) as e:
+        Job.parse(job(**changes), "here")
+    assert sentence in str(e.value)
+    assert "TOPSECRET" not in str(e.value)
+    assert len(str(e.value)) < 400
+
+
+@pytest.mark.parametrize("conf", [None, [], "x", 5])
+def test_a_conf_that_is_no_object_is_refused(conf: object) -> None:
+    with pytest.raises(BadJob, match="conf: must be a JSON object"):
+        Job.parse(conf, "here")
+
+
+def test_null_means_left_out_as_the_trigger_form_sends_it() -> None:
+    assert Job.parse(job(agreementId=None, chainId=None, maxJobDuration=None), "here") == Job.parse(job(), "here")
+
+
+def test_a_sealed_job_shows_no_secret_and_opens_to_the_same_job() -> None:
+    clear = Job.parse(job(), "here")
+    sealed = clear.sealed(PUBLIC, "job1")
+    text = json.dumps(sealed.dump())
+    assert not any(s in text for s in ("TOPSECRET", "HEADERSECRET", "JOBSECRET", "data.example"))
+    assert Job.parse(sealed.dump(), "here").opened(KEY, "job1") == clear
+
+
+def test_what_was_sealed_for_one_job_does_not_open_in_another() -> None:
+    sealed = Job.parse(job(), "here").sealed(PUBLIC, "job1")
+    with pytest.raises(BadJob, match=r"secret: was sealed for another job"):
+        sealed.opened(KEY, "job2")
+
+
+def test_what_was_sealed_to_another_operator_or_altered_is_refused_by_field() -> None:
+    with pytest.raises(BadJob, match=r"secret: must be sealed to this operator"):
+        Job.parse(job(), "here").sealed(seal.public_key(seal.new_private_key()), None).opened(KEY, "j")
+    good = Job.parse(job(), "here").sealed(PUBLIC, None).dump()
+    blob = good["inputs"][0]["files"][0]["sealed"]
+    good["inputs"][0]["files"][0]["sealed"] = blob[:-2] + ("00" if blob[-2:] != "00" else "01")
+    with pytest.raises(BadJob, match=r"inputs\[0\].files\[0\]: must be sealed to this operator"):
+        Job.parse(good, "here").opened(KEY, "j")
+
+
+def test_a_sealed_file_is_checked_like_a_plain_one() -> None:
+    conf = job(**{"inputs.0.files.0": {"sealed": seal.seal(PUBLIC, {"url": "file:///etc/passwd"})}})
+    with pytest.raises(BadJob, match=r"inputs\[0\].files\[0\].url: must begin with http"):
+        Job.parse(conf, "here").opened(KEY, "j")
+
+
+def test_a_bare_sha256_is_taken_as_one() -> None:
+    parsed = Job.parse(job(**{"inputs.0.files.0.checksum": "a" * 64}), "here")
+    assert parsed.inputs[0].files[0].checksum == "sha256:" + "a" * 64  # type: ignore[union-attr]
+
+
+def test_the_image_is_referred_to_by_digest_where_one_is_known() -> None:
+    digest = "sha256:" + "0" * 64
+    assert Job.parse(job(**{"algorithm.container.checksum": digest}), "x").algorithm.container.reference == f"c2d.test/python-data@{digest}"
+    assert Job.parse(job(), "x").algorithm.container.reference == "c2d.test/python-data:1"
+
+
+def test_the_params_schema_takes_what_the_model_takes_and_names_what_is_required() -> None:
+    schema = params_schema()
+    conf = job()
+    for name, field in schema.items():
+        required = field.pop("required")
+        assert required == (name in ("algorithm", "owner"))
+        if name in conf:
+            jsonschema.validate(conf[name], field)
+            jsonschema.validate(Job.parse(conf, "x").sealed(PUBLIC, None).dump()[name], field)
+    assert "$ref" not in json.dumps(schema)
+
+
+@pytest.mark.parametrize(
+    "changes", [c for c, s in REFUSED.values() if "algorithm.container" in next(iter(c), "") and "must have" not in s], ids=lambda c: next(iter(c))
+)
+def test_the_params_schema_refuses_a_bad_container_by_itself(changes: dict) -> None:
+    field = params_schema()["algorithm"]
+    field.pop("required")
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(job(**changes)["algorithm"], field)
+
+
+def test_owner_and_url_examples_are_what_they_seem() -> None:
+    parsed = Job.parse(job(), "x")
+    assert parsed.owner == OWNER and parsed.inputs[0].files[0].url == SECRET_URL  # type: ignore[union-attr]

@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from c2d import seal, settings
+from c2d.settings import BadSettings, read
+
+KEY = seal.new_private_key()
+BASE = {"OPERATOR_PRIVATE_KEY": KEY, "C2D_DATABASE_URL": "postgresql+psycopg2://u:DBSECRET@h/d"}
+
+# The environment of an operator-engine deployment, every name that its README documents.
+OPERATOR_ENGINE = {
+    "OPERATOR_PRIVATE_KEY": KEY,
+    "POSTGRES_HOST": "db",
+    "POSTGRES_PORT": "5433",
+    "POSTGRES_DB": "jobs",
+    "POSTGRES_USER": "op",
+    "POSTGRES_PASSWORD": "p@ss/word",
+    "nCPU": "0.5",
+    "cpuType": "AMD",
+    "nGPU": "1",
+    "gpuRam": "8",
+    "gpuType": "A100",
+    "ramGB": "2",
+    "diskGB": "4",
+    "priceMinute": "0.1",
+    "description": "for tests",
+    "maxJobs": "3",
+    "maxJobDuration": "600",
+    "STORAGE_EXPIRY": "24",
+    "IPFS_TYPE": "CLIENT",
+    "IPFS_OUTPUT": "http://ipfs.example:5001",
+    "IPFS_ADMINLOGS": "http://ipfs.example:5001",
+    "IPFS_OUTPUT_PREFIX": "ipfs://",
+    "IPFS_ADMINLOGS_PREFIX": "ipfs://",
+    "IPFS_EXPIRY_TIME": "3600",
+    "IPFS_API_KEY": "k",
+    "IPFS_API_CLIENT": "c",
+    "AWS_ACCESS_KEY_ID": "a",
+    "AWS_SECRET_ACCESS_KEY": "s",
+    "AWS_REGION": "r",
+    "AWS_BUCKET_OUTPUT": "o",
+    "AWS_BUCKET_ADMINLOGS": "l",
+    "STORAGE_CLASS": "standard",
+    "NOTIFY_START_URL": "https://n.example/start",
+    "NOTIFY_STOP_URL": "https://n.example/stop",
+    "SERVICE_ACCOUNT": "default",
+    "NODE_SELECTOR": "compute",
+    "PULL_SECRET": "registry",
+    "PULL_POLICY": "Always",
+    "FILTERING_CONTAINER": "registry.example/filter:2",
+    "LOG_CFG": "",
+    "LOG_LEVEL": "DEBUG",
+}
+
+
+def test_an_operator_engine_environment_file_gives_one_environment() -> None:
+    loaded = read(OPERATOR_ENGINE)
+    (env,) = loaded.environments
+    assert (env.id, float(env.nCPU), env.nGPU, env.maxJobs, env.maxJobDuration) == ("ocean-compute", 0.5, 1, 3, 600)
+    assert env.FILTERING_CONTAINER == "registry.example/filter:2" and env.NODE_SELECTOR == "compute"
+    assert loaded.C2D_DATABASE_URL == "postgresql+psycopg2://op:p%40ss%2Fword@db:5433/jobs"
+
+
+def test_every_setting_that_does_not_act_yet_is_warned_of_and_no_other() -> None:
+    warned = {w.split()[0] for w in read(OPERATOR_ENGINE).environments[0].not_in_force()}
+    assert warned == set(settings.NOT_YET_IN_FORCE) - {"LOG_CFG", "allowedChainId"}  # empty, or not in the file
+    assert read(BASE).environments[0].not_in_force() == []
+
+
+def test_defaults_are_operator_engines() -> None:
+    (env,) = read(BASE).environments
+    assert (env.nCPU, env.nGPU, env.ramGB, env.diskGB, env.maxJobDuration, env.priceMinute) == (1, 0, 1, 1, 60, 0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"OPERATOR_PRIVATE_KEY": "SECRETKEY"}, "OPERATOR_PRIVATE_KEY: must"),
+        ({"nCPU": "many"}, "environments[0].nCPU: "),
+        ({"nCPU": "-1"}, "environments[0].nCPU: "),
+        ({"maxJobs": "1.5"}, "environments[0].maxJobs: "),
+        ({"IPFS_TYPE": "S3"}, "environments[0].IPFS_TYPE: "),
+        ({"PULL_POLICY": "Sometimes"}, "environments[0].PULL_POLICY: "),
+        ({"NOTIFY_STOP_URL": "ftp://x"}, "environments[0].NOTIFY_STOP_URL: must be an http"),
+        ({"FILTERING_CONTAINER": "a b"}, "environments[0].FILTERING_CONTAINER: "),
+        ({"C2D_NAMESPACE": "Not A Name"}, "C2D_NAMESPACE: "),
+        ({"C2D_DATABASE_URL": ""}, "C2D_DATABASE_URL (or POSTGRES_HOST"),
+        ({"C2D_ENVIRONMENTS": "/no/such/file"}, "C2D_ENVIRONMENTS: cannot be read"),
+    ],
+)
+def test_a_wrong_setting_is_named_and_its_value_not_shown(changes: dict[str, str], sentence: str) -> None:
+    with pytest.raises(BadSettings) as e:
+        read({**BASE, **changes})
+    assert sentence in str(e.value)
+    assert "SECRET" not in str(e.value).replace("OPERATOR_PRIVATE_KEY", "").replace("AWS_SECRET", "")
+
+
+def test_a_missing_key_is_named() -> None:
+    with pytest.raises(BadSettings, match="OPERATOR_PRIVATE_KEY: is required"):
+        read({"C2D_DATABASE_URL": "postgresql://x"})
+
+
+def test_a_yaml_file_gives_several_environments_that_share_what_it_leaves_out(tmp_path: Path) -> None:
+    file = tmp_path / "environments.yaml"
+    file.write_text("environments:\n- {id: small, ramGB: 2}\n- {id: large, nCPU: 8, maxJobs: 9}\n")
+    small, large = read({**BASE, "C2D_ENVIRONMENTS": str(file), "maxJobs": "4"}).environments
+    assert (small.id, small.maxJobs, small.ramGB, large.nCPU, large.maxJobs) == ("small", 4, 2, 8, 9)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("environments: [{id: a, nosuch: 1}]", "environments[0].nosuch: is not a known field"),
+        ("environments: [{id: a}, {id: a}]", "must not name the same id twice"),
+        ("environments: [5]", "environments[0]: "),
+        ("environments: []", "environments: "),
+        ("a: 1", "must hold one key"),
+        ("{", "must be valid YAML"),
+    ],
+)
+def test_a_bad_yaml_file_is_refused_with_what_is_wrong(tmp_path: Path, text: str, sentence: str) -> None:
+    file = tmp_path / "environments.yaml"
+    file.write_text(text)
+    with pytest.raises(BadSettings) as e:
+        read({**BASE, "C2D_ENVIRONMENTS": str(file)})
+    assert sentence in str(e.value)
+
+
+def test_settings_do_not_show_their_secrets() -> None:
+    text = repr(read({**BASE, "AWS_SECRET_ACCESS_KEY": "AWSSECRET"}))
+    assert KEY not in text and "DBSECRET" not in text and "AWSSECRET" not in text

