@@ -149,14 +149,16 @@ class Cluster:
             else:
                 raise StackError(f"The cluster refused {document['kind']} {name}: {error.status} {error.reason}") from error
 
-    def results_folder(self, wanted_namespace: str, claim: str) -> Path | None:
-        """Where the claim's volume lies on this machine; None when it lies elsewhere."""
+    def results_folder(self, wanted_namespace: str, claim: str, runner: Path) -> Path | None:
+        """Where the claim's volume lies on this machine; None when it lies elsewhere. ``runner``: the pod runner's folder."""
         path = f"/api/v1/namespaces/{wanted_namespace}/persistentvolumeclaims/{claim}"
         until = time.monotonic() + BOUND_WITHIN
-        while not (volume := self.call("GET", path)["spec"].get("volumeName")):
+        while not (volume := (found := self.call("GET", path))["spec"].get("volumeName")):
             if time.monotonic() > until:
                 raise StackError(f"The results claim {wanted_namespace}/{claim} is not bound after {BOUND_WITHIN} s; does its storage class bind at once?")
             time.sleep(0.1)
+        if not is_kubernetes():  # the runner has no PersistentVolume objects; it names the folder after the claim's uid
+            return runner / "volumes" / found["metadata"]["uid"]
         spec = self.call("GET", f"/api/v1/persistentvolumes/{volume}")["spec"]
         folder = (spec.get("hostPath") or spec.get("local") or {}).get("path")
         return Path(folder) if folder and Path(folder).is_dir() else None
@@ -170,7 +172,7 @@ def prepare(stack: Home, config: Path) -> None:
         documents.append(results_claim(claim))
     for document in documents:
         cluster.apply(document, wanted)
-    folder = cluster.results_folder(wanted, claim)
+    folder = cluster.results_folder(wanted, claim, stack.path / "runner")
     link = stack.path / "results"
     link.unlink(missing_ok=True)
     if folder:

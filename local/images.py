@@ -47,7 +47,10 @@ def compiled(folder: Path) -> None:
 
 def images(python_data: Path) -> dict[str, Any]:
     stages = {"python": "base", "binds": {"/opt/c2d": str(POD_IMAGES)}, "env": {"PYTHONPATH": "/opt/c2d"}, "trusted": True}
-    data = {"python": str(python_data), "env": {"MPLCONFIGDIR": "/tmp", "MPLBACKEND": "Agg"}}  # noqa: S108  the container's own /tmp
+    # at /opt/venv as in the container image: below its own path a pod's /tmp may hide it, when this project lies in /tmp
+    path = "/opt/venv/bin:/usr/local/bin:/usr/bin:/bin"
+    tmp = {"MPLCONFIGDIR": "/tmp", "MPLBACKEND": "Agg"}  # noqa: S108  the container's own /tmp
+    data = {"python": "base", "binds": {"/opt/venv": str(python_data)}, "env": {"PATH": path, **tmp}}
     return {os.environ.get("C2D_STAGE_IMAGE") or "c2d.test/stages:1": stages, "c2d.test/python-data:1": data}
 
 
