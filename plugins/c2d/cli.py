@@ -52,7 +52,10 @@ def _run(arguments: argparse.Namespace) -> int:
         except ValueError:
             raise BadJob("stdin: must be a job as JSON") from None
         environment = conf.get("environment", "") if isinstance(conf, dict) else ""
-        json.dump(Job.parse(conf, environment).sealed(public_key, arguments.job).dump(), sys.stdout, indent=1)
+        job = Job.parse(conf, environment)
+        if not seal.is_public_key(public_key):
+            raise settings.BadSettings("--public-key: must be a secp256k1 public key, 0x and hex")
+        json.dump(job.sealed(public_key, arguments.job).dump(), sys.stdout, indent=1)
         print()
     return 0
 

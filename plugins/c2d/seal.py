@@ -28,6 +28,17 @@ def public_key(private_key: str) -> str:
     return "0x" + PrivateKey.from_hex(private_key.removeprefix("0x")).public_key.format(compressed=False).hex()
 
 
+def is_public_key(text: str) -> bool:
+    """Whether ``text`` is a public key that can be sealed to."""
+    from coincurve import PublicKey
+
+    try:
+        PublicKey(bytes.fromhex(text.removeprefix("0x")))
+    except ValueError:
+        return False
+    return True
+
+
 def seal(public_key: str, value: Any, job_id: str | None = None) -> str:
     """``value`` (any JSON) as 0x and hex, readable only with the private key and in ``job_id`` only (None: in any job)."""
     from ecies import encrypt

@@ -24,7 +24,10 @@ REFUSED = {
     "port is text": ({"inputs.0.files.0.url": "http://h:port/"}, "inputs[0].files[0].url: must be a URL with a host"),
     "blank in URL": ({"inputs.0.files.0.url": "http://h/a b"}, "inputs[0].files[0].url: must be a URL with a host"),
     "password in URL": ({"inputs.0.files.0.url": "http://u:p@h/"}, "inputs[0].files[0].url: must not hold a user name or password"),
-    "line break in header": ({"inputs.0.files.0.headers": {"A": "b\r\nC: d"}}, "inputs[0].files[0].headers: the value of A must be printable"),
+    "line break in header": (
+        {"inputs.0.files.0.headers": {"A": "b\r\nC: d"}},
+        "inputs[0].files[0].headers: the value of A must be printable",
+    ),
     "header of the transfer": ({"inputs.0.files.0.headers": {"Host": "x"}}, "inputs[0].files[0].headers: Host is set by the transfer"),
     "method": ({"inputs.0.files.0.method": "DELETE"}, "inputs[0].files[0].method: input should be 'GET' or 'POST'"),
     "checksum": ({"inputs.0.files.0.checksum": "md5:1"}, "inputs[0].files[0].checksum: "),
@@ -125,7 +128,9 @@ def test_the_params_schema_takes_what_the_model_takes_and_names_what_is_required
 
 
 @pytest.mark.parametrize(
-    "changes", [c for c, s in REFUSED.values() if "algorithm.container" in next(iter(c), "") and "must have" not in s], ids=lambda c: next(iter(c))
+    "changes",
+    [c for c, s in REFUSED.values() if "algorithm.container" in next(iter(c), "") and "must have" not in s],
+    ids=lambda c: next(iter(c)),
 )
 def test_the_params_schema_refuses_a_bad_container_by_itself(changes: dict) -> None:
     field = params_schema()["algorithm"]

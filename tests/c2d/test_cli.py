@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import io
+import json
+import sys
+
+import pytest
+from c2d import cli, seal, settings
+from c2d.job import Job
+
+from tests.c2d.examples import job
+
+
+@pytest.fixture(autouse=True)
+def fresh_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.load.cache_clear()
+    for name in ("OPERATOR_PRIVATE_KEY", "C2D_DATABASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def run(monkeypatch: pytest.MonkeyPatch, text: str, *argv: str) -> int:
+    monkeypatch.setattr(sys, "stdin", io.StringIO(text))
+    return cli.main(list(argv))
+
+
+def test_seal_prints_the_job_without_its_secrets(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    key = seal.new_private_key()
+    assert run(monkeypatch, json.dumps(job()), "seal", "--public-key", seal.public_key(key), "--job", "j1") == 0
+    printed = capsys.readouterr().out
+    assert "SECRET" not in printed
+    assert Job.parse(json.loads(printed), "x").opened(key, "j1") == Job.parse(job(), "x")
+
+
+@pytest.mark.parametrize(
+    ("text", "argv", "sentence"),
+    [
+        ("{", ["seal", "--public-key", "0x"], "stdin: must be a job as JSON"),
+        (json.dumps(job(owner="me")), ["seal", "--public-key", "0x"], "owner: must be 0x"),
+        (json.dumps(job()), ["seal"], "--public-key: give the operator's public key"),
+        (json.dumps(job()), ["seal", "--public-key", "0x1234"], "--public-key: must be"),
+        ("", ["publickey"], "C2D_DATABASE_URL"),
+    ],
+)
+def test_a_mistake_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], text: str, argv: list[str], sentence: str
+) -> None:
+    assert run(monkeypatch, text, *argv) == 1
+    assert sentence in capsys.readouterr().err
+
+
+def test_keygen_prints_a_key_that_works(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["keygen"]) == 0
+    key = capsys.readouterr().out.strip()
+    assert seal.unseal(key, seal.seal(seal.public_key(key), {"a": 1}), "j") == {"a": 1}
+
+
+def test_check_names_what_is_not_in_force(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, value in {
+        "OPERATOR_PRIVATE_KEY": seal.new_private_key(),
+        "C2D_DATABASE_URL": "postgresql://x",
+        "NOTIFY_STOP_URL": "https://n.example",
+    }.items():
+        monkeypatch.setenv(name, value)
+    assert cli.main(["check"]) == 0
+    assert "NOTIFY_STOP_URL is set but not in force yet: nobody is notified" in capsys.readouterr().out

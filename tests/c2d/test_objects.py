@@ -1,0 +1,192 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from c2d import objects, seal
+from c2d.job import Job
+from c2d.settings import read
+from c2d.status import Stage
+
+from tests.c2d.examples import job
+
+BASE = {
+    "OPERATOR_PRIVATE_KEY": seal.new_private_key(),
+    "C2D_DATABASE_URL": "postgresql://u:DBSECRET@h/d",
+    "nCPU": "0.5",
+    "ramGB": "2",
+    "diskGB": "3",
+    "maxJobDuration": "600",
+}
+
+
+def pod(stage: str, conf: dict[str, Any] | None = None, job_id: str = "j1", **variables: str) -> dict[str, Any]:
+    settings = read({**BASE, **variables})
+    return objects.pod(Stage(stage), job_id, Job.parse(conf or job(), "ocean-compute"), settings.environments[0], settings, "uid-1")
+
+
+def stage_input(stage: str, conf: dict[str, Any] | None = None, ends_ok: dict[Stage, bool] | None = None) -> dict[str, str]:
+    env = read(BASE).environments[0]
+    return objects.stage_input(Stage(stage), "j1", Job.parse(conf or job(), "ocean-compute"), env, ends_ok or {})
+
+
+STAGES = ["configure", "algorithm", "filter", "publish"]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_pod_is_restricted_bounded_and_hangs_on_the_owner(stage: str) -> None:
+    made = pod(stage)
+    spec, (container,) = made["spec"], made["spec"]["containers"]
+    assert spec["securityContext"]["runAsNonRoot"] and spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert spec["automountServiceAccountToken"] is False and spec["enableServiceLinks"] is False and spec["restartPolicy"] == "Never"
+    assert {"cpu", "memory", "ephemeral-storage"} <= set(container["resources"]["limits"])
+    assert container["resources"]["requests"]["memory"] == container["resources"]["limits"]["memory"]
+    assert spec["activeDeadlineSeconds"] > 0
+    assert made["metadata"]["ownerReferences"][0]["uid"] == "uid-1"
+    assert made["metadata"]["labels"] == {"c2d/job": "j1", "c2d/stage": stage}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_no_pod_shows_a_secret(stage: str) -> None:
+    text = json.dumps(pod(stage))
+    assert not any(s in text for s in ("TOPSECRET", "HEADERSECRET", "JOBSECRET", "DBSECRET", BASE["OPERATOR_PRIVATE_KEY"][2:], "hello"))
+
+
+def test_the_algorithm_gets_exactly_what_the_environment_offers() -> None:
+    resources = pod("algorithm", nGPU="2")["spec"]["containers"][0]["resources"]
+    exact = {"cpu": "500m", "memory": str(2 * 2**30), "ephemeral-storage": str(2**30 + 64 * 2**20), "nvidia.com/gpu": "2"}
+    assert resources == {"requests": exact, "limits": exact}
+
+
+def test_the_algorithm_sees_inputs_read_only_and_neither_admin_logs_nor_the_stage_input() -> None:
+    spec = pod("algorithm")["spec"]
+    mounts = {m["mountPath"]: m.get("readOnly", False) for m in spec["containers"][0]["volumeMounts"]}
+    assert mounts == {
+        "/data/inputs": True,
+        "/data/transformations": True,
+        "/data/ddos": True,
+        "/data/outputs": False,
+        "/data/logs": False,
+        "/tmp": False,
+    }
+    assert "secret" not in {k for v in spec["volumes"] for k in v}
+
+
+@pytest.mark.parametrize(("own", "limit"), [(None, 600), (30, 30), (9999, 600)])
+def test_the_algorithms_time_is_the_smaller_of_the_jobs_and_the_environments(own: int | None, limit: int) -> None:
+    assert pod("algorithm", job(maxJobDuration=own))["spec"]["activeDeadlineSeconds"] == limit
+
+
+def test_algorithm_and_filter_have_no_resolver() -> None:
+    for stage in ("algorithm", "filter"):
+        assert pod(stage)["spec"]["dnsConfig"] == {"nameservers": ["127.0.0.1"]}
+    assert "dnsConfig" not in pod("configure")["spec"]
+
+
+def test_the_environment_is_the_incumbents_and_secret_comes_from_the_stages_secret() -> None:
+    env = {e["name"]: e.get("value", e.get("valueFrom")) for e in pod("algorithm")["spec"]["containers"][0]["env"]}
+    assert env == {
+        "DIDS": '["aa"]',
+        "TRANSFORMATION_DID": "cc",
+        "VOLUME": "/data",
+        "LOGS": "/data/logs",
+        "INPUTS": "/data/inputs",
+        "OUTPUTS": "/data/outputs",
+        "ALGO": "/data/transformations/algorithm",
+        "HOME": "/tmp",
+        "secret": {"secretKeyRef": {"name": "j1-algorithm", "key": "secret"}},
+    }
+    assert stage_input("algorithm") == {"secret": "JOBSECRET"}
+
+
+def test_the_entrypoint_is_an_argument_of_its_own_and_kubernetes_expands_nothing_in_it() -> None:
+    entrypoint = "a '; $(secret) $$x {{ conn.y }} $ALGO"
+    command = pod("algorithm", job(**{"algorithm.container.entrypoint": entrypoint}))["spec"]["containers"][0]["command"]
+    assert command[-1] == "a '; $$(secret) $$$$x {{ conn.y }} /data/transformations/algorithm"
+    assert entrypoint[:3] not in command[2]
+
+
+def run_wrapper(entrypoint: str, logs: Path, blocks: int = 2048) -> subprocess.CompletedProcess[bytes]:
+    env = {"LOGS": str(logs), "PATH": os.environ["PATH"]}
+    return subprocess.run(["sh", "-c", objects.ALGORITHM_WRAPPER, "algorithm", str(blocks), entrypoint], env=env, capture_output=True)
+
+
+@pytest.mark.parametrize(
+    ("entrypoint", "code"), [("true", 0), ("echo x; exit 3", 3), ("kill -9 $$", 137), ("exit 255", 255), ("nosuchprogram", 127)]
+)
+def test_the_wrapper_ends_with_the_algorithms_own_exit_code(entrypoint: str, code: int, tmp_path: Path) -> None:
+    assert run_wrapper(entrypoint, tmp_path).returncode == code
+
+
+def test_the_wrapper_logs_both_streams_to_the_pod_and_to_the_file(tmp_path: Path) -> None:
+    done = run_wrapper("echo out; echo err >&2", tmp_path)
+    assert done.stdout == b"out\nerr\n" == (tmp_path / "algorithm.log").read_bytes()
+
+
+def test_the_log_file_is_cut_while_the_algorithm_runs_on(tmp_path: Path) -> None:
+    done = run_wrapper("yes | head -c 200000; exit 4", tmp_path, blocks=100)
+    assert (tmp_path / "algorithm.log").stat().st_size == 51200
+    assert (done.returncode, len(done.stdout)) == (4, 200000)
+
+
+def test_the_owners_filter_runs_before_ours_without_the_jobs_secret() -> None:
+    spec = pod("filter", FILTERING_CONTAINER="registry.example/filter:2")["spec"]
+    (owners,) = spec["initContainers"]
+    assert owners["image"] == "registry.example/filter:2" and "command" not in owners
+    assert "secret" not in {e["name"] for e in owners["env"]}
+    assert "/data/adminlogs" not in {m["mountPath"] for m in owners["volumeMounts"]}
+    assert owners["securityContext"]["readOnlyRootFilesystem"]
+    assert "initContainers" not in pod("filter")["spec"]
+
+
+def test_publish_sees_only_its_own_folder_of_the_results() -> None:
+    mounts = {m["mountPath"]: m for m in pod("publish")["spec"]["containers"][0]["volumeMounts"]}
+    assert mounts["/results"]["subPath"] == "j1" and mounts["/data/outputs"]["readOnly"]
+
+
+def test_the_cluster_settings_reach_the_pod() -> None:
+    spec = pod("algorithm", SERVICE_ACCOUNT="sa", PULL_SECRET="reg", PULL_POLICY="Always", NODE_SELECTOR="compute")["spec"]
+    assert spec["serviceAccountName"] == "sa" and spec["imagePullSecrets"] == [{"name": "reg"}]
+    assert spec["containers"][0]["imagePullPolicy"] == "Always"
+    terms = spec["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
+    assert terms == [{"matchExpressions": [{"key": "scope", "operator": "In", "values": ["compute"]}]}]
+    env = read({**BASE, "STORAGE_CLASS": "fast"}).environments[0]
+    assert objects.claim("j1", env, "u")["spec"] == {
+        "accessModes": ["ReadWriteOnce"],
+        "resources": {"requests": {"storage": str(3 * 2**30)}},
+        "storageClassName": "fast",
+    }
+
+
+def test_configure_is_told_what_to_fetch_and_its_limits() -> None:
+    content = json.loads(stage_input("configure")["stage.json"])
+    assert content["inputs"][0]["files"][0]["url"].endswith("TOPSECRET") and content["algorithm"]["rawcode"] == "print('hello')"
+    assert content["limits"] == {"totalBytes": 3 * 2**30, "seconds": 3600, "connections": 4}
+
+
+@pytest.mark.parametrize(("filtered", "release"), [(True, "filtered"), (False, "logs"), (None, "logs")])
+def test_publish_releases_outputs_only_with_the_filters_consent(filtered: bool | None, release: str) -> None:
+    ends_ok = {} if filtered is None else {Stage.FILTER: filtered}
+    assert json.loads(stage_input("publish", ends_ok=ends_ok)["stage.json"])["release"] == release
+
+
+@pytest.mark.parametrize("job_id", ["manual__2026-11-22T06:05:00+00:00", "UPPER", "x" * 80, "-a", "a_b"])
+def test_a_run_id_that_is_no_kubernetes_name_becomes_a_digest(job_id: str) -> None:
+    name = objects.object_name(job_id)
+    assert name.startswith("job-") and len(name) == 36
+    assert pod("publish", job_id=job_id)["metadata"]["annotations"]["c2d/job-id"] == job_id
+
+
+def test_names_fit_where_kubernetes_wants_them() -> None:
+    longest = "a" * 50
+    assert objects.object_name(longest) == longest
+    assert max(len(objects.stage_name(longest, s)) for s in Stage) <= 63

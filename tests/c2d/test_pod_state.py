@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from c2d.pod_state import end_of, running_since, why_pending
+from c2d.status import Reason, Stage
+
+
+def pod(state: dict[str, Any] | None = None, phase: str = "Running", reason: str | None = None, **status: Any) -> dict[str, Any]:
+    statuses = [{"name": "base", "state": state}] if state is not None else []
+    return {"status": {"phase": phase, "reason": reason, "containerStatuses": statuses, **status}}
+
+
+def ended(code: int, reason: str = "Error", message: str = "") -> dict[str, Any]:
+    times = {"startedAt": "2026-11-22T06:00:00Z", "finishedAt": "2026-11-22T06:00:05Z"}
+    return {"terminated": {"exitCode": code, "reason": reason, "message": message, **times}}
+
+
+PULL_FAILED = {"waiting": {"reason": "ErrImagePull", "message": "rpc error: code = NotFound desc = x: not found"}}
+PULL_LATER = {"waiting": {"reason": "ErrImagePull", "message": "dial tcp: connection refused"}}
+
+CASES: dict[str, tuple[dict[str, Any], Reason | None]] = {
+    "not scheduled": (pod(None, "Pending"), None),
+    "works": (pod({"running": {"startedAt": "2026-11-22T06:00:00Z"}}), None),
+    "ended well, phase not yet": (pod(ended(0, "Completed")), Reason.COMPLETED),
+    "failed, phase not yet": (pod(ended(3)), Reason.ERROR),
+    "killed, waits for the phase": (pod(ended(137)), None),
+    "killed by itself": (pod(ended(137), "Failed"), Reason.ERROR),
+    "out of memory": (pod(ended(137, "OOMKilled")), Reason.OOM_KILLED),
+    "deadline": (pod(ended(137), "Failed", "DeadlineExceeded"), Reason.DEADLINE_EXCEEDED),
+    "deadline before it ran": (pod(None, "Failed", "DeadlineExceeded"), Reason.DEADLINE_EXCEEDED),
+    "evicted": (pod(ended(137), "Failed", "Evicted"), Reason.EVICTED),
+    "node lost": (pod(ended(137), "Failed", "NodeLost"), Reason.POD_LOST),
+    "failed for no reason we know": (pod(None, "Failed", "Whatever"), Reason.POD_LOST),
+    "no such image": (pod(PULL_FAILED, "Pending"), Reason.NOT_STARTED),
+    "registry away": (pod(PULL_LATER, "Pending"), None),
+    "bad image name": (pod({"waiting": {"reason": "InvalidImageName"}}, "Pending"), Reason.NOT_STARTED),
+    "init container failed": (pod(None, "Failed", initContainerStatuses=[{"name": "i", "state": ended(2)}]), Reason.ERROR),
+    "init container works": (pod(None, "Pending", initContainerStatuses=[{"name": "i", "state": {"running": {}}}]), None),
+    "init container cannot be pulled": (
+        pod(None, "Pending", initContainerStatuses=[{"name": "i", "state": PULL_FAILED}]),
+        Reason.NOT_STARTED,
+    ),
+}
+
+
+@pytest.mark.parametrize(("given", "reason"), CASES.values(), ids=CASES)
+def test_the_end_of_a_pod(given: dict[str, Any], reason: Reason | None) -> None:
+    end = end_of(given)
+    assert (end and end.reason) == reason
+
+
+def test_times_and_message_are_the_containers() -> None:
+    end = end_of(pod(ended(0, "Completed", '{"ok": true, "files": 3}')))
+    assert end is not None and end.started is not None and end.finished is not None
+    assert (end.finished - end.started).total_seconds() == 5
+    assert end.of_stage(Stage.CONFIGURE).answer == {"ok": True, "files": 3}
+    assert running_since(pod({"running": {"startedAt": "2026-11-22T06:00:00Z"}})) == end.started
+
+
+def test_a_stage_that_failed_is_explained_by_its_answer() -> None:
+    answer = json.dumps({"ok": False, "status": 31, "message": "inputs[0].files[0]: 404"})
+    end = end_of(pod(ended(1, message=answer))).of_stage(Stage.CONFIGURE)  # type: ignore[union-attr]
+    assert (end.message, end.answer["status"]) == ("inputs[0].files[0]: 404", 31)
+
+
+@pytest.mark.parametrize("said", ["", "not json", "[]", '{"ok": false}'])
+def test_a_stage_of_ours_that_ends_well_without_saying_so_has_failed(said: str) -> None:
+    end = end_of(pod(ended(0, "Completed", said))).of_stage(Stage.FILTER)  # type: ignore[union-attr]
+    assert not end.ok and end.message == "the stage gave no answer"
+
+
+def test_what_the_algorithm_writes_as_its_message_goes_nowhere() -> None:
+    for code, reason in ((0, "Completed"), (1, "Error"), (137, "OOMKilled")):
+        end = end_of(pod(ended(code, reason, '{"ok": true, "leak": "patient 7"}'), "Failed")).of_stage(Stage.ALGORITHM)  # type: ignore[union-attr]
+        assert "patient" not in repr(end)
+
+
+def test_a_pod_that_waits_says_what_for() -> None:
+    conditions = [{"type": "PodScheduled", "status": "False", "message": "0/1 nodes are available: 1 Insufficient cpu."}]
+    assert "Insufficient cpu" in why_pending(pod(None, "Pending", conditions=conditions))

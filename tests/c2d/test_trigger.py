@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+from c2d import seal, settings
+from c2d.api import trigger
+from c2d.job import Job
+
+from tests.c2d.examples import job
+
+KEY = seal.new_private_key()
+PATH = "/api/v2/dags/ocean-compute/dagRuns"
+
+
+@pytest.fixture(autouse=True)
+def loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    read = settings.read({"OPERATOR_PRIVATE_KEY": KEY, "C2D_DATABASE_URL": "postgresql://x"})
+    monkeypatch.setattr(settings, "load", lambda: read)
+
+
+def post(body: bytes, path: str = PATH, method: str = "POST", chunks: int = 1) -> tuple[int, Any, dict[str, Any] | None]:
+    """The status, the answer, and what the app behind the guard received (None: nothing)."""
+    received: dict[str, Any] = {}
+
+    async def app(scope: dict, receive: Any, send: Any) -> None:
+        message = await receive()
+        data = message["body"]
+        while message.get("more_body"):
+            message = await receive()
+            data += message["body"]
+        received.update(body=data, headers=dict(scope["headers"]))
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"{}"})
+
+    size = max(1, -(-len(body) // chunks))
+    parts = [body[i : i + size] for i in range(0, len(body), size)] or [b""]
+    inbox = [{"type": "http.request", "body": p, "more_body": n < len(parts) - 1} for n, p in enumerate(parts)]
+    sent: list[dict] = []
+
+    async def receive() -> dict:
+        return inbox.pop(0)
+
+    async def send(message: dict) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": method, "path": path, "headers": [(b"content-length", str(len(body)).encode()), (b"x", b"y")]}
+    asyncio.run(trigger.TriggerGuard(app)(scope, receive, send))
+    return sent[0]["status"], json.loads(sent[1]["body"]), received or None
+
+
+def body(**changes: Any) -> bytes:
+    return json.dumps({"logical_date": None, "dag_run_id": "job-1", "conf": job(**changes)}).encode()
+
+
+def test_a_good_job_passes_sealed_for_itself_alone() -> None:
+    status, _, received = post(body(), chunks=7)
+    assert status == 200 and received is not None
+    text = received["body"].decode()
+    assert not any(s in text for s in ("TOPSECRET", "HEADERSECRET", "JOBSECRET"))
+    passed = json.loads(text)
+    assert passed["dag_run_id"] == "job-1" and passed["logical_date"] is None
+    assert received["headers"][b"content-length"] == str(len(received["body"])).encode() and received["headers"][b"x"] == b"y"
+    assert Job.parse(passed["conf"], "ocean-compute").opened(KEY, "job-1") == Job.parse(job(), "ocean-compute")
+
+
+def test_a_run_without_an_id_gets_one_as_ocean_makes_them() -> None:
+    _, _, received = post(json.dumps({"logical_date": None, "conf": job()}).encode())
+    assert received is not None and len(json.loads(received["body"])["dag_run_id"]) == 32
+
+
+def test_a_sealed_value_copied_from_another_run_is_refused() -> None:
+    _, _, received = post(body())
+    assert received is not None
+    stolen = {"dag_run_id": "job-2", "conf": json.loads(received["body"])["conf"]}
+    status, answer, passed = post(json.dumps(stolen).encode())
+    assert (status, passed) == (400, None) and "was sealed for another job" in answer["detail"]
+
+
+@pytest.mark.parametrize(
+    ("sent", "sentence"),
+    [
+        (body(nosuch=1), "nosuch: is not a known field"),
+        (body(**{"inputs.0.files.0.url": "file:///etc/passwd"}), "inputs[0].files[0].url: must begin with http"),
+        (json.dumps({"conf": None}).encode(), "conf: must be a JSON object"),
+        (json.dumps({"dag_run_id": "../x", "conf": job()}).encode(), "dag_run_id: must be"),
+        (json.dumps({"dag_run_id": 5, "conf": job()}).encode(), "dag_run_id: must be"),
+        (b"[]", "body: must be a JSON object"),
+        (b"{", "body: must be valid JSON"),
+        (b"", "body: must be valid JSON"),
+        (b'{"conf": "\xff"}', "body: must be valid UTF-8"),
+        (body(**{"algorithm.rawcode": "\ud800"}), "algorithm.rawcode: must be valid UTF-8"),
+        (b"[" * 100000, "body: must be"),
+    ],
+)
+def test_a_bad_trigger_is_answered_400_with_one_sentence_and_goes_no_further(sent: bytes, sentence: str) -> None:
+    status, answer, received = post(sent)
+    assert (status, received) == (400, None)
+    assert sentence in answer["detail"] and "TOPSECRET" not in answer["detail"]
+
+
+def test_a_huge_body_is_refused_before_it_is_read_whole() -> None:
+    status, answer, received = post(b"x" * (trigger.BODY_BYTES + 1), chunks=100)
+    assert (status, received) == (413, None) and "body: must have at most" in answer["detail"]
+
+
+@pytest.mark.parametrize(
+    ("path", "method"), [("/api/v2/dags/other/dagRuns", "POST"), (PATH, "GET"), (PATH + "/x/clear", "POST"), ("/api/v2/dags", "POST")]
+)
+def test_everything_else_passes_untouched(path: str, method: str) -> None:
+    _, _, received = post(b"anything", path, method)
+    assert received is not None and received["body"] == b"anything"
