@@ -73,7 +73,7 @@ class Release:
         withheld = list(self.withheld)
         if self.withheld_count > len(withheld):
             withheld.append({"path": "", "reason": f"{self.withheld_count - len(withheld)} more are withheld"})
-        return json.dumps({"version": 1, "files": files, "withheld": withheld}, ensure_ascii=False, indent=1).encode()
+        return json.dumps({"version": 1, "files": files, "withheld": withheld}, ensure_ascii=False).encode()
 
 
 def name_problem(name: bytes, path: bytes, limits: Limits) -> str | None:

@@ -167,7 +167,7 @@ class Publication:
 
     def manifest(self, withheld: list[dict[str, str]]) -> bytes:
         value = {"version": 1, "job": self.wanted.job, "files": self.files, "withheld": withheld}
-        return json.dumps(value, ensure_ascii=False, indent=1).encode()
+        return json.dumps(value, ensure_ascii=False).encode()
 
 
 def answer(manifest: bytes) -> dict[str, Any]:
