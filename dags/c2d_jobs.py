@@ -5,6 +5,8 @@ configure (fetch) -> algorithm (the consumer's container, isolated) -> filter (s
 
 from __future__ import annotations
 
+from typing import Any
+
 from airflow.sdk import DAG, Param
 
 from c2d import job, settings
@@ -28,18 +30,17 @@ loaded = settings.load()
 
 
 def params() -> dict[str, Param]:
-    """The job model as the trigger form's fields: without a default where the job needs a value."""
-    made = {}
-    for name, schema in job.params_schema().items():
-        required = schema.pop("required")
-        made[name] = Param(**schema) if required else Param(None, **{**schema, "type": nullable(schema.get("type"))})
-    return made
+    """The job model as the trigger form's fields: without a default where the job needs a value, else empty."""
+    schemas = job.params_schema()
+    required = {name: schema.pop("required") for name, schema in schemas.items()}
+    return {name: Param(**schema) if required[name] else Param(None, **nullable(schema)) for name, schema in schemas.items()}
 
 
-def nullable(kind: str | list[str] | None) -> list[str] | None:
-    """A JSON schema type that also takes null, which the form sends for an empty field."""
-    kinds = [kind] if isinstance(kind, str) else list(kind or [])
-    return [*kinds, "null"] if kinds and "null" not in kinds else kinds or None
+def nullable(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema that also takes null, which the form sends for an empty field."""
+    if isinstance(schema.get("type"), str):
+        return {**schema, "type": [schema["type"], "null"]}
+    return schema  # it takes null already
 
 
 for env in loaded.environments:

@@ -5,9 +5,9 @@ import json
 import sys
 
 import pytest
+
 from c2d import cli, seal, settings
 from c2d.job import Job
-
 from tests.c2d.examples import job
 
 

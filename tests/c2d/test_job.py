@@ -4,9 +4,9 @@ import json
 
 import jsonschema
 import pytest
+
 from c2d import seal
 from c2d.job import CODE_BYTES, BadJob, Job, params_schema
-
 from tests.c2d.examples import OWNER, SECRET_URL, job
 
 KEY = seal.new_private_key()

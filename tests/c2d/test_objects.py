@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from c2d import objects, seal
 from c2d.job import Job
 from c2d.settings import read
 from c2d.status import Stage
-
 from tests.c2d.examples import job
 
 BASE = {

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+
 from c2d.pod_state import end_of, running_since, why_pending
 from c2d.status import Reason, Stage
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from c2d import seal, settings
 from c2d.settings import BadSettings, read
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
+
 from c2d.status import FINAL, TEXTS, Reason, Stage, StageEnd, Status, can_follow, outcome
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+
 from c2d import store as store_module
 from c2d.job import Job
 from c2d.status import Reason, Stage, StageEnd, Status
 from c2d.store import JobTaken, Store, metadata
-
 from tests.c2d.examples import OWNER, job
 
 JOB = Job.parse(job(agreementId="0xagreed", chainId=8996), "env")

@@ -5,10 +5,10 @@ import json
 from typing import Any
 
 import pytest
+
 from c2d import seal, settings
 from c2d.api import trigger
 from c2d.job import Job
-
 from tests.c2d.examples import job
 
 KEY = seal.new_private_key()
