@@ -16,6 +16,7 @@ import signal
 import socket
 import subprocess
 import sys
+from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +25,7 @@ import yaml
 
 from . import sandbox
 from .api import make_app
+from .certificate import self_signed
 from .images import Images, ImagesError
 from .objects import Store
 from .pods import Node
@@ -59,12 +61,13 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
-def kubeconfig(port: int, token: str) -> str:
+def kubeconfig(port: int, token: str, certificate: bytes) -> str:
+    cluster = {"server": f"https://127.0.0.1:{port}", "certificate-authority-data": b64encode(certificate).decode()}
     return yaml.safe_dump(
         {
             "apiVersion": "v1",
             "kind": "Config",
-            "clusters": [{"name": "laptop", "cluster": {"server": f"http://127.0.0.1:{port}"}}],
+            "clusters": [{"name": "laptop", "cluster": cluster}],
             "users": [{"name": "laptop", "user": {"token": token}}],
             "contexts": [{"name": "laptop", "context": {"cluster": "laptop", "user": "laptop", "namespace": NAMESPACE}}],
             "current-context": "laptop",
@@ -98,12 +101,17 @@ async def serve(options: argparse.Namespace, bubblewrap: sandbox.Bubblewrap) -> 
     token = secrets.token_urlsafe(32)
     listener = socket.create_server(("127.0.0.1", options.port))
     port = listener.getsockname()[1]
+    certificate, key = self_signed()
+    for name, content in (("tls.crt", certificate), ("tls.key", key)):
+        write_private(options.state / name, content.decode())
     config = uvicorn.Config(
         make_app(store, node, token),
         loop="asyncio",  # containers die with the thread that started them, which must therefore be the main one
         lifespan="off",
         access_log=False,
         log_level="warning",
+        ssl_certfile=options.state / "tls.crt",
+        ssl_keyfile=options.state / "tls.key",
         timeout_graceful_shutdown=2,
         timeout_keep_alive=75,
     )
@@ -115,15 +123,20 @@ async def serve(options: argparse.Namespace, bubblewrap: sandbox.Bubblewrap) -> 
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     started = asyncio.create_task(server.ready.wait())
     await asyncio.wait({serving, started}, return_when=asyncio.FIRST_COMPLETED)
-    write_private(options.kubeconfig, kubeconfig(port, token))
+    write_private(options.kubeconfig, kubeconfig(port, token, certificate))
     kind = "user namespaces" if bubblewrap.user_namespace else "root's namespaces"
-    say(f"runner: http://127.0.0.1:{port}, containers under bubblewrap ({kind}); kubeconfig: {options.kubeconfig}")
+    say(f"runner: https://127.0.0.1:{port}, containers under bubblewrap ({kind}); kubeconfig: {options.kubeconfig}")
     stopped = asyncio.create_task(ended.wait())
     await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
     say("runner: stopping")
     await node.stop()
     store.close()
     server.should_exit = True
+    await asyncio.sleep(0.05)  # watches write their last line
+    for connection in list(server.server_state.connections):
+        # idle ones: closing them politely would wait for each client's end of TLS
+        if connection.transport is not None:
+            connection.transport.abort()
     await serving
     options.kubeconfig.unlink(missing_ok=True)
     say("runner: stopped")
@@ -131,7 +144,7 @@ async def serve(options: argparse.Namespace, bubblewrap: sandbox.Bubblewrap) -> 
 
 def main() -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m local.runner", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m local.runner", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--state", type=Path, required=True, help="folder for objects, claims and logs (made if missing)")
     parser.add_argument("--port", type=int, default=0, help="port on 127.0.0.1; 0 takes a free one")

@@ -24,7 +24,6 @@ from .validation import check, fill_in, fold_string_data
 
 MAX_BODY = 3 << 20
 VERSION = {"major": "1", "minor": "34", "gitVersion": "v1.34.0+c2d-laptop-runner", "platform": "linux"}
-MIN_GRACE = 0
 
 
 class RequireToken:
@@ -115,7 +114,7 @@ class Api:
         if request.method == "DELETE":
             return await self._delete_all(request, kind, namespace, chosen)
         query = request.query_params
-        if query.get("watch", "").lower() in ("1", "true"):
+        if _true(query.get("watch")):
             seconds = float(query.get("timeoutSeconds") or 1800)
             stream = self._watch(kind, namespace, chosen, query.get("resourceVersion", ""), seconds)
             return StreamingResponse(stream, media_type="application/json")
@@ -259,18 +258,18 @@ class Api:
             raise bad_request(f"a container name must be specified for pod {where}, choose one of: [{' '.join(names)}]")
         if name not in names:
             raise bad_request(f"container {name} is not valid for pod {where}")
-        if query.get("previous") == "true":
+        if _true(query.get("previous")):
             raise bad_request(f'previous terminated container "{name}" in pod "{where}" not found')
         state = next((status["state"] for status in states if status["name"] == name), {"waiting": {"reason": "ContainerCreating"}})
         if "waiting" in state:
             raise bad_request(f'container "{name}" in pod "{where}" is waiting to start: {state["waiting"].get("reason")}')
         pieces = self._node.log(pod, name).read(
-            follow=query.get("follow") == "true",
+            follow=_true(query.get("follow")),
             since=_since(query.get("sinceSeconds"), query.get("sinceTime")),
             tail=_number(query.get("tailLines"), "tailLines"),
-            times=query.get("timestamps") == "true",
+            times=_true(query.get("timestamps")),
         )
-        return StreamingResponse(_limited(pieces, _number(query.get("limitBytes"), "limitBytes")), media_type="text/plain")
+        return StreamingResponse(_limited(pieces, _number(query.get("limitBytes"), "limitBytes")), headers={"content-type": "text/plain"})
 
     def _kind(self, request: Request) -> Kind:
         plural, group = request.path_params["plural"], request.path_params.get("group", "")
@@ -335,6 +334,11 @@ async def _delete_options(request: Request) -> tuple[int | None, str | None, boo
     policy = query.get("propagationPolicy") or body.get("propagationPolicy")
     orphan = policy == "Orphan" or str(query.get("orphanDependents", body.get("orphanDependents"))).lower() == "true"
     return _number(grace, "gracePeriodSeconds"), (body.get("preconditions") or {}).get("uid"), orphan
+
+
+def _true(value: str | None) -> bool:
+    """As Go reads a boolean; the Python client writes True."""
+    return value in ("1", "t", "T", "true", "TRUE", "True")
 
 
 def _number(value: Any, name: str) -> int | None:

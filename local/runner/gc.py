@@ -52,9 +52,10 @@ class Deletion:
             if plural == "namespaces" and metadata.get("namespace") == obj["metadata"]["name"]:
                 self.delete(kind, metadata["namespace"], metadata["name"])
             elif any(owner["uid"] == uid for owner in metadata.get("ownerReferences") or []):
-                self._drop_reference(kind, dependant, uid) if self._has_other_owner(metadata, uid) else self._delete_dependant(
-                    kind, dependant
-                )
+                if self._has_other_owner(metadata, uid):
+                    self._drop_reference(kind, dependant, uid)
+                else:
+                    self._delete_dependant(kind, dependant)
         if plural == "pods":
             self.release_claims(obj)
 

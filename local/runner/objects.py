@@ -90,7 +90,7 @@ class Store:
         self._objects: dict[str, dict[tuple[str, str], Object]] = {plural: {} for plural in KINDS}
         self._history: deque[Change] = deque(maxlen=self.HISTORY)
         self._wakeup = Wakeup()
-        self.version = 1
+        self.version = 1000
         self.closed = False
         self._load()
         self.oldest = self.version
@@ -203,7 +203,7 @@ class Store:
                 self._objects[plural][metadata.get("namespace", ""), metadata["name"]] = obj
                 self.version = max(self.version, int(metadata["resourceVersion"]))
         # removals and events of the last run have used versions that no file remembers
-        self.version += 100_000 if self.version > 1 else 0
+        self.version += 100_000 if any(self._objects.values()) else 0
 
 
 def remove_tree(path: Path) -> None:

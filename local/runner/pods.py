@@ -436,8 +436,10 @@ class PodLife:
         etc.mkdir(parents=True, exist_ok=True)
         for file, content in etc_files(uid, gid, hostname, self._spec.get("hostAliases") or []).items():
             (etc / file).write_text(content)
+            (etc / file).chmod(0o644)
         answer = self._answer_file(container)
         answer.touch()
+        answer.chmod(0o666)
         policies = self._node.store.all("networkpolicies", self.namespace)
         labels = self._pod["metadata"].get("labels") or {}
         limits = (container.get("resources") or {}).get("limits") or {}

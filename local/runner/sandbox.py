@@ -25,7 +25,7 @@ ETC = (
     "ssl/openssl.cnf",
 )
 """What programs commonly need of /etc; certificates but no private keys, and nothing that tells about the machine's users."""
-EMPTY = ("/home", "/media", "/mnt", "/opt", "/root", "/run", "/srv", "/sys", "/tmp", "/var/tmp")
+EMPTY = ("/etc", "/etc/ssl", "/home", "/media", "/mnt", "/opt", "/root", "/run", "/srv", "/sys", "/tmp", "/var/tmp")
 
 
 @dataclass(frozen=True)

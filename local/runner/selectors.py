@@ -63,12 +63,10 @@ def object_selects(selector: dict[str, Any], labels: dict[str, str]) -> bool:
             return False
     for expression in selector.get("matchExpressions") or []:
         key, operator, values = expression["key"], expression["operator"], expression.get("values") or []
-        matched = {
-            "In": lambda: labels.get(key) in values,
-            "NotIn": lambda: labels.get(key) not in values,
-            "Exists": lambda: key in labels,
-            "DoesNotExist": lambda: key not in labels,
-        }[operator]()
+        if operator in ("In", "NotIn"):
+            matched = (labels.get(key) in values) == (operator == "In")
+        else:
+            matched = (key in labels) == (operator == "Exists")
         if not matched:
             return False
     return True
