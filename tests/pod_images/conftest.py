@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -70,6 +71,15 @@ class Pod:
 @pytest.fixture
 def pod(tmp_path: Path) -> Pod:
     return Pod(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def same_process_afterwards() -> Iterator[None]:
+    """A stage that runs in the test's own process takes SIGTERM and sets the umask."""
+    handler, mask = signal.getsignal(signal.SIGTERM), os.umask(0o022)
+    yield
+    signal.signal(signal.SIGTERM, handler)
+    os.umask(mask)
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import pytest
-from c2d_stages import download
+from c2d_stages import configure, download
 from c2d_stages.configure import ConfigureInput
-from c2d_stages.stage import StageError, answer_text
+from c2d_stages.stage import Paths, StageError, StageLog, answer_text, run
 from conftest import Answer, Pod, WebServer, sha256, status
 
 MIB = 1 << 20
@@ -386,15 +386,14 @@ def test_a_full_volume_is_called_by_its_name(pod: Pod, web: WebServer) -> None:
     assert download.volume_error(OSError(errno.ENOSPC, "x")).startswith("no space is left")
 
 
-def test_a_host_that_refuses_or_does_not_exist_is_told_without_its_name(pod: Pod, monkeypatch: pytest.MonkeyPatch) -> None:
-    outcome = pod.run("configure", stage_json("http://127.0.0.1:1/x", "http://no-such-host.invalid/", connections=1, seconds=2))
+def test_a_host_that_refuses_is_told_without_its_address(pod: Pod) -> None:
+    outcome = pod.run("configure", stage_json("http://127.0.0.1:1/x", seconds=1))
     assert "the connection was refused" in outcome.output and "127.0.0.1" not in outcome.output
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"stage": "publish"}, 'stage: must be "configure", for that is the stage that runs'),
         ({"inputs": 5}, "inputs: must be a list"),
         ({"inputs": [{"id": "did:op:../../etc"}]}, "inputs[0].id: must be a DID of at most 200 letters, digits and . _ : - after did:op:"),
         (
@@ -427,10 +426,16 @@ def test_a_host_that_refuses_or_does_not_exist_is_told_without_its_name(pod: Pod
     ],
 )
 def test_a_wrong_stage_json_is_told_by_its_field(pod: Pod, change: dict[str, Any], message: str) -> None:
-    outcome = pod.run("configure", {**stage_json(), **change})
-    assert outcome.code == 1 and outcome.answer["ok"] is False
-    assert outcome.answer["message"].startswith(message)
-    assert outcome.answer["status"] == (32 if "algorithm" in change else 31)
+    with pytest.raises(StageError) as caught:
+        configure.work({**stage_json(), **change}, Paths(str(pod.root), ""), StageLog(str(pod.root / "log")))
+    assert str(caught.value).startswith(message)
+    assert caught.value.status == (32 if "algorithm" in change else 31)
+
+
+def test_the_stage_json_of_another_stage_is_refused(pod: Pod) -> None:
+    outcome = pod.run("configure", {**stage_json(), "stage": "publish"})
+    assert outcome.code == 1 and outcome.answer["status"] == 31
+    assert outcome.answer["message"] == 'stage: must be "configure", for that is the stage that runs'
 
 
 def test_a_stage_json_that_is_no_json_is_told(pod: Pod) -> None:
@@ -461,6 +466,15 @@ def test_retry_after_may_be_seconds_or_a_date_and_is_bounded() -> None:
     assert download.retry_after("soon", 0) is None
 
 
-def test_an_error_of_the_stage_itself_gives_no_text_away(pod: Pod) -> None:
-    with pytest.raises(StageError):
-        ConfigureInput.from_json({"inputs": [None]})
+def test_an_error_of_the_stage_itself_gives_no_text_away(
+    pod: Pod, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*arguments: Any) -> None:
+        raise RuntimeError("https://host/s3cret")
+
+    monkeypatch.setattr(configure, "lay_out", broken)
+    pod.write("c2d/stage.json", json.dumps(stage_json()).encode())
+    assert run("configure", configure.work, Paths(str(pod.root), str(pod.answer))) == 1
+    assert pod.json("dev/termination-log")["message"].startswith("configure: an unexpected error of the stage itself (RuntimeError)")
+    output = capsys.readouterr().out
+    assert "RuntimeError at" in output and "s3cret" not in output
