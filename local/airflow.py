@@ -1,5 +1,6 @@
 """Airflow of the stack: its settings, its four processes, and a small client of its REST API."""
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -151,6 +152,11 @@ class Client:
             return {}
         wanted = ("metadatabase", "scheduler", "dag_processor", "triggerer")
         return {name: (parts.get(name) or {}).get("status") or "unhealthy" for name in wanted}
+
+    def warm_up(self) -> None:
+        """Have the API that tasks talk to built now: its first request takes seconds, and would be the first task's."""
+        with contextlib.suppress(httpx.HTTPError):
+            self.http.get("/execution/health", timeout=60)
 
     def dags_parsed_since(self, moment: str) -> list[dict[str, Any]]:
         """DAGs that the DAG processor has read after a moment (ISO 8601, UTC): those of an earlier start do not count."""

@@ -8,7 +8,18 @@ import importlib
 import sys
 
 if len(sys.argv) > 1 and sys.argv[1] == "scheduler":
-    for module in ("kubernetes.client", "airflow.providers.cncf.kubernetes.operators.pod", "c2d.operators.pod"):
+    for module in (
+        "kubernetes.client",
+        "airflow.providers.cncf.kubernetes.operators.pod",
+        "airflow.sdk.execution_time.supervisor",
+        "airflow.sdk.execution_time.task_runner",
+        "airflow.dag_processing.bundles.local",
+        "ecies",
+        "c2d.operators.configure",
+        "c2d.operators.algorithm",
+        "c2d.operators.filter",
+        "c2d.operators.publish",
+    ):
         try:
             importlib.import_module(module)
         except Exception as error:  # tasks will import it themselves, and be slow, or say what is wrong with it

@@ -90,7 +90,9 @@ def manifests(wanted_namespace: str) -> list[dict[str, Any]]:
             return [renamed(item) for item in value]
         return wanted_namespace if value == NAMESPACE else value
 
-    found = [renamed(document) for file in sorted(MANIFESTS.glob("*.yaml")) for document in yaml.safe_load_all(file.read_text()) if document]
+    found = [
+        renamed(document) for file in sorted(MANIFESTS.glob("*.yaml")) for document in yaml.safe_load_all(file.read_text()) if document
+    ]
     if not any(document["kind"] == "Namespace" for document in found):
         found.append({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": wanted_namespace}})
     return sorted(found, key=lambda document: document["kind"] != "Namespace")
@@ -100,6 +102,16 @@ def results_claim(name: str, size: str = "1Gi") -> dict[str, Any]:
     """The claim for the results volume, where the manifests have none."""
     spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": size}}}
     return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name}, "spec": spec}
+
+
+def data_server_policy(address: str) -> dict[str, Any]:
+    """Lets configure reach the examples' data server on this machine, whose address is as good as never a public one."""
+    spec = {
+        "podSelector": {"matchLabels": {"c2d/stage": "configure"}},
+        "policyTypes": ["Egress"],
+        "egress": [{"to": [{"ipBlock": {"cidr": f"{address}/32"}}]}],
+    }
+    return {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "c2d-example-data"}, "spec": spec}
 
 
 class Cluster:
@@ -155,7 +167,8 @@ class Cluster:
         until = time.monotonic() + BOUND_WITHIN
         while not (volume := (found := self.call("GET", path))["spec"].get("volumeName")):
             if time.monotonic() > until:
-                raise StackError(f"The results claim {wanted_namespace}/{claim} is not bound after {BOUND_WITHIN} s; does its storage class bind at once?")
+                which = f"The results claim {wanted_namespace}/{claim}"
+                raise StackError(f"{which} is not bound after {BOUND_WITHIN} s; its storage class must bind at once.")
             time.sleep(0.1)
         if not is_kubernetes():  # the runner has no PersistentVolume objects; it names the folder after the claim's uid
             return runner / "volumes" / found["metadata"]["uid"]
@@ -170,6 +183,8 @@ def prepare(stack: Home, config: Path) -> None:
     documents = manifests(wanted)
     if not any(d["kind"] == "PersistentVolumeClaim" and d["metadata"]["name"] == claim for d in documents):
         documents.append(results_claim(claim))
+    if is_kubernetes():
+        documents.append(data_server_policy(own_address(server_of(config))))
     for document in documents:
         cluster.apply(document, wanted)
     folder = cluster.results_folder(wanted, claim, stack.path / "runner")
@@ -187,4 +202,6 @@ if __name__ == "__main__":
     except StackError as problem:
         raise SystemExit(str(problem)) from None
     except Exception as problem:
-        raise SystemExit(f"The cluster could not be prepared: {type(problem).__name__}: {str(problem).splitlines()[0] if str(problem) else ''}") from problem
+        raise SystemExit(
+            f"The cluster could not be prepared: {type(problem).__name__}: {str(problem).splitlines()[0] if str(problem) else ''}"
+        ) from problem

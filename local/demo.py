@@ -38,7 +38,11 @@ def load(name: str) -> tuple[dict[str, Any], dict[str, Any], str]:
     if name not in names():
         raise StackError(f"There is no example {name}; JOB can be {', '.join(names())}.")
     folder = EXAMPLES / name
-    return json.loads((folder / "job.json").read_text()), json.loads((folder / "expect.json").read_text()), (folder / "algorithm.py").read_text()
+    return (
+        json.loads((folder / "job.json").read_text()),
+        json.loads((folder / "expect.json").read_text()),
+        (folder / "algorithm.py").read_text(),
+    )
 
 
 def filled_in(value: Any, texts: dict[str, str]) -> Any:
@@ -204,7 +208,8 @@ def main() -> int:
         client = Client(told["AIRFLOW_URL"], told["AIRFLOW_PASSWORD"])
         client.log_in()
         environment, job_id = environment_of(client), f"demo-{name}-{secrets.token_hex(4)}"
-        print(f"The stack is up after {time.monotonic() - begun:.0f} s: {told['AIRFLOW_URL']}  (user {told['AIRFLOW_USER']}, password {told['AIRFLOW_PASSWORD']})")
+        login = f"user {told['AIRFLOW_USER']}, password {told['AIRFLOW_PASSWORD']}"
+        print(f"The stack is up after {time.monotonic() - begun:.0f} s: {told['AIRFLOW_URL']}  ({login})")
         print(f"Job {job_id} in {environment}", flush=True)
         try:
             trigger(client, environment, filled_in(job, {"DATA_URL": told["DATA_URL"], "ALGORITHM": source}), job_id)
@@ -217,7 +222,10 @@ def main() -> int:
         folder = Path(told["C2D_RESULTS_PATH"]) / job_id
         manifest = json.loads((folder / "manifest.json").read_text()) if (folder / "manifest.json").is_file() else None
         exit_code = details.get("exitCode")
-        print(f"\nStatus: {status}; run {state}; algorithm's exit code {exit_code}" + (f" ({details['reason']})" if details.get("reason") else ""))
+        print(
+            f"\nStatus: {status}; run {state}; algorithm's exit code {exit_code}"
+            + (f" ({details['reason']})" if details.get("reason") else "")
+        )
         print(f"In Airflow: {told['AIRFLOW_URL']}/dags/{environment}/runs/{job_id}  (while the stack is up: make up)")
         if manifest:
             print(f"Results: {os.path.relpath(folder)}/data")

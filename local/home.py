@@ -82,13 +82,20 @@ class Home:
         file = self.path / "ports.json"
         kept = json.loads(file.read_text()) if file.exists() else {}
         chosen: dict[str, int] = {}
-        for name, variable in (("airflow", "C2D_PORT"), ("postgres", "C2D_POSTGRES_PORT"), ("runner", "C2D_RUNNER_PORT"), ("data", "C2D_DATA_PORT")):
+        for name, variable in (
+            ("airflow", "C2D_PORT"),
+            ("postgres", "C2D_POSTGRES_PORT"),
+            ("runner", "C2D_RUNNER_PORT"),
+            ("data", "C2D_DATA_PORT"),
+        ):
             asked = os.environ.get(variable)
             if asked:
                 if not asked.isdigit() or not 0 < int(asked) < 65536:
                     raise StackError(f"{variable}={asked} is not a port; a number from 1 to 65535 is needed.")
                 if not is_free(int(asked)):
-                    raise StackError(f"Port {asked} ({variable}) is taken by another program; choose another one, or unset {variable} to use a free one.")
+                    raise StackError(
+                        f"Port {asked} ({variable}) is taken by another program; choose another one, or unset {variable} to use a free one."
+                    )
                 chosen[name] = int(asked)
             elif name in kept and is_free(kept[name]):
                 chosen[name] = kept[name]
@@ -100,7 +107,7 @@ class Home:
 
 def home() -> Home:
     # resolved against the project, so that `make` from any directory means the same stack
-    return Home((PROJECT / os.path.expanduser(os.environ.get("C2D_HOME") or ".local")).resolve())
+    return Home((PROJECT / Path(os.environ.get("C2D_HOME") or ".local").expanduser()).resolve())
 
 
 def write_private(file: Path, text: str) -> None:
@@ -160,9 +167,6 @@ def read_dotenv(file: Path) -> dict[str, str]:
         if not match:
             raise StackError(f"{file}, line {number} is not NAME=value.")
         name, value = match.groups()
-        if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
-            value = value[1:-1]
-        else:
-            value = re.sub(r"\s+#.*", "", value)
-        variables[name] = value
+        quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
+        variables[name] = value[1:-1] if quoted else re.sub(r"\s+#.*", "", value)
     return variables

@@ -49,7 +49,7 @@ def images(python_data: Path) -> dict[str, Any]:
     stages = {"python": "base", "binds": {"/opt/c2d": str(POD_IMAGES)}, "env": {"PYTHONPATH": "/opt/c2d"}, "trusted": True}
     # at /opt/venv as in the container image: below its own path a pod's /tmp may hide it, when this project lies in /tmp
     path = "/opt/venv/bin:/usr/local/bin:/usr/bin:/bin"
-    tmp = {"MPLCONFIGDIR": "/tmp", "MPLBACKEND": "Agg"}  # noqa: S108  the container's own /tmp
+    tmp = {"MPLCONFIGDIR": "/tmp", "MPLBACKEND": "Agg"}
     data = {"python": "base", "binds": {"/opt/venv": str(python_data)}, "env": {"PATH": path, **tmp}}
     return {os.environ.get("C2D_STAGE_IMAGE") or "c2d.test/stages:1": stages, "c2d.test/python-data:1": data}
 

@@ -48,7 +48,9 @@ def wrapped(home: Home) -> tuple[list[str], Path, Path]:
     if unprivileged.namespace_possible():
         return wrapper, programs, data
     if os.geteuid() != 0:
-        raise StackError(f"PostgreSQL cannot run as uid {os.geteuid()}, which has no name on this machine; use a user that is in /etc/passwd.")
+        raise StackError(
+            f"PostgreSQL cannot run as uid {os.geteuid()}, which has no name on this machine; use a user that is in /etc/passwd."
+        )
     # `nobody` can see neither this user's files nor this environment's packages: both move to a place where it can.
     # The name is of this stack alone; the folder is root's own, so that nobody else can have prepared it.
     place = Path("/var/tmp") / f"c2d-postgres-{hashlib.sha256(str(home.path).encode()).hexdigest()[:12]}"
@@ -84,10 +86,26 @@ def create_cluster(home: Home, password: str) -> None:
     os.close(writing)
     if "--nobody" in wrapper:
         os.fchown(reading, unprivileged.NOBODY, unprivileged.NOBODY)
-    options = ["--auth=scram-sha-256", f"--pwfile=/dev/fd/{reading}", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync", "-U", USER, "-D", str(half)]
+    options = [
+        "--auth=scram-sha-256",
+        f"--pwfile=/dev/fd/{reading}",
+        "--encoding=UTF8",
+        "--locale=C.UTF-8",
+        "--no-sync",
+        "-U",
+        USER,
+        "-D",
+        str(half),
+    ]
     env = {**os.environ, "TMPDIR": tempfile.gettempdir(), "LC_ALL": "C.UTF-8", "PYTHONPATH": str(PROJECT)}
     done = subprocess.run(
-        [*wrapper, str(programs / "initdb"), *options], pass_fds=[reading], env=env, cwd="/", text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        [*wrapper, str(programs / "initdb"), *options],
+        pass_fds=[reading],
+        env=env,
+        cwd="/",
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
     )
     os.close(reading)
     if done.returncode:

@@ -29,9 +29,9 @@ def is_alive(pid: int | None, started: str | None) -> bool:
 
 
 def all_processes() -> Iterator[tuple[int, list[str]]]:
-    for entry in os.listdir("/proc"):
-        if entry.isdigit() and (fields := stat(int(entry))):
-            yield int(entry), fields
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and (fields := stat(int(entry.name))):
+            yield int(entry.name), fields
 
 
 def children_of(parent: int) -> list[int]:
@@ -43,7 +43,7 @@ def session(leader: int) -> list[int]:
 
 
 def kill_session(leader: int | None, started: str | None) -> None:
-    """SIGKILL to every process of a session that this stack began. Nothing happens when the leader's pid belongs to another process by now."""
+    """SIGKILL to every process of a session that this stack began; nothing when the leader's pid belongs to another process by now."""
     if not leader:
         return
     fields = stat(leader)

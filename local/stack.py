@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,7 +22,19 @@ from local.home import PROJECT, Home, StackError, home, read_dotenv, read_env, w
 from local.processes import descendants, is_alive, kill_session, proportional_memory
 
 READY_WITHIN = 240  # seconds; a slow machine compiles all of Airflow on its first start
-PASSED_ON = ("PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR", "XDG_RUNTIME_DIR", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
+PASSED_ON = (
+    "PATH",
+    "HOME",
+    "USER",
+    "LANG",
+    "LC_ALL",
+    "TZ",
+    "TMPDIR",
+    "XDG_RUNTIME_DIR",
+    "LD_LIBRARY_PATH",
+    "SSL_CERT_FILE",
+    "REQUESTS_CA_BUNDLE",
+)
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
 # the operator's settings that may come from the shell as well as from ENV_FILE
 OPERATOR_SETTINGS = ("OPERATOR_PRIVATE_KEY", "C2D_DATABASE_URL")
@@ -56,7 +69,7 @@ def state(stack: Home) -> dict[str, Any]:
 def is_running(stack: Home) -> bool:
     """Whether a supervisor holds the lock of this stack."""
     try:
-        with open(stack.run / "lock") as lock:
+        with (stack.run / "lock").open() as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return False
     except FileNotFoundError:
@@ -68,7 +81,7 @@ def is_running(stack: Home) -> bool:
 @contextlib.contextmanager
 def one_at_a_time(stack: Home) -> Iterator[None]:
     """Two `up` or `down` of one stack wait for each other."""
-    with open(stack.path / "command.lock", "w") as lock:
+    with (stack.path / "command.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
@@ -84,7 +97,11 @@ def remove_leftovers(stack: Home) -> None:
 # -- the plan ------------------------------------------------------------------------------------------------------
 def base_environment() -> dict[str, str]:
     """What of this shell's environment the processes get. Not AIRFLOW_*: another Airflow of this user must not mix in."""
-    kept = {name: value for name, value in os.environ.items() if name in PASSED_ON or name in PROXIES or name.startswith(("C2D_", "LC_", "PIP_", "UV_"))}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name in PASSED_ON or name in PROXIES or name.startswith(("C2D_", "LC_", "PIP_", "UV_"))
+    }
     kept |= {name: os.environ[name] for name in OPERATOR_SETTINGS if name in os.environ}
     local = "127.0.0.1,localhost"
     kept["NO_PROXY"] = kept["no_proxy"] = ",".join(filter(None, [os.environ.get("NO_PROXY") or os.environ.get("no_proxy"), local]))
@@ -135,13 +152,28 @@ def plan(stack: Home, env_file: Path | None) -> tuple[list[dict[str, Any]], dict
         return [sys.executable, "-m", name, *arguments]
 
     unit("postgres", postgres.command(stack, ports["postgres"]), base, ready_port=ports["postgres"], stop_signal=signal.SIGINT, last=True)
-    unit("databases", module("local.postgres", str(ports["postgres"])), {**base, "C2D_POSTGRES_PASSWORD": password}, once=True, after=["postgres"])
+    unit(
+        "databases",
+        module("local.postgres", str(ports["postgres"])),
+        {**base, "C2D_POSTGRES_PASSWORD": password},
+        once=True,
+        after=["postgres"],
+    )
     for what in ("airflow", "c2d"):
         stamp = str(stack.path / f"{what}-tables")
         unit(f"{what}-tables", module("local.airflow", what, stamp), airflow_env, once=True, after=["databases"])
     if not kubernetes:
         unit("images", module("local.images", str(stack.images)), base, once=True)
-        arguments = ["--state", str(stack.path / "runner"), "--port", str(ports["runner"]), "--kubeconfig", str(kubeconfig), "--images", str(stack.images)]
+        arguments = [
+            "--state",
+            str(stack.path / "runner"),
+            "--port",
+            str(ports["runner"]),
+            "--kubeconfig",
+            str(kubeconfig),
+            "--images",
+            str(stack.images),
+        ]
         unit("runner", module("local.runner", *arguments), base, after=["images"], ready_file=str(kubeconfig))
     cluster_env = {**base, **{name: airflow_env[name] for name in ("C2D_NAMESPACE", "C2D_RESULTS_CLAIM")}}
     unit("cluster", module("local.cluster", str(kubeconfig)), cluster_env, once=True, after=[] if kubernetes else ["runner"])
@@ -161,14 +193,20 @@ def plan(stack: Home, env_file: Path | None) -> tuple[list[dict[str, Any]], dict
         "KUBECONFIG": str(kubeconfig),
         "DATA_URL": f"http://{address}:{ports['data']}",
         "C2D_HOME": str(stack.path),
-        **{name: airflow_env[name] for name in ("C2D_DATABASE_URL", "C2D_NAMESPACE", "C2D_RESULTS_CLAIM", "C2D_RESULTS_PATH", "C2D_STAGE_IMAGE")},
+        **{
+            name: airflow_env[name]
+            for name in ("C2D_DATABASE_URL", "C2D_NAMESPACE", "C2D_RESULTS_CLAIM", "C2D_RESULTS_PATH", "C2D_STAGE_IMAGE")
+        },
     }
     return units, told
 
 
 # -- commands ------------------------------------------------------------------------------------------------------
 def up(stack: Home, env_file: Path | None = None) -> dict[str, str]:
-    """Start the stack unless it runs; give back what C2D_HOME/env says. Raises StackError, with nothing left running, when it does not come up."""
+    """Start the stack unless it runs; give back what C2D_HOME/env says.
+
+    Raises StackError, with nothing left running, when it does not come up.
+    """
     stack.create()
     with one_at_a_time(stack):
         if is_running(stack):
@@ -184,12 +222,23 @@ def up(stack: Home, env_file: Path | None = None) -> dict[str, str]:
             for old in stack.logs.glob("*.log"):
                 old.replace(old.with_suffix(".log.1"))
             write_private(stack.run / "plan.json", json.dumps(units, indent=1))
-            with open(stack.logs / "supervisor.log", "ab") as log:
+            with (stack.logs / "supervisor.log").open("ab") as log:
                 supervisor = subprocess.Popen(
-                    [sys.executable, "-m", "local.supervisor", str(stack.run)], cwd=PROJECT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                    [sys.executable, "-m", "local.supervisor", str(stack.run)],
+                    cwd=PROJECT,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
                 )
             client = airflow.Client(told["AIRFLOW_URL"], told["AIRFLOW_PASSWORD"])
-            wait_until_ready(stack, supervisor, client, since, lambda text: progress.show(f"{text} ({time.monotonic() - begun:.0f} s)" if progress.terminal else text))
+            wait_until_ready(
+                stack,
+                supervisor,
+                client,
+                since,
+                lambda text: progress.show(f"{text} ({time.monotonic() - begun:.0f} s)" if progress.terminal else text),
+            )
             write_env(stack.env_file, told)
         except BaseException:
             progress.clear()
@@ -199,22 +248,29 @@ def up(stack: Home, env_file: Path | None = None) -> dict[str, str]:
         return told
 
 
-def wait_until_ready(stack: Home, supervisor: subprocess.Popen[bytes], client: airflow.Client, since: str, show: Callable[[str], None]) -> None:
+def wait_until_ready(
+    stack: Home, supervisor: subprocess.Popen[bytes], client: airflow.Client, since: str, show: Callable[[str], None]
+) -> None:
     """Until every process runs, Airflow says that it is healthy and the environments' DAGs have been read."""
     until = time.monotonic() + READY_WITHIN
-    logged_in = False
+    logged_in, warm = False, None
     while time.monotonic() < until:
         if supervisor.poll() is not None:
             raise StackError(f"The supervisor ended.\n{tail(stack.logs / 'supervisor.log')}")
         units = state(stack).get("units", {})
         for name, unit in units.items():
             if unit["state"] == "failed":
-                raise StackError(f"{name} does not start (exit code {unit['exit_code']}). The end of {stack.logs / name}.log:\n{tail(stack.logs / f'{name}.log')}")
+                raise StackError(
+                    f"{name} does not start (exit code {unit['exit_code']}). The end of its log:\n{tail(stack.logs / f'{name}.log')}"
+                )
         missing = [name for name, unit in units.items() if unit["state"] not in ("ready", "done")]
         if not units or missing:
             show(f"Starting: {', '.join(missing) or 'supervisor'}")
             time.sleep(0.1)
             continue
+        if not warm:
+            warm = threading.Thread(target=client.warm_up, daemon=True)
+            warm.start()
         health = client.health()
         unhealthy = [name for name, status in health.items() if status != "healthy"]
         if not health or unhealthy:
@@ -226,12 +282,13 @@ def wait_until_ready(stack: Home, supervisor: subprocess.Popen[bytes], client: a
             logged_in = True
         for error in client.import_errors_since(since):
             raise StackError(f"The DAG file {error['filename']} cannot be loaded:\n{last_lines(error['stack_trace'])}")
-        if client.dags_parsed_since(since):
+        if client.dags_parsed_since(since) and not warm.is_alive():
             return
         show("Starting: reading the DAGs")
         time.sleep(0.2)
     missing = [name for name, unit in state(stack).get("units", {}).items() if unit["state"] not in ("ready", "done")] or ["dag-processor"]
-    raise StackError(f"The stack is not ready after {READY_WITHIN} s; {missing[0]} is missing. The end of its log:\n{tail(stack.logs / f'{missing[0]}.log')}")
+    end = tail(stack.logs / f"{missing[0]}.log")
+    raise StackError(f"The stack is not ready after {READY_WITHIN} s; {missing[0]} is missing. The end of its log:\n{end}")
 
 
 def tail(file: Path, lines: int = 15) -> str:
@@ -285,7 +342,10 @@ def status(stack: Home) -> int:
         if unit["pid"]:
             memory = proportional_memory(descendants(unit["pid"]))
             total += memory
-            print(f"{name:15} {unit['state']:10} pid {unit['pid']:<8} {memory / 1e6:6.0f} MB" + (f"  started again {unit['restarts']} times" if unit["restarts"] else ""))
+            print(
+                f"{name:15} {unit['state']:10} pid {unit['pid']:<8} {memory / 1e6:6.0f} MB"
+                + (f"  started again {unit['restarts']} times" if unit["restarts"] else "")
+            )
     total += proportional_memory([account["pid"]])
     print(f"{'all':15} {'':10} {'':12} {total / 1e6:6.0f} MB")
     if stack.env_file.exists():
@@ -315,8 +375,8 @@ def main() -> int:
         told = up(stack, env_file())
         print("The stack is running already." if running else "The stack is running.")
         print(f"  Airflow      {told['AIRFLOW_URL']}   user {told['AIRFLOW_USER']}, password {told['AIRFLOW_PASSWORD']}")
-        print(f"  settings     . {os.path.relpath(stack.env_file, os.getcwd())}")
-        print(f"  logs         {os.path.relpath(stack.logs, os.getcwd())}/")
+        print(f"  settings     . {os.path.relpath(stack.env_file, Path.cwd())}")
+        print(f"  logs         {os.path.relpath(stack.logs, Path.cwd())}/")
         return 0
     if command == "down":
         print("The stack is stopped; its data stay." if down(stack) else "The stack is not running.")

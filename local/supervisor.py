@@ -1,11 +1,11 @@
 """Runs the processes of one stack, as Kubernetes runs the containers of a deployment: `python -m local.supervisor RUN_DIRECTORY`.
 
-It reads `plan.json` (a list of units), starts each unit when those that it comes after are ready, starts a service again when it ends (with
-back-off), and on SIGTERM ends all of them. `state.json` says at any time what runs. The lock on `lock` is held as long as it lives, so that a
-process id in a stale file is never mistaken for a running stack.
+It reads `plan.json` (a list of units), starts each unit when those that it comes after are ready, starts a service again when it
+ends (with back-off), and on SIGTERM ends all of them. `state.json` says at any time what runs. The lock on `lock` is held as long as
+it lives, so that a process id in a stale file is never mistaken for a running stack.
 
-A unit is a session of processes. When its first process ends, the rest of the session is killed before it is started again: a container that
-ends takes its processes along, and a scheduler that is started again must not meet the workers of the one before.
+A unit is a session of processes. When its first process ends, the rest of the session is killed before it is started again: a
+container that ends takes its processes along, and a scheduler that is started again must not meet the workers of the one before.
 """
 
 import contextlib
@@ -82,7 +82,10 @@ class Supervisor:
         self.stopping = True
 
     def write_state(self) -> None:
-        text = json.dumps({"pid": os.getpid(), "started": start_time(os.getpid()), "units": {name: asdict(s) for name, s in self.status.items()}}, indent=1)
+        text = json.dumps(
+            {"pid": os.getpid(), "started": start_time(os.getpid()), "units": {name: asdict(s) for name, s in self.status.items()}},
+            indent=1,
+        )
         if text != self.written:
             with contextlib.suppress(OSError):  # a full disk must not end the stack
                 write_private(self.run / "state.json", text)
@@ -106,9 +109,16 @@ class Supervisor:
         unit, status = self.units[name], self.status[name]
         if unit.ready_file and not status.restarts:
             Path(unit.ready_file).unlink(missing_ok=True)
-        with open(unit.log, "ab") as log:
+        with Path(unit.log).open("ab") as log:
             process = subprocess.Popen(
-                unit.argv, env=unit.env, cwd=unit.cwd, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, preexec_fn=die_with_parent
+                unit.argv,
+                env=unit.env,
+                cwd=unit.cwd,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=die_with_parent,
             )
         process.returncode = 0  # reaped by `reap`, for orphans of the units come to this process too
         status.pid, status.started, status.state = process.pid, start_time(process.pid), "starting"
@@ -213,7 +223,7 @@ LIBC = ctypes.CDLL(None)
 
 def main() -> None:
     run = Path(sys.argv[1])
-    lock = open(run / "lock", "w")  # noqa: SIM115  held until this process ends
+    lock = (run / "lock").open("w")  # held until this process ends
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

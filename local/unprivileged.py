@@ -9,6 +9,7 @@ import os
 import pwd
 import signal
 import sys
+from pathlib import Path
 
 CLONE_NEWUSER = 0x10000000
 PR_SET_PDEATHSIG = 1
@@ -34,8 +35,7 @@ def enter_namespace() -> None:
     if libc.unshare(CLONE_NEWUSER) != 0:
         raise OSError(ctypes.get_errno(), "the kernel allows no user namespace here")
     for file, text in (("setgroups", "deny"), ("uid_map", f"{known} {uid} 1"), ("gid_map", f"{known} {gid} 1")):
-        with open(f"/proc/self/{file}", "w") as handle:
-            handle.write(text)
+        Path(f"/proc/self/{file}").write_text(text)
 
 
 def namespace_possible() -> bool:

@@ -41,18 +41,23 @@ def create(venv: Path) -> None:
     say(f"Creating {venv.name} with Python {sys.version.split()[0]} ...")
     if not run([sys.executable, "-m", "venv", "--clear", str(venv)]):
         version = ".".join(map(str, sys.version_info[:2]))
-        fail(f"This Python cannot make a virtual environment; its venv module is a package of its own on Debian: apt install python{version}-venv")
+        fail(f"This Python cannot make a virtual environment; on Debian, apt install python{version}-venv")
 
 
 def uv_environment(venv: Path) -> dict[str, str]:
-    """The settings of pip (pip.conf, PIP_*) under uv's names, for uv does not read them and the registry may be reachable only through them."""
+    """The settings of pip (pip.conf, PIP_*) under uv's names: uv does not read them, and the registry may be reachable only by them."""
     listed = subprocess.run([str(venv / "bin/pip"), "config", "list"], capture_output=True, text=True).stdout
     pip: dict[str, str] = {}
     for line in listed.splitlines():
         name, _, value = line.partition("=")
         pip[name.rsplit(".", 1)[-1]] = value.strip("'\"").replace("\\n", " ")
     env = {**os.environ, "VIRTUAL_ENV": str(venv)}
-    for option, variable in (("index-url", "UV_DEFAULT_INDEX"), ("extra-index-url", "UV_INDEX"), ("find-links", "UV_FIND_LINKS"), ("cert", "SSL_CERT_FILE")):
+    for option, variable in (
+        ("index-url", "UV_DEFAULT_INDEX"),
+        ("extra-index-url", "UV_INDEX"),
+        ("find-links", "UV_FIND_LINKS"),
+        ("cert", "SSL_CERT_FILE"),
+    ):
         if option in pip:
             env.setdefault(variable, pip[option].replace(" ", ",") if option == "find-links" else pip[option])
     env.setdefault("UV_HTTP_TIMEOUT", pip.get("default-timeout", "60"))
