@@ -80,7 +80,7 @@ def write_private(path: Path, text: str) -> None:
     """Writes a file that only its owner can read, all at once."""
     partial = path.with_name(f"{path.name}.{os.getpid()}~")
     partial.unlink(missing_ok=True)
-    with open(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
+    with os.fdopen(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
         file.write(text)
     partial.replace(path)
 
@@ -143,9 +143,7 @@ async def serve(options: argparse.Namespace, bubblewrap: sandbox.Bubblewrap) -> 
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m local.runner", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
+    parser = argparse.ArgumentParser(prog="python -m local.runner", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--state", type=Path, required=True, help="folder for objects, claims and logs (made if missing)")
     parser.add_argument("--port", type=int, default=0, help="port on 127.0.0.1; 0 takes a free one")
     parser.add_argument("--kubeconfig", type=Path, required=True, help="file to write for clients")

@@ -203,10 +203,7 @@ class Api:
         if request.method == "GET":
             return current
         body = await _body(request)
-        if request.method == "PATCH":
-            new = patched(current, request.headers.get("content-type", ""), body)
-        else:
-            new = body
+        new = patched(current, request.headers.get("content-type", ""), body) if request.method == "PATCH" else body
         return self._replace(kind, namespace, name, current, new)
 
     def _replace(self, kind: Kind, namespace: str, name: str, current: Object, new: Object) -> Object:

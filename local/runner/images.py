@@ -141,7 +141,7 @@ def python_bases(prefix: Path) -> list[Path]:
     bases = [home.parent] if home else []
     link = prefix / "bin" / "python3"
     while link.is_symlink():
-        link = Path(os.path.normpath(link.parent / os.readlink(link)))
+        link = Path(os.path.normpath(link.parent / link.readlink()))
         bases.append(link.parent.parent)
     return [base for base in dict.fromkeys(bases) if base != prefix]
 

@@ -34,7 +34,7 @@ class Log:
         self._wakeup = Wakeup()
         self._generation = 0
         self._at_line_start = True
-        self._file = None if ended else open(path, "wb", buffering=0)
+        self._file = None if ended else path.open("wb", buffering=0)
         self._size = 0
 
     def write(self, chunk: bytes) -> None:
@@ -74,7 +74,7 @@ class Log:
             self._at_line_start = True
         self._file.close()
         self.path.replace(self.old)
-        self._file = open(self.path, "wb", buffering=0)
+        self._file = self.path.open("wb", buffering=0)
         self._size = 0
         self._generation += 1
 
@@ -87,7 +87,7 @@ class Log:
         With `follow`, until the container has ended and all it wrote has been given out.
         """
         generation = self._generation
-        file = open(self.path, "rb") if self.path.exists() else None
+        file = self.path.open("rb") if self.path.exists() else None
         try:
             content = (self.old.read_bytes() if self.old.exists() else b"") + (file.read() if file else b"")
             lines = [line for line in _lines(content) if line >= since]
@@ -116,7 +116,7 @@ class Log:
                 elif generation != self._generation:
                     generation = self._generation
                     file.close()
-                    file = open(self.path, "rb")
+                    file = self.path.open("rb")
                 elif self.ended:
                     if rest:
                         yield rest if times or within_line else rest[STAMP:]

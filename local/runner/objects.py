@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import json
-import os
 import random
 import shutil
 import uuid
@@ -211,15 +210,13 @@ def remove_tree(path: Path) -> None:
 
     def open_up(_function: Any, name: str, _error: Any) -> None:
         # the failure is either "cannot list this folder" or "cannot unlink in its parent"
-        for folder in (os.path.dirname(name), name):
-            if not os.path.islink(folder) and os.path.isdir(folder):
-                os.chmod(folder, 0o700)
-        if os.path.isdir(name) and not os.path.islink(name):
-            shutil.rmtree(name, ignore_errors=True)
+        at = Path(name)
+        for folder in (at.parent, at):
+            if folder.is_dir() and not folder.is_symlink():
+                folder.chmod(0o700)
+        if at.is_dir() and not at.is_symlink():
+            shutil.rmtree(at, ignore_errors=True)
         else:
-            try:
-                os.unlink(name)
-            except FileNotFoundError:
-                pass
+            at.unlink(missing_ok=True)
 
     shutil.rmtree(path, onerror=open_up)

@@ -489,7 +489,7 @@ class PodLife:
             return
         parent = max(parents, key=lambda other: len(other.path))
         assert parent.fd is not None
-        folder = mount.fd is None or os.path.isdir(f"/proc/self/fd/{mount.fd}")
+        folder = mount.fd is None or Path(f"/proc/self/fd/{mount.fd}").is_dir()
         os.close(open_within(parent.fd, os.path.relpath(mount.path, parent.path), "folder" if folder else "file"))
 
     def _source(self, volume: dict[str, Any]) -> Path:
@@ -521,7 +521,7 @@ class PodLife:
         return self._folder / "etc" / container["name"] / "termination-log"
 
     def _answer(self, container: dict[str, Any], ended: Ended) -> str:
-        with open(self._answer_file(container), "rb") as file:
+        with self._answer_file(container).open("rb") as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - MESSAGE))
             text = file.read(MESSAGE)
         if not text and ended.code and container["terminationMessagePolicy"] == "FallbackToLogsOnError":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import resource
@@ -83,10 +84,8 @@ class Process:
         except (ValueError, KeyError, OSError) as error:
             assert child.stdout is not None
             if child.returncode is None:
-                try:
+                with contextlib.suppress(ProcessLookupError):
                     child.kill()
-                except ProcessLookupError:
-                    pass
             said = (await child.stdout.read()).decode(errors="replace").strip()
             await child.wait()
             os.close(status_in)
@@ -99,10 +98,8 @@ class Process:
 
     def signal(self, number: int) -> None:
         """Sends a signal to process 1 of the container; SIGKILL ends every process in it."""
-        try:
+        with contextlib.suppress(OSError):
             signal.pidfd_send_signal(self._pidfd, number)
-        except (ProcessLookupError, OSError):
-            pass
 
     def kill(self, why: Ended | None = None) -> None:
         """Ends the container at once; `why` is what is then reported."""
@@ -117,7 +114,7 @@ class Process:
         assert self._child.stdout is not None
         said = b""
         while chunk := await self._child.stdout.read(1 << 16):
-            said = chunk if not said else said
+            said = said or chunk
             self._log.write(chunk)
             await asyncio.sleep(0)  # a container that never stops talking must not keep the API from answering
         await self._child.wait()

@@ -1,7 +1,10 @@
 """What a container uses of the machine, as far as an ordinary user can measure it."""
 
+# this module reads /proc many times a second; os is several times faster than pathlib there
+# ruff: noqa: PTH123, PTH208
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -52,10 +55,8 @@ def threads(pids: list[int]) -> int:
     """Tasks, as a limit on processes counts them."""
     count = 0
     for pid in pids:
-        try:
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
             count += len(os.listdir(f"/proc/{pid}/task"))
-        except (FileNotFoundError, ProcessLookupError):
-            pass
     return count
 
 

@@ -10,8 +10,8 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from runner_client import Cluster, Runner
 from kubernetes import client, config, watch
+from runner_client import Cluster, Runner
 
 
 def code_of(error: pytest.ExceptionInfo[client.ApiException]) -> tuple[int, str]:
@@ -50,8 +50,19 @@ def test_an_existing_name_is_409_and_a_missing_one_404(cluster: Cluster) -> None
         {"metadata": {"name": "x", "labels": {"a": "v" * 64}}},
         {"spec": {"restartPolicy": "Always", "containers": [{"name": "b", "image": "i"}]}},
         {"spec": {"restartPolicy": "Never", "containers": []}},
-        {"spec": {"restartPolicy": "Never", "containers": [{"name": "b", "image": "i", "volumeMounts": [{"name": "no", "mountPath": "/x"}]}]}},
-        {"spec": {"restartPolicy": "Never", "containers": [{"name": "b", "image": "i"}], "volumes": [{"name": "h", "hostPath": {"path": "/"}}]}},
+        {
+            "spec": {
+                "restartPolicy": "Never",
+                "containers": [{"name": "b", "image": "i", "volumeMounts": [{"name": "no", "mountPath": "/x"}]}],
+            }
+        },
+        {
+            "spec": {
+                "restartPolicy": "Never",
+                "containers": [{"name": "b", "image": "i"}],
+                "volumes": [{"name": "h", "hostPath": {"path": "/"}}],
+            }
+        },
         {"spec": {"restartPolicy": "Never", "containers": [{"name": "b", "image": "i", "resources": {"limits": {"memory": "much"}}}]}},
     ],
 )

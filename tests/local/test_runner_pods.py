@@ -79,7 +79,10 @@ def test_an_image_brings_its_files_and_variables(cluster: Cluster) -> None:
 
 def test_secret_files_are_mounted_by_item_and_subpath_read_only(cluster: Cluster) -> None:
     cluster.secret("stage", **{"stage.json": '{"job": 1}', "other": "hidden"})
-    volume = {"name": "c2d", "secret": {"secretName": "stage", "defaultMode": 0o400, "items": [{"key": "stage.json", "path": "a/stage.json"}]}}
+    volume = {
+        "name": "c2d",
+        "secret": {"secretName": "stage", "defaultMode": 0o400, "items": [{"key": "stage.json", "path": "a/stage.json"}]},
+    }
     mounts = [{"name": "c2d", "mountPath": "/c2d/stage.json", "subPath": "a/stage.json", "readOnly": True}]
     script = "cat /c2d/stage.json; stat -c ' %a' /c2d/stage.json; ls /c2d; echo x > /c2d/stage.json; rm /c2d/stage.json"
     pod = cluster.run("sh", "-c", script, volumes=[volume], container={"volumeMounts": mounts})
@@ -101,7 +104,9 @@ def test_a_claim_passes_files_from_pod_to_pod_and_honours_subpath_and_read_only(
     pod = cluster.run("sh", "-c", script, volumes=volumes, container={"volumeMounts": mounts})
     assert cluster.log(pod).startswith("42\ninputs\noutputs\n")
     assert "/data/inputs/x: Read-only file system" in cluster.log(pod)
-    assert cluster.log(cluster.run("find", "/data", "-type", "f", volumes=volumes, container=all_of_it)) == "/data/outputs/y\n/data/inputs/0\n"
+    assert (
+        cluster.log(cluster.run("find", "/data", "-type", "f", volumes=volumes, container=all_of_it)) == "/data/outputs/y\n/data/inputs/0\n"
+    )
 
 
 def test_a_subpath_that_is_a_link_is_refused(cluster: Cluster) -> None:
@@ -126,7 +131,10 @@ print([p for p in ('/work', '/etc/shadow', '/run/user', '/var/lib', '/tmp/x') if
 status = open('/proc/self/status').read()
 print([line.split()[1] for line in status.splitlines() if line.startswith(('CapEff', 'CapBnd', 'NoNewPrivs'))])
 """
-    assert cluster.log(cluster.python(code)) == f"{['' for _ in range(9)]}\n1000 1000 1 [] []\n[]\n['0000000000000000', '0000000000000000', '1']\n"
+    assert (
+        cluster.log(cluster.python(code))
+        == f"{['' for _ in range(9)]}\n1000 1000 1 [] []\n[]\n['0000000000000000', '0000000000000000', '1']\n"
+    )
 
 
 def test_an_empty_dir_is_writable_and_bounded(cluster: Cluster) -> None:
@@ -284,6 +292,6 @@ def test_the_log_stands_in_for_a_missing_message_where_asked(cluster: Cluster, p
     assert terminated(pod).message == expected
 
 
-def _waiting(pod) -> str | None:  # noqa: ANN001
+def _waiting(pod) -> str | None:
     statuses = pod.status.container_statuses or []
     return statuses[0].state.waiting.reason if statuses and statuses[0].state.waiting else None
