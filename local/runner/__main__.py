@@ -23,13 +23,14 @@ from pathlib import Path
 import uvicorn
 import yaml
 
-from . import sandbox
+from . import unsafe
 from .api import make_app
 from .certificate import self_signed
 from .images import Images, ImagesError
 from .objects import Store
 from .pods import Node
 from .process import find_bubblewrap
+from .sandbox import Bubblewrap
 
 NAMESPACE = "c2d-jobs"
 NO_SANDBOX = """this machine does not let ordinary users make namespaces, so no container can be isolated here.
@@ -38,7 +39,8 @@ What forbids it, and how to allow it (as root):
   sysctl -w kernel.unprivileged_userns_clone=1                (older Debian)
   sysctl -w user.max_user_namespaces=15000                    (where it is 0)
   docker run --security-opt seccomp=unconfined ...            (inside a Docker container)
-Or use a Kubernetes cluster instead of the laptop runner."""
+Or use a Kubernetes cluster instead of the laptop runner. To run trusted images without any isolation: install proot, and start with
+--unsafe-no-sandbox or C2D_UNSAFE_NO_SANDBOX=1; what is lost is said in local/runner/unsafe.py."""
 
 
 class Server(uvicorn.Server):
@@ -76,6 +78,12 @@ def kubeconfig(port: int, token: str, certificate: bytes) -> str:
     )
 
 
+def described(sandbox: Bubblewrap | unsafe.Proot) -> str:
+    if isinstance(sandbox, unsafe.Proot):
+        return "trusted images without a sandbox"
+    return f"containers under bubblewrap ({'user namespaces' if sandbox.user_namespace else 'namespaces of root'})"
+
+
 def write_private(path: Path, text: str) -> None:
     """Writes a file that only its owner can read, all at once."""
     partial = path.with_name(f"{path.name}.{os.getpid()}~")
@@ -94,9 +102,9 @@ def bubblewrap_works(program: str, options: list[str]) -> bool:
         return False
 
 
-async def serve(options: argparse.Namespace, bubblewrap: sandbox.Bubblewrap) -> None:
+async def serve(options: argparse.Namespace, sandbox: Bubblewrap | unsafe.Proot) -> None:
     store = Store(options.state / "objects")
-    node = Node(store, Images(options.images), options.state, bubblewrap)
+    node = Node(store, Images(options.images), options.state, sandbox)
     node.recover()
     token = secrets.token_urlsafe(32)
     listener = socket.create_server(("127.0.0.1", options.port))
@@ -124,8 +132,7 @@ async def serve(options: argparse.Namespace, bubblewrap: sandbox.Bubblewrap) -> 
     started = asyncio.create_task(server.ready.wait())
     await asyncio.wait({serving, started}, return_when=asyncio.FIRST_COMPLETED)
     write_private(options.kubeconfig, kubeconfig(port, token, certificate))
-    kind = "user namespaces" if bubblewrap.user_namespace else "root's namespaces"
-    say(f"runner: https://127.0.0.1:{port}, containers under bubblewrap ({kind}); kubeconfig: {options.kubeconfig}")
+    say(f"runner: https://127.0.0.1:{port}, {described(sandbox)}; kubeconfig: {options.kubeconfig}")
     stopped = asyncio.create_task(ended.wait())
     await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
     say("runner: stopping")
@@ -148,6 +155,12 @@ def main() -> int:
     parser.add_argument("--port", type=int, default=0, help="port on 127.0.0.1; 0 takes a free one")
     parser.add_argument("--kubeconfig", type=Path, required=True, help="file to write for clients")
     parser.add_argument("--images", type=Path, required=True, help="images.yaml; its format is described in local/runner/images.py")
+    parser.add_argument(
+        "--unsafe-no-sandbox",
+        action="store_true",
+        default=os.environ.get("C2D_UNSAFE_NO_SANDBOX") == "1",
+        help="where the machine allows no sandbox, run trusted images without any isolation",
+    )
     options = parser.parse_args()
     options.state = options.state.resolve()
     options.kubeconfig = options.kubeconfig.resolve()
@@ -160,12 +173,15 @@ def main() -> int:
     except OSError:
         say(f"runner: another runner uses {options.state}")
         return 1
-    bubblewrap = find_bubblewrap(bubblewrap_works)
-    if bubblewrap is None:
+    sandbox: Bubblewrap | unsafe.Proot | None = find_bubblewrap(bubblewrap_works)
+    if sandbox is None and options.unsafe_no_sandbox:
+        sandbox = unsafe.find_proot()
+        say(f"runner: {unsafe.WARNING}")
+    if sandbox is None:
         say(f"runner: {NO_SANDBOX}")
         return 1
     try:
-        asyncio.run(serve(options, bubblewrap))
+        asyncio.run(serve(options, sandbox))
     except (ImagesError, OSError) as error:
         say(f"runner: {error}")
         return 1

@@ -24,6 +24,7 @@ from .process import Ended, Process, StartFailed
 from .quantities import quantity
 from .sandbox import Bubblewrap, Mount, View, etc_files, is_within
 from .selectors import egress_allowed
+from .unsafe import Proot
 from .volumes import UnsafePath, VolumeNotReady, lookup_in, open_within, write_files
 
 NODE = "laptop"
@@ -61,11 +62,11 @@ class Node:
 
     EVENTS = 2000
 
-    def __init__(self, store: Store, images: Images, state: Path, bubblewrap: Bubblewrap) -> None:
+    def __init__(self, store: Store, images: Images, state: Path, sandbox: Bubblewrap | Proot) -> None:
         self.store = store
         self.images = images
         self.state = state
-        self.bubblewrap = bubblewrap
+        self.sandbox = sandbox
         self.deletion = Deletion(store, self.terminate, self._remove_claim)
         self._lives: dict[str, PodLife] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -376,7 +377,13 @@ class PodLife:
         self._event("Pulled", f'Container image "{container["image"]}" already present on machine', path)
         log = self.logs[name] = Log(self._folder / f"{name}.log")
         try:
-            process = await Process.start(view, command, self._node.bubblewrap, log, memory)
+            sandbox = self._node.sandbox
+            if isinstance(sandbox, Proot):
+                root = self._folder / "volumes" / f"{name}.root"  # no volume's name has a dot
+                root.mkdir()
+                process = await Process.start_unsafe(view, command, sandbox, root, log, memory)
+            else:
+                process = await Process.start(view, command, sandbox, log, memory)
         except (StartFailed, OSError) as error:
             self._event("Failed", f"Error: {error}", path, warning=True)
             self._set(group, name, _terminated(Ended(128, "StartError", str(error)[:1024]), now(), None))
@@ -416,6 +423,8 @@ class PodLife:
             image = self._node.images.find(container["image"])
         except ImageUnknown as error:
             raise Waiting("ErrImagePull", str(error)) from error
+        if isinstance(self._node.sandbox, Proot) and not image.trusted:
+            raise Waiting("CreateContainerError", f'image "{image.name}" is not marked as trusted, and the laptop runner has no sandbox')
         security = (self._spec.get("securityContext") or {}) | (container.get("securityContext") or {})
         uid = security["runAsUser"] if security.get("runAsUser") is not None else image.user
         gid = security["runAsGroup"] if security.get("runAsGroup") is not None else image.user

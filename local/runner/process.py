@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import usage
+from . import unsafe, usage
 from .logs import Log
 from .sandbox import Bubblewrap, View, arguments
 
@@ -38,7 +38,8 @@ class Ended:
 class Process:
     """A started container. `await process.ended()` gives its end; `signal` may be called at any time."""
 
-    def __init__(self, child: asyncio.subprocess.Process, first: int, pidfd: int, status: int, log: Log, memory: int | None) -> None:
+    def __init__(self, child: asyncio.subprocess.Process, first: int, pidfd: int, status: int | None, log: Log, memory: int | None) -> None:
+        """`status`: the pipe on which bubblewrap reports; None: the container is not in a sandbox."""
         self._child = child
         self.pid = first
         self._pidfd = pidfd
@@ -96,14 +97,34 @@ class Process:
             os.close(block_out)
         return cls(child, first, pidfd, status_in, log, memory)
 
+    @classmethod
+    async def start_unsafe(cls, view: View, command: list[str], proot: unsafe.Proot, root: Path, log: Log, memory: int | None) -> Process:
+        """Runs `command` with the paths of `view` but without a sandbox; `root`: an empty folder that may be filled."""
+        child = await asyncio.create_subprocess_exec(
+            *("/bin/sh", "-c", PREPARE, "sh", *unsafe.arguments(view, proot, root), *command),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            env={"PATH": os.defpath, "PROOT_VERBOSE": "-1"},
+            cwd="/",
+            umask=0o022,
+        )
+        return cls(child, child.pid, os.pidfd_open(child.pid), None, log, memory)
+
     def signal(self, number: int) -> None:
         """Sends a signal to process 1 of the container; SIGKILL ends every process in it."""
+        if self._status is None:
+            proot, *inside = usage.processes(self.pid)
+            for pid in [*inside, proot] if number == signal.SIGKILL else inside[:1]:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, number)
+            return
         with contextlib.suppress(OSError):
             signal.pidfd_send_signal(self._pidfd, number)
 
     def kill(self, why: Ended | None = None) -> None:
         """Ends the container at once; `why` is what is then reported."""
-        self._killed = self._killed or why
+        self._killed = self._killed or why or (None if self._status is not None else Ended(137, "Error"))
         self.signal(signal.SIGKILL)
 
     async def ended(self) -> Ended:
@@ -120,8 +141,10 @@ class Process:
         await self._child.wait()
         watch.cancel()
         self._log.end()
-        reported = os.read(self._status, 4096)
-        os.close(self._status)
+        reported = b"exit-code"
+        if self._status is not None:
+            reported = os.read(self._status, 4096)
+            os.close(self._status)
         pidfd, self._pidfd = self._pidfd, -1
         os.close(pidfd)
         if self._killed:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from runner_client import Cluster, Runner
@@ -17,6 +19,11 @@ def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
 
 
 @pytest.fixture
-def cluster(runner: Runner) -> Cluster:
-    """A namespace of its own for the test."""
-    return Cluster(runner.kubeconfig, f"test-{uuid.uuid4().hex[:8]}")
+def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    """A namespace of its own for the test: on the runner, or on the cluster of $C2D_TEST_KUBECONFIG, to compare the two."""
+    elsewhere = os.environ.get("C2D_TEST_KUBECONFIG")
+    kubeconfig = Path(elsewhere) if elsewhere else request.getfixturevalue("runner").kubeconfig
+    it = Cluster(kubeconfig, f"test-{uuid.uuid4().hex[:8]}")
+    it.core.create_namespace({"metadata": {"name": it.namespace}})
+    yield it
+    it.core.delete_namespace(it.namespace)

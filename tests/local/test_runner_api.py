@@ -197,9 +197,10 @@ def test_a_collection_is_deleted_by_selector(cluster: Cluster) -> None:
 
 
 def test_a_deleted_namespace_takes_its_contents_along(cluster: Cluster) -> None:
-    cluster.config_map("one")
-    cluster.core.delete_namespace(cluster.namespace)
-    assert cluster.core.list_namespaced_config_map(cluster.namespace).items == []
+    cluster.core.create_namespace({"metadata": {"name": f"{cluster.namespace}-2"}})
+    cluster.core.create_namespaced_config_map(f"{cluster.namespace}-2", {"metadata": {"name": "one"}})
+    cluster.core.delete_namespace(f"{cluster.namespace}-2")
+    assert cluster.core.list_namespaced_config_map(f"{cluster.namespace}-2").items == []
 
 
 def test_sigterm_ends_every_container_and_a_restart_keeps_what_there_was(tmp_path: Path) -> None:
