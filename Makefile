@@ -42,8 +42,8 @@ test: venv-dev ## unit tests, and end-to-end tests on this machine (on a cluster
 	@$(PY) -m pytest $(ARGS)
 bench: venv-dev ## what a job costs beside a bare chain of the same pods
 	@$(PY) -m tests.bench $(ARGS)
-lint: venv-dev ## ruff
-	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .
+lint: venv-dev ## ruff, mypy
+	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/mypy
 clean: ## stop the stack and remove its data and the virtual environment
 	@if [ -x $(PY) ]; then $(PY) -m local.stack clean; fi
 	@rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache

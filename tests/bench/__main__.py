@@ -1,0 +1,58 @@
+"""`make bench`: what a job costs beside a bare chain of the same pods, and how fast configure and publish move bytes.
+
+Ratios of runs that are interleaved in one go, with their spread; the machine is noisy, so no absolute number means much.
+Uses the stack that is up (C2D_HOME), or brings one up: on this machine, or with C2D_CLUSTER=kubernetes and KUBECONFIG on that cluster.
+
+    python -m tests.bench [job|bytes] [--rounds N]
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import statistics
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).parents[2] / "plugins")]
+
+
+@contextlib.contextmanager
+def running_stack() -> Iterator[dict[str, str]]:
+    """The settings of the stack that is up; one that had to be brought up is taken down again."""
+    from local import stack
+    from local.home import home
+
+    mine = home()
+    ours = not (mine.path.exists() and stack.is_running(mine))
+    try:
+        yield stack.up(mine, None)
+    finally:
+        if ours:
+            stack.down(mine)
+
+
+def spread(values: list[float], unit: str = "") -> str:
+    """``median (smallest-largest)``."""
+    return f"{statistics.median(values):.2f}{unit} ({min(values):.2f}-{max(values):.2f})"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", nargs="?", choices=["job", "bytes"], help="default: both")
+    parser.add_argument("--rounds", type=int, default=5)
+    arguments = parser.parse_args()
+    if arguments.what in (None, "job"):
+        from tests.bench.job import measure
+
+        with running_stack() as env:
+            measure(env, arguments.rounds, spread)
+    if arguments.what in (None, "bytes"):
+        from tests.bench.bytes import measure as measure_bytes
+
+        measure_bytes(arguments.rounds, spread)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""configure beside curl, publish beside cp: megabytes per second of the stage programs as they are, on this machine's disk, in turn."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+MB = 1_000_000
+SIZE = 500 * MB
+PROJECT = Path(__file__).parents[2]
+
+
+def run_stage(root: Path, stage: dict[str, object]) -> None:
+    (root / "c2d").mkdir(parents=True, exist_ok=True)
+    (root / "dev").mkdir(exist_ok=True)
+    (root / "c2d" / "stage.json").write_text(json.dumps(stage))
+    env = {**os.environ, "C2D_ROOT": str(root), "PYTHONPATH": str(PROJECT / "pod_images")}
+    subprocess.run([sys.executable, "-m", "c2d_stages", str(stage["stage"])], env=env, check=True, stdout=subprocess.DEVNULL)
+
+
+def rate(work: Callable[[], object]) -> float:
+    """MB/s with which ``work`` moves SIZE bytes until they are on the disk. What earlier runs left to be written is written first."""
+    os.sync()
+    begin = time.monotonic()
+    work()
+    os.sync()
+    return SIZE / MB / (time.monotonic() - begin)
+
+
+def fresh(folder: Path) -> Path:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
+
+
+def measure(rounds: int, spread: Callable[..., str]) -> None:
+    with tempfile.TemporaryDirectory() as work:
+        top = Path(work)
+        served = fresh(top / "served")
+        with (served / "data").open("wb") as f:
+            for _ in range(SIZE // MB):
+                f.write(os.urandom(MB))
+        handler = functools.partial(_Quiet, directory=str(served))
+        with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            url = f"http://127.0.0.1:{server.server_address[1]}/data"
+            print(f"\n{SIZE // MB} MB over loopback and on this disk, MB/s, {rounds} rounds in turn")
+            fetch = {"inputs": [{"id": "did:op:aa", "files": [{"type": "url", "url": url}]}], "algorithm": {}, "customData": {}}
+            limits = {"limits": {"totalBytes": 2 * SIZE, "seconds": 600, "connections": 4}}
+            pairs: dict[str, list[float]] = {"curl": [], "configure": [], "cp": [], "publish": []}
+            for _ in range(rounds):
+                out = fresh(top / "out")
+                pairs["curl"].append(rate(lambda out=out: subprocess.run(["curl", "-sfo", str(out / "data"), url], check=True)))
+                root = fresh(top / "configure")
+                (root / "data").mkdir()
+                pairs["configure"].append(rate(lambda root=root: run_stage(root, {"stage": "configure", "job": "b", **fetch, **limits})))
+                pairs["cp"].append(rate(lambda out=out: subprocess.run(["cp", str(out / "data"), str(out / "copy")], check=True)))
+                root = fresh(top / "publish")
+                for folder in ("data/outputs", "data/logs", "data/adminlogs", "data/filter", "results"):
+                    (root / folder).mkdir(parents=True)
+                os.link(out / "data", root / "data/outputs/data")
+                (out / "data").unlink()
+                filtering = {"files": 10, "totalBytes": 2 * SIZE, "fileBytes": 2 * SIZE, "depth": 4, "nameBytes": 255, "logBytes": 1024}
+                run_stage(root, {"stage": "filter", "job": "b", "limits": filtering})
+                publish = {
+                    "release": "filtered",
+                    "store": {"type": "directory", "path": "/results"},
+                    "limits": {"logBytes": 1024, "seconds": 600},
+                }
+                pairs["publish"].append(
+                    rate(lambda root=root, publish=publish: run_stage(root, {"stage": "publish", "job": "b", **publish}))
+                )
+            for name, values in pairs.items():
+                print(f"{name:10} {spread(values)}")
+            for ours, theirs in (("configure", "curl"), ("publish", "cp")):
+                print(f"{ours} / {theirs}: {spread([a / b for a, b in zip(pairs[ours], pairs[theirs], strict=True)])}")
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        pass

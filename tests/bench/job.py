@@ -1,0 +1,155 @@
+"""Our job with an algorithm that does nothing, interleaved with a bare chain of the same pods."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import pairwise
+from typing import Any
+
+from c2d import objects, settings
+from c2d.hooks.pods import Pods, Seen, _lines
+from c2d.job import Job
+from c2d.pod_state import end_of, running_since
+from c2d.status import Stage
+from c2d.store import Store
+from local.airflow import Client
+
+ENVIRONMENT = "ocean-compute"
+JOB = {
+    "inputs": [],
+    "algorithm": {"container": {"image": "c2d.test/stages", "tag": "1", "entrypoint": "true"}, "rawcode": "nothing to do"},
+    "owner": "0x" + "00" * 20,
+}
+
+
+@dataclass
+class Moments:
+    """When a stage's pod was seen to be made, to work, to have ended, and in its last phase (seconds of this process's clock)."""
+
+    made: float = 0
+    works: float = 0
+    ended: float = 0
+    phase: float = 0
+
+
+@dataclass
+class Watcher:
+    """Sees every pod of the namespace, as it changes."""
+
+    api: Any
+    namespace: str
+    seen: dict[str, Moments] = field(default_factory=dict)
+
+    def start(self) -> None:
+        version = json.loads(self.api.list_namespaced_pod(self.namespace, _preload_content=False).data)["metadata"]["resourceVersion"]
+        threading.Thread(target=self._watch, args=(version,), daemon=True).start()
+
+    def _watch(self, version: str) -> None:
+        response = self.api.list_namespaced_pod(
+            self.namespace, watch=True, resource_version=version, timeout_seconds=3600, _preload_content=False, _request_timeout=(10, 3700)
+        )
+        for line in _lines(response):
+            now = time.time()
+            pod = json.loads(line)["object"]
+            m = self.seen.setdefault(pod["metadata"]["name"], Moments())
+            m.made = m.made or now
+            if not m.works and running_since(pod):
+                m.works = now
+            if not m.ended and end_of(pod):
+                m.ended = now
+            if not m.phase and pod["status"].get("phase") in ("Succeeded", "Failed"):
+                m.phase = now
+
+
+def chain(pods: Pods, loaded: settings.Settings) -> float:
+    """Seconds for the same volume and four pods, each made when the one before is in its last phase. Its Secrets are made beforehand."""
+    job_id = f"chain-{uuid.uuid4().hex[:8]}"
+    env, job = loaded.environment(ENVIRONMENT), Job.parse(JOB, ENVIRONMENT)
+    owner = pods.ensure(objects.owner(job_id, env.id))
+    uid = owner["metadata"]["uid"]
+    for stage in Stage:
+        pods.ensure(objects.secret(job_id, stage, objects.stage_input(stage, job_id, job, env, {Stage.FILTER: True}), env.id, uid))
+    begin = time.monotonic()
+    pods.ensure(objects.claim(job_id, env, uid))
+    for stage in Stage:
+        for event in pods.follow(pods.ensure(objects.pod(stage, job_id, job, env, loaded, uid)), 1024):
+            if isinstance(event, Seen) and (event.pod or {}).get("status", {}).get("phase") in ("Succeeded", "Failed"):
+                break
+    seconds = time.monotonic() - begin
+    pods.delete_owner(job_id)
+    return seconds
+
+
+def ours(client: Client, store: Store) -> tuple[float, str, float]:
+    """Seconds from the POST to number 70 in PostgreSQL; the job's id; when it was posted."""
+    job_id = f"bench-{uuid.uuid4().hex[:8]}"
+    posted, begin = time.time(), time.monotonic()
+    client.send("POST", f"/dags/{ENVIRONMENT}/dagRuns", {"logical_date": None, "dag_run_id": job_id, "conf": JOB}).raise_for_status()
+    while (row := store.job(job_id)) is None or row.dateFinished is None:
+        if time.monotonic() - begin > 120:
+            raise SystemExit(f"job {job_id} does not end; see the stack's logs")
+        time.sleep(0.02)
+    seconds = time.monotonic() - begin
+    if row.status != 70 or (row.terminationDetails or {})["reason"] != "Completed":
+        raise SystemExit(f"job {job_id} failed: {row.terminationDetails}")
+    return seconds, job_id, posted
+
+
+PARTS = ("run and task start", "pod made", "container works", "work ends", "task ends")
+
+
+def parts(client: Client, watcher: Watcher, job_id: str, posted: float) -> dict[str, list[float]]:
+    """Where a job's time went: for each stage the seconds of PARTS, one after the other."""
+    answer = client.get(f"/dags/{ENVIRONMENT}/dagRuns/{job_id}/taskInstances")
+    tasks = {t["task_id"]: t for t in answer["task_instances"]}
+    before, result = posted, {}
+    for stage in Stage:
+        m, task = watcher.seen[objects.stage_name(job_id, stage)], tasks[str(stage)]
+        start = datetime.fromisoformat(task["start_date"]).timestamp()
+        end = datetime.fromisoformat(task["end_date"]).timestamp() if task["end_date"] else time.time()
+        marks = [before, start, m.made, m.works or m.ended, m.ended, end]
+        result[str(stage)] = [b - a for a, b in pairwise(marks)]
+        before = end
+    return result
+
+
+def measure(env: dict[str, str], rounds: int, spread: Callable[..., str]) -> None:
+    from kubernetes import client as k8s
+    from kubernetes import config
+
+    api = k8s.CoreV1Api(config.new_client_from_config(env["KUBECONFIG"]))
+    names = ("C2D_NAMESPACE", "C2D_RESULTS_CLAIM", "C2D_STAGE_IMAGE", "C2D_DATABASE_URL")
+    variables = {"OPERATOR_PRIVATE_KEY": "0x" + "01" * 32, "maxJobDuration": "600", **{n: env[n] for n in names}}
+    loaded = settings.read(variables)
+    pods, store = Pods(api, loaded.C2D_NAMESPACE), Store(loaded.C2D_DATABASE_URL)
+    client = Client(env["AIRFLOW_URL"], env["AIRFLOW_PASSWORD"])
+    client.log_in()
+    watcher = Watcher(api, loaded.C2D_NAMESPACE)
+    watcher.start()
+    print(f"one warm-up, then {rounds} rounds of chain and job in turn; load now {os.getloadavg()[0]:.1f}", flush=True)
+    chain(pods, loaded)
+    ours(client, store)
+    chains, jobs, where = [], [], []
+    for n in range(rounds):
+        chains.append(chain(pods, loaded))
+        seconds, job_id, posted = ours(client, store)
+        jobs.append(seconds)
+        time.sleep(0.5)  # the last task's own end, for the table below
+        where.append(parts(client, watcher, job_id, posted))
+        print(f"  round {n + 1}: chain {chains[-1]:.2f} s, job {jobs[-1]:.2f} s, ratio {jobs[-1] / chains[-1]:.2f}", flush=True)
+    print(f"chain  {spread(chains, ' s')}\njob    {spread(jobs, ' s')}")
+    print(f"ratio  {spread([j / c for j, c in zip(jobs, chains, strict=True)])}   (goal: 1.0 or less)")
+    print(f"\nwhere a job's time goes (median seconds)\n{'':11}" + "".join(f"{p:>20}" for p in PARTS))
+    for stage in Stage:
+        medians = [statistics.median(w[str(stage)][i] for w in where) for i in range(len(PARTS))]
+        print(f"{stage:11}" + "".join(f"{m:20.2f}" for m in medians))
+    totals = [statistics.median(sum(w[str(s)][i] for s in Stage) for w in where) for i in range(len(PARTS))]
+    print(f"{'together':11}" + "".join(f"{m:20.2f}" for m in totals))
