@@ -135,7 +135,7 @@ class Process:
         assert self._child.stdout is not None
         said = b""
         while chunk := await self._child.stdout.read(1 << 16):
-            said = said or chunk
+            said = (said + chunk)[:1024]
             self._log.write(chunk)
             await asyncio.sleep(0)  # a container that never stops talking must not keep the API from answering
         await self._child.wait()
