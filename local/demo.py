@@ -240,5 +240,6 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, stack.interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stack.interrupt)
     raise SystemExit(stack.guarded(main))

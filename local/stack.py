@@ -219,6 +219,9 @@ def up(stack: Home, env_file: Path | None = None) -> dict[str, str]:
             progress.show("Starting: PostgreSQL")
             postgres.create_cluster(stack, stack.secrets()["database_password"])
             units, told = plan(stack, env_file)
+            if env_file or os.environ.get("C2D_ENVIRONMENTS"):
+                progress.clear()
+                check_settings(next(unit["env"] for unit in units if unit["name"] == "scheduler"))
             for old in stack.logs.glob("*.log"):
                 old.replace(old.with_suffix(".log.1"))
             write_private(stack.run / "plan.json", json.dumps(units, indent=1))
@@ -246,6 +249,17 @@ def up(stack: Home, env_file: Path | None = None) -> dict[str, str]:
             raise
         progress.clear()
         return told
+
+
+def check_settings(env: dict[str, str]) -> None:
+    """Have the product read the operator's settings before anything starts; it says what is wrong, or not in force yet."""
+    program = Path(sys.executable).with_name("c2d")
+    if not program.exists():
+        return
+    done = subprocess.run([str(program), "check"], env=env, cwd=PROJECT, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    if done.returncode:
+        raise StackError((done.stderr or done.stdout).strip() or "The settings cannot be read.")
+    print(done.stdout.strip(), file=sys.stderr)
 
 
 def wait_until_ready(
@@ -410,5 +424,6 @@ def interrupt(*_: object) -> None:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, interrupt)
     raise SystemExit(guarded(main))
