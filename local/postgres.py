@@ -57,13 +57,17 @@ def wrapped(home: Home) -> tuple[list[str], Path, Path]:
     place.mkdir(mode=0o711, exist_ok=True)
     if place.is_symlink() or place.stat().st_uid != 0:
         raise StackError(f"{place} belongs to somebody else; remove it.")
-    if not (place / "pg/bin/postgres").exists():
-        shutil.copytree(programs.parent, place / "pg", symlinks=True, dirs_exist_ok=True)
+    package = programs.parents[1]
+    copy = place / package.name / programs.parent.name
+    if not (copy / "bin/postgres").exists():
+        libraries = f"{package.name}.libs"  # beside the package, where the programs look for them
+        shutil.copytree(package.parent / libraries, place / libraries, symlinks=True, dirs_exist_ok=True)
+        shutil.copytree(programs.parent, copy, symlinks=True, dirs_exist_ok=True)
     holder = place / "data"
     holder.mkdir(mode=0o700, exist_ok=True)
     os.chown(holder, unprivileged.NOBODY, unprivileged.NOBODY)
     write_private(home.path / "postgres-is-in", str(place))
-    return [*wrapper, "--nobody"], place / "pg/bin", holder / "postgres"
+    return [*wrapper, "--nobody"], copy / "bin", holder / "postgres"
 
 
 def command(home: Home, port: int) -> list[str]:
