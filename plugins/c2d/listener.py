@@ -25,11 +25,28 @@ def _store() -> Store:
     return Store(settings.load().C2D_DATABASE_URL)
 
 
-@hookimpl
-def on_task_instance_failed(previous_state: Any, task_instance: Any, error: Any) -> None:
-    """Somebody set a stage's task to failed: the job is to stop. (A task that fails by itself calls this in its own process.)"""
+def _stop_if_by_hand(task_instance: Any) -> None:
+    # In the API server only a person (or a client) sets a task's state; a task that ends by itself calls these in its own process.
     if sys.argv[1:2] == ["api-server"] and task_instance.dag_id in _environments():
         _store().request_stop(task_instance.run_id)
+
+
+@hookimpl
+def on_task_instance_failed(previous_state: Any, task_instance: Any, error: Any) -> None:
+    """Somebody set a stage's task to failed: the job is to stop."""
+    _stop_if_by_hand(task_instance)
+
+
+@hookimpl
+def on_task_instance_success(previous_state: Any, task_instance: Any) -> None:
+    """Somebody set a stage's task to success while its pod works: that is no result, it is a stop."""
+    _stop_if_by_hand(task_instance)
+
+
+@hookimpl
+def on_task_instance_skipped(previous_state: Any, task_instance: Any) -> None:
+    """Somebody set a stage's task to skipped: the same."""
+    _stop_if_by_hand(task_instance)
 
 
 @hookimpl

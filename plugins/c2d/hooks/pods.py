@@ -30,6 +30,10 @@ class LogLine:
     text: bytes | None
 
 
+class Refused(ValueError):
+    """The cluster does not take the object as it is, or is not fit for the job; trying again cannot help."""
+
+
 class Pods:
     """A job's objects in one namespace."""
 
@@ -50,12 +54,24 @@ class Pods:
         try:
             return _json(create(self.namespace, manifest, _preload_content=False))
         except Exception as e:
-            if getattr(e, "status", None) != 409:
+            status = getattr(e, "status", None)
+            if status in (400, 422):
+                raise Refused(f"{kind} {name} is refused: {_reason(e)}") from None
+            if status != 409:
                 raise
         found = _json(read(name, self.namespace, _preload_content=False))
         if not manifest["metadata"]["annotations"].items() <= found["metadata"].get("annotations", {}).items():
             raise ValueError(f"{kind} {name} exists and belongs to something else")
         return found
+
+    def denies_by_default(self) -> bool:
+        """Whether the namespace has the policy that cuts every pod off, but for what others allow."""
+        from kubernetes.client import NetworkingV1Api
+
+        policy = self._read(NetworkingV1Api(self.api.api_client).read_namespaced_network_policy, "c2d-default-deny")
+        spec = (policy or {}).get("spec", {})
+        whole = not spec.get("podSelector") and {"Egress", "Ingress"} <= set(spec.get("policyTypes", []))
+        return policy is not None and whole and not spec.get("egress") and not spec.get("ingress")
 
     def owner(self, name: str) -> dict[str, Any] | None:
         """The job's owner object, or None."""
@@ -170,6 +186,14 @@ class Pods:
         except Exception as e:
             if getattr(e, "status", None) != 404:
                 raise
+
+
+def _reason(error: Any) -> str:
+    """The API server's own sentence."""
+    try:
+        return str(json.loads(error.body)["message"])[:1000]
+    except (ValueError, TypeError, KeyError):
+        return str(error.reason)
 
 
 def _json(response: Any) -> dict[str, Any]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from c2d.hooks.pods import Refused
 from c2d.operators.pod import C2DPodOperator
 from c2d.status import Stage, Status
 
@@ -11,6 +14,12 @@ class AlgorithmOperator(C2DPodOperator):
 
     stage = Stage.ALGORITHM
     opens_secrets = True  # the job's own `secret`, handed over as $secret
+
+    def make_pod(self, ends_ok: dict[Stage, bool], may_exist: bool) -> dict[str, Any]:
+        # Without it the consumer's code would have the cluster's network: better no job than that one.
+        if not self.pods.denies_by_default():
+            raise Refused("the jobs' namespace lacks the NetworkPolicy c2d-default-deny; apply helm_values/jobs-namespace")
+        return super().make_pod(ends_ok, may_exist)
 
     def started(self) -> None:
         self.store.set_status(self.job_id, Status.RUNNING)

@@ -23,7 +23,7 @@ from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperato
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from c2d import objects, settings
-from c2d.hooks.pods import LOG_LINE_BYTES, LogLine, Pods
+from c2d.hooks.pods import LOG_LINE_BYTES, LogLine, Pods, Refused
 from c2d.job import BadJob, Job
 from c2d.pod_state import PodEnd, end_of, running_since, why_pending
 from c2d.status import Reason, Stage, StageEnd
@@ -63,6 +63,7 @@ class C2DPodOperator(KubernetesPodOperator):
             "retry_delay": timedelta(seconds=1),
             "retry_exponential_backoff": True,
             "max_retry_delay": timedelta(seconds=60),
+            "weight_rule": "upstream",  # where workers are short, started jobs end before new ones begin
             "do_xcom_push": False,
             "log_pod_spec_on_failure": False,
             "log_events_on_startup": False,
@@ -133,9 +134,10 @@ class C2DPodOperator(KubernetesPodOperator):
 
     def _run(self, ends_ok: dict[Stage, bool], try_number: int) -> StageEnd:
         self._following = True
-        pod = self._pod(ends_ok, may_exist=try_number > 1)
         try:
-            end = self._follow(pod)
+            end = self._follow(self.make_pod(ends_ok, may_exist=try_number > 1))
+        except Refused as e:
+            end = PodEnd(Reason.NOT_STARTED, message=str(e))
         except PodLost as e:
             if try_number <= self.retries:
                 raise
@@ -146,7 +148,7 @@ class C2DPodOperator(KubernetesPodOperator):
         self.pods.delete(self.pod_name)
         return recorded
 
-    def _pod(self, ends_ok: dict[Stage, bool], may_exist: bool) -> dict[str, Any]:
+    def make_pod(self, ends_ok: dict[Stage, bool], may_exist: bool) -> dict[str, Any]:
         """The stage's pod: the one of a former try, or a new one with all it needs."""
         # The first try finds no pod: one call saved in the usual case; `ensure` would find it all the same.
         found = self.pods.read(self.pod_name) if may_exist else None
