@@ -1,0 +1,91 @@
+"""Who signed a text: Ethereum's personal_sign in the two forms that Ocean uses.
+
+* Requests of a Provider (ocean_provider, ocean.js): the *keccak hash* of the text is signed as if it were the message (:func:`signer_of_hash`).
+* Notifications of operator-engine: the *text itself* is signed (:func:`sign_text`).
+
+Vectors: tests/c2d/test_signatures.py.
+"""
+
+from __future__ import annotations
+
+import re
+
+PREFIX = b"\x19Ethereum Signed Message:\n"
+SIGNATURE = re.compile(r"^(0x)?[0-9a-fA-F]{130}$")
+
+
+class BadSignature(ValueError):
+    """No address can be recovered from the signature."""
+
+
+def address_of(private_key: str) -> str:
+    """The address (checksummed) that belongs to a private key (hex)."""
+    from coincurve import PrivateKey
+
+    return _address(PrivateKey.from_hex(private_key.removeprefix("0x")).public_key)
+
+
+def signer_of_hash(text: str, signature: str) -> str:
+    """The checksummed address that signed ``keccak(text)`` with the personal_sign prefix.
+
+    :param signature: 65 bytes in hex; its last byte is 0 or 1, or 27 or 28.
+    :raises BadSignature: nobody can have made it.
+    """
+    from eth_utils import keccak
+
+    return _recover(_prefixed(keccak(text.encode())), signature)
+
+
+def signer_of_text(text: str, signature: str) -> str:
+    """The checksummed address that signed ``text`` itself with the personal_sign prefix.
+
+    :raises BadSignature: nobody can have made it.
+    """
+    return _recover(_prefixed(text.encode()), signature)
+
+
+def sign_hash(private_key: str, text: str) -> str:
+    """What a Provider sends as ``providerSignature`` for ``text``: 0x and 65 bytes, the last one 0 or 1."""
+    from eth_utils import keccak
+
+    return _sign(private_key, _prefixed(keccak(text.encode())), 0)
+
+
+def sign_text(private_key: str, text: str) -> str:
+    """personal_sign of ``text``: 0x and 65 bytes, the last one 27 or 28."""
+    return _sign(private_key, _prefixed(text.encode()), 27)
+
+
+def _prefixed(message: bytes) -> bytes:
+    from eth_utils import keccak
+
+    return keccak(PREFIX + str(len(message)).encode() + message)
+
+
+def _sign(private_key: str, digest: bytes, v_of_zero: int) -> str:
+    from coincurve import PrivateKey
+
+    signed = PrivateKey.from_hex(private_key.removeprefix("0x")).sign_recoverable(digest, hasher=None)
+    return "0x" + (signed[:64] + bytes([signed[64] + v_of_zero])).hex()
+
+
+def _recover(digest: bytes, signature: str) -> str:
+    from coincurve import PublicKey
+
+    if not isinstance(signature, str) or not SIGNATURE.match(signature):
+        raise BadSignature("must be 65 bytes in hex")
+    raw = bytes.fromhex(signature.removeprefix("0x"))
+    v = raw[64] - 27 if raw[64] >= 27 else raw[64]
+    if v not in (0, 1):
+        raise BadSignature("its last byte must be 0, 1, 27 or 28")
+    try:
+        return _address(PublicKey.from_signature_and_message(raw[:64] + bytes([v]), digest, hasher=None))
+    except Exception:  # the library raises bare Exceptions for points that are not on the curve
+        raise BadSignature("no address can be recovered from it") from None
+
+
+def _address(public_key: object) -> str:
+    from eth_utils import keccak, to_checksum_address
+
+    uncompressed: bytes = public_key.format(compressed=False)  # type: ignore[attr-defined]
+    return to_checksum_address(keccak(uncompressed[1:])[-20:])

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import pytest
+from eth_account import Account
+from eth_account.messages import encode_defunct
+from eth_utils import keccak
+
+from c2d.signatures import BadSignature, address_of, sign_hash, sign_text, signer_of_hash, signer_of_text
+
+# Made with Ocean's own code (operator-service's test wallet, operator-engine's notify); shared/ocean.md 6.1.
+WALLET = "0x1f990f8b013fc5c7955e0f8746f11ded231721b9cf3f99ff06cdc03492b28090"
+WALLET_ADDRESS = "0xe17D2A07EFD5b112F4d675ea2d122ddb145d117B"
+REQUEST = "0xC41808BBef371AD5CFc76466dDF9dEe228d2BdAA1700000000000000001"
+REQUEST_SIGNATURE = (
+    "0x840a4a3ace49c0f31c85b9fb9932cfd25ff619ac24123c3902b6ed8ebfc2764143713ff73185921e8297178696d68d9787bc022d42844c8e41e3838eefbaf80601"
+)
+ENGINE = "0x95c716e9df3bc4ffd7299e7861ce401de810e8d245d3127b8e7b430f4ca7fd27"
+ENGINE_ADDRESS = "0x6D39A833d1a6789AecA50dB85CB830bc08319F45"
+NOTIFY = '"s3cr3t"["did:op:aa", "did:op:bb"]"j1""did:op:cc"'
+NOTIFY_SIGNATURE = (
+    "0x7570ba49e6b5369f1b4f6de25aa72be1649ff80b60540f41abd7e83c028a575e6b758be747a29b85b713d2f014aa98a3f0097d649a64912a6b22e38251fe942c1c"
+)
+
+
+def test_the_providers_vector() -> None:
+    assert sign_hash(WALLET, REQUEST) == REQUEST_SIGNATURE
+    assert signer_of_hash(REQUEST, REQUEST_SIGNATURE) == WALLET_ADDRESS == address_of(WALLET)
+
+
+def test_the_notification_vector() -> None:
+    assert sign_text(ENGINE, NOTIFY) == NOTIFY_SIGNATURE
+    assert signer_of_text(NOTIFY, NOTIFY_SIGNATURE).lower() == ENGINE_ADDRESS.lower()
+
+
+def test_v_may_be_0_1_or_27_28_and_0x_may_be_left_out() -> None:
+    with_27 = REQUEST_SIGNATURE[:-2] + "1c"
+    assert signer_of_hash(REQUEST, with_27) == signer_of_hash(REQUEST, REQUEST_SIGNATURE[2:]) == WALLET_ADDRESS
+
+
+def test_it_is_what_eth_account_signs() -> None:
+    signed = Account.sign_message(encode_defunct(keccak(text="ümlaut")), WALLET).signature.hex()
+    assert signer_of_hash("ümlaut", signed) == WALLET_ADDRESS
+    signed = Account.sign_message(encode_defunct(text="ümlaut"), WALLET).signature.hex()
+    assert signer_of_text("ümlaut", signed) == WALLET_ADDRESS
+
+
+@pytest.mark.parametrize(
+    "signature",
+    ["", "0x", "sig", REQUEST_SIGNATURE[:-2], REQUEST_SIGNATURE + "00", REQUEST_SIGNATURE[:-2] + "02", "0x" + "00" * 65, "0x" + "ff" * 64 + "1b", None, 7],
+)  # fmt: skip
+def test_what_nobody_can_have_signed_is_refused(signature: object) -> None:
+    with pytest.raises(BadSignature):
+        signer_of_hash(REQUEST, signature)  # type: ignore[arg-type]
+
+
+def test_another_text_gives_another_signer() -> None:
+    assert signer_of_hash(REQUEST + "1", REQUEST_SIGNATURE) != WALLET_ADDRESS
