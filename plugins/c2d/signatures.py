@@ -1,6 +1,6 @@
 """Who signed a text: Ethereum's personal_sign in the two forms that Ocean uses.
 
-* Requests of a Provider (ocean_provider, ocean.js): the *keccak hash* of the text is signed as if it were the message (:func:`signer_of_hash`).
+* Requests of a Provider: the *keccak hash* of the text is signed as if it were the message (:func:`signer_of_hash`).
 * Notifications of operator-engine: the *text itself* is signed (:func:`sign_text`).
 
 Vectors: tests/c2d/test_signatures.py.

@@ -1,4 +1,4 @@
-"""The jobs' tables in PostgreSQL; the only place that knows SQL.
+"""The jobs' tables in PostgreSQL. With :mod:`c2d.intake` and :mod:`c2d.outbox` the only place that knows SQL.
 
 One row a job with Ocean's field names, one row for each stage that has ended. Every change of a job goes through :class:`Store`, which
 keeps the order of the numbers (:func:`c2d.status.can_follow`). A job's end is derived from the ends of its stages, so the row comes out
@@ -7,6 +7,7 @@ the same whoever writes it: the publish task, or after a crash the listener or t
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,7 +17,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB, insert
 
-from c2d.job import Job
+from c2d.job import Job, Sealed
 from c2d.status import FINAL, TEXTS, Outcome, Reason, Stage, StageEnd, Status, can_follow, outcome
 
 SCHEMA = "c2d"
@@ -41,9 +42,21 @@ jobs = sa.Table(
     sa.Column("results", JSONB, nullable=False, server_default="[]", comment="the manifest's files, in Ocean's order"),
     sa.Column("withheld", JSONB, nullable=False, server_default="[]", comment="what the filter kept back, and why"),
     sa.Column("terminationDetails", JSONB, comment="exitCode, OOMKilled, reason, message; once the job has ended"),
+    sa.Column("provider", sa.Text, comment="address of the Provider that asked, in lower case"),
+    sa.Column("conf", JSONB(none_as_null=True), comment="the sealed job, until its run exists"),
+    sa.Column("secret", sa.Text, comment="the job's secret, sealed, for notifications"),
     sa.Index("jobs_owner", "owner"),
     sa.Index("jobs_agreement", "agreementId"),
     sa.Index("jobs_unfinished", "environment", postgresql_where=sa.text('"dateFinished" IS NULL')),
+    sa.Index("jobs_provider_owner", "provider", sa.text('lower("owner")')),
+    sa.Index("jobs_waiting", "environment", "dateCreated", postgresql_where=sa.text("conf IS NOT NULL")),
+    sa.Index("jobs_active_owner", sa.text('lower("owner")'), postgresql_where=sa.text('"dateFinished" IS NULL')),
+    sa.Index(
+        "jobs_agreement_in_use",
+        "agreementId",
+        unique=True,
+        postgresql_where=sa.text('"dateFinished" IS NULL AND provider IS NOT NULL'),
+    ),
 )
 
 stages = sa.Table(
@@ -58,6 +71,29 @@ stages = sa.Table(
     sa.Column("exitCode", sa.Integer),
     sa.Column("message", sa.Text, nullable=False, server_default=""),
     sa.Column("answer", JSONB, nullable=False, server_default="{}"),
+)
+
+nonces = sa.Table(
+    "nonces",
+    metadata,
+    sa.Column("signer", sa.Text, primary_key=True, comment="address, in lower case"),
+    sa.Column("nonce", sa.BigInteger, nullable=False, comment="the highest that was used"),
+)
+
+notifications = sa.Table(
+    "notifications",
+    metadata,
+    sa.Column("id", sa.BigInteger, sa.Identity(), primary_key=True),
+    sa.Column("jobId", sa.Text, sa.ForeignKey(jobs.c.jobId, ondelete="CASCADE"), nullable=False),
+    sa.Column("event", sa.Text, nullable=False, comment="start or stop"),
+    sa.Column("state", sa.Text, nullable=False, server_default="waiting", comment="waiting, delivered, dead, or unwanted (no URL is set)"),
+    sa.Column("created", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()),
+    sa.Column("nextTry", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()),
+    sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("delivered", sa.DateTime(timezone=True)),
+    sa.Column("error", sa.Text, nullable=False, server_default=""),
+    sa.UniqueConstraint("jobId", "event", name="notifications_once"),
+    sa.Index("notifications_due", "nextTry", postgresql_where=sa.text("state = 'waiting'")),
 )
 
 
@@ -85,6 +121,11 @@ class JobRow:
     results: list[dict[str, Any]]
     withheld: list[dict[str, Any]]
     terminationDetails: dict[str, Any] | None
+    provider: str | None = None
+
+
+# What a reader of jobs gets: not the sealed conf and secret, which only two processes need.
+COLUMNS = [jobs.c[f.name] for f in dataclasses.fields(JobRow)]
 
 
 @functools.cache
@@ -104,20 +145,9 @@ class Store:
 
         :raises JobTaken: the id belongs to a job of another environment.
         """
-        values = {
-            "jobId": job_id,
-            "environment": environment,
-            "owner": job.owner,
-            "agreementId": job.agreementId,
-            "chainId": job.chainId,
-            "algoDID": job.algorithm.id or "raw",
-            "inputDID": [i.id for i in job.inputs],
-            "status": int(Status.WARMING_UP),
-            "statusText": TEXTS[Status.WARMING_UP],
-            "dateCreated": datetime.now(UTC),
-        }
         with self.engine.begin() as c:
-            c.execute(insert(jobs).values(values).on_conflict_do_nothing())
+            if c.execute(insert(jobs).values(new_job(job_id, environment, job)).on_conflict_do_nothing()).rowcount:
+                c.execute(insert(notifications).values(jobId=job_id, event="start"))
             row = self._row(c, job_id)
         if row is None or row.environment != environment:
             raise JobTaken(f"dag_run_id: {job_id} is in use for a job of another environment; choose another")
@@ -129,9 +159,10 @@ class Store:
             return self._row(c, job_id)
 
     def unfinished(self) -> list[JobRow]:
-        """The jobs that have no end yet, oldest first."""
+        """The jobs that have no end yet and a run, oldest first. (A job that waits for its run is the dispatcher's: c2d.intake.)"""
         with self.engine.connect() as c:
-            rows = c.execute(sa.select(jobs).where(jobs.c.dateFinished.is_(None)).order_by(jobs.c.dateCreated))
+            has_run = jobs.c.dateFinished.is_(None) & jobs.c.conf.is_(None)
+            rows = c.execute(sa.select(*COLUMNS).where(has_run).order_by(jobs.c.dateCreated))
             return [JobRow(**r._mapping) for r in rows]
 
     def set_status(self, job_id: str, status: Status) -> None:
@@ -179,7 +210,7 @@ class Store:
         :raises LookupError: there is no such job.
         """
         with self.engine.begin() as c:
-            row = c.execute(sa.select(jobs).where(jobs.c.jobId == job_id).with_for_update()).one_or_none()
+            row = c.execute(sa.select(*COLUMNS).where(jobs.c.jobId == job_id).with_for_update()).one_or_none()
             if row is None:
                 raise LookupError(f"no job {job_id}")
             end = outcome(self._ends(c, job_id), stopped=row.stopreq == 1)
@@ -193,14 +224,16 @@ class Store:
                 "dateFinished": datetime.now(UTC),
                 "terminationDetails": end.terminationDetails,
                 "stopreq": stopreq,
+                "conf": None,
             }
             if manifest is not None:
                 values |= {"results": manifest["files"], "withheld": manifest["withheld"]}
             c.execute(sa.update(jobs).where(jobs.c.jobId == job_id).values(values))
+            c.execute(insert(notifications).values(jobId=job_id, event="stop").on_conflict_do_nothing())
             return Outcome(number, end.terminationDetails)
 
     def _row(self, c: sa.Connection, job_id: str) -> JobRow | None:
-        row = c.execute(sa.select(jobs).where(jobs.c.jobId == job_id)).one_or_none()
+        row = c.execute(sa.select(*COLUMNS).where(jobs.c.jobId == job_id)).one_or_none()
         return None if row is None else JobRow(**row._mapping)
 
     def _advance(self, c: sa.Connection, job_id: str, status: Status) -> None:
@@ -211,6 +244,23 @@ class Store:
     def _ends(self, c: sa.Connection, job_id: str) -> dict[Stage, StageEnd]:
         rows = c.execute(sa.select(stages).where(stages.c.jobId == job_id))
         return {Stage(r.stage): StageEnd(Stage(r.stage), Reason(r.reason), r.exitCode, r.message, r.answer) for r in rows}
+
+
+def new_job(job_id: str, environment: str, job: Job) -> dict[str, Any]:
+    """The first row of a job, at :attr:`Status.WARMING_UP`."""
+    return {
+        "jobId": job_id,
+        "environment": environment,
+        "owner": job.owner,
+        "agreementId": job.agreementId,
+        "chainId": job.chainId,
+        "algoDID": job.algorithm.id or "raw",
+        "inputDID": [i.id for i in job.inputs],
+        "status": int(Status.WARMING_UP),
+        "statusText": TEXTS[Status.WARMING_UP],
+        "dateCreated": datetime.now(UTC),
+        "secret": job.secret.sealed if isinstance(job.secret, Sealed) else None,
+    }
 
 
 def migrate(url: str) -> None:
