@@ -1,0 +1,1 @@
+"""Whole jobs on the whole system: the same cases on the laptop stack and, where one is given, on a Kubernetes cluster."""

@@ -1,0 +1,422 @@
+"""What a person with a terminal can see and do: jobs, their rows, runs, tasks, logs, pods and results, and the stack itself."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import sqlalchemy as sa
+import yaml
+from kubernetes import client as kubernetes
+from kubernetes import config as kubernetes_config
+
+from c2d.status import Stage, StageEnd
+from c2d.store import JobRow, Store
+from local import processes
+from local.airflow import Client
+from local.cluster import own_address, server_of
+from local.home import PROJECT, Home, read_env
+from tests.e2e.data_server import DataServer
+
+WITHIN = 180  # seconds for whatever must happen; the machine may be busy
+ENDED = ("success", "failed")
+ENVIRONMENTS = [
+    {"id": "ocean-compute", "maxJobs": 6, "maxJobDuration": 600},
+    {"id": "single", "maxJobs": 1, "maxJobDuration": 600},
+    {"id": "small", "maxJobs": 4, "ramGB": 0.0625, "maxJobDuration": 8, "C2D_LOG_BYTES": 65536},
+    # an image whose own command fails on a cluster, and that has none on a laptop
+    {"id": "owners-filter", "maxJobs": 2, "maxJobDuration": 600, "FILTERING_CONTAINER": "c2d.test/stages:1"},
+]
+COMMON = {"nCPU": 0.2, "ramGB": 0.25, "diskGB": 1, "C2D_TMP_GB": 0.125}
+
+
+def until(seen: Callable[[], Any], what: str, within: float = WITHIN) -> Any:
+    """Waits until ``seen()`` is true, and returns it. An API server that is away counts as not yet."""
+    deadline = time.monotonic() + within
+    while True:
+        try:
+            if found := seen():
+                return found
+        except httpx.TransportError:
+            pass
+        assert time.monotonic() < deadline, f"not within {within:.0f} s: {what() if callable(what) else what}"
+        time.sleep(0.1)
+
+
+class Stack:
+    """One stack on one platform, from its start to its end.
+
+    :param platform: ``laptop`` or ``kubernetes`` (then KUBECONFIG says which).
+    """
+
+    def __init__(self, platform: str, folder: Path) -> None:
+        self.platform = platform
+        self.on_cluster = platform == "kubernetes"
+        self.path = folder / "home"
+        self.key = "TOPSECRET" + secrets.token_hex(8)
+        self.numbers: list[tuple[str, str]] = []
+        self.jobs: dict[str, Job] = {}
+        address = own_address(server_of(Path(os.environ["KUBECONFIG"]))) if self.on_cluster else "127.0.0.1"
+        self.address = address
+        self.data = DataServer({address, "127.0.0.1"}, self.key)
+        (folder / "environments.yaml").write_text(yaml.safe_dump({"environments": [{**COMMON, **e} for e in ENVIRONMENTS]}))
+        (folder / "my.env").write_text("C2D_ENVIRONMENTS=environments.yaml\n")
+        self.environ = {name: value for name, value in os.environ.items() if not name.startswith("C2D_") and name != "ENV_FILE"}
+        self.environ |= {"C2D_HOME": str(self.path), "ENV_FILE": str(folder / "my.env")}
+        self.namespace = "c2d-jobs"
+        if self.on_cluster:
+            self.namespace = f"c2d-e2e-{secrets.token_hex(4)}"
+            self.environ |= {"C2D_CLUSTER": "kubernetes", "C2D_NAMESPACE": self.namespace}
+        else:
+            self.environ.pop("KUBECONFIG", None)
+
+    # -- the stack itself -----------------------------------------------------------------------------------------------
+    def command(self, name: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "local.stack", name], cwd=PROJECT, env=self.environ, capture_output=True, text=True, timeout=400
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def up(self) -> None:
+        begun = time.monotonic()
+        self.command("up")
+        self.number("stack up", time.monotonic() - begun)
+        told = read_env(Home(self.path).env_file)
+        self.store = Store(told["DATABASE_URL"])
+        self.database_url = sa.make_url(told["DATABASE_URL"])
+        self.results = Path(told["C2D_RESULTS_PATH"])
+        self.api = Client(told["AIRFLOW_URL"], told["AIRFLOW_PASSWORD"])
+        self.api.log_in()
+        configuration = kubernetes.Configuration()
+        kubernetes_config.load_kube_config(told["KUBECONFIG"], client_configuration=configuration)
+        self.kubeconfig = Path(told["KUBECONFIG"])
+        self.core = kubernetes.CoreV1Api(kubernetes.ApiClient(configuration))
+        self.pods = PodWatch(self.core, self.namespace)
+        self.rows = RowWatch(told["DATABASE_URL"])
+
+    def down(self) -> None:
+        for watch in ("pods", "rows"):
+            if hasattr(self, watch):
+                getattr(self, watch).stop.set()
+        self.command("down")
+
+    def remove(self) -> None:
+        """Everything, also what only a cluster keeps."""
+        self.down()
+        self.data.close()
+        if self.on_cluster:
+            self.core.delete_namespace(self.namespace)
+            until(lambda: self.namespace not in self.namespaces(), f"the namespace {self.namespace} is gone")
+        else:
+            self.command("clean")
+
+    def namespaces(self) -> set[str]:
+        return {n.metadata.name for n in self.core.list_namespace().items}
+
+    def unit(self, name: str) -> dict[str, Any]:
+        """What the supervisor says about one of the stack's processes."""
+        return json.loads((self.path / "run" / "state.json").read_text())["units"][name]
+
+    def own_processes(self) -> dict[int, str]:
+        """Every process of the stack, by its environment: also what has left the supervisor's tree."""
+        found = {}
+        for pid, _ in processes.all_processes():
+            try:
+                if f"C2D_HOME={self.path}\0".encode() in Path(f"/proc/{pid}/environ").read_bytes():
+                    found[pid] = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            except OSError:
+                continue
+        return found
+
+    def airflow(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """The airflow command as the stack's scheduler would run it."""
+        plan = json.loads((self.path / "run" / "plan.json").read_text())
+        environ = next(unit["env"] for unit in plan if unit["name"] == "scheduler")
+        return subprocess.run(
+            [sys.executable, "-m", "airflow", *arguments], cwd=self.path, env=environ, capture_output=True, text=True, timeout=WITHIN
+        )
+
+    def number(self, what: str, seconds: float) -> None:
+        """A measurement to be printed at the end."""
+        self.numbers.append((what, f"{seconds:.1f} s"))
+
+    # -- jobs -----------------------------------------------------------------------------------------------------------
+    def filled(self, value: Any) -> Any:
+        """A conf with the places of the data server put in."""
+        text = json.dumps(value)
+        for name, what in {"DATA": f"http://{self.address}:{self.data.port}", "PORT": str(self.data.port), "KEY": self.key}.items():
+            text = text.replace("{" + name + "}", what)
+        return json.loads(text)
+
+    def trigger(self, environment: str, conf: Any, job_id: str) -> httpx.Response:
+        body = {"dag_run_id": job_id, "logical_date": None, "conf": self.filled(conf)}
+        return self.api.send("POST", f"/dags/{environment}/dagRuns", body)
+
+    def submit(self, conf: Any, environment: str = "ocean-compute", name: str = "job") -> Job:
+        job = Job(self, environment, f"{name[:40].strip('-')}-{secrets.token_hex(4)}")
+        answer = self.trigger(environment, conf, job.id)
+        assert answer.status_code == 200, answer.text
+        self.jobs[job.id] = job
+        return job
+
+    def job_objects(self, job_id: str | None = None) -> list[str]:
+        """Every Kubernetes object of a job, or of any."""
+        label = f"c2d/job={job_id}" if job_id else "c2d/job"
+        lists = {
+            "pod": self.core.list_namespaced_pod,
+            "secret": self.core.list_namespaced_secret,
+            "configmap": self.core.list_namespaced_config_map,
+            "volume": self.core.list_namespaced_persistent_volume_claim,
+        }
+        return [f"{kind} {o.metadata.name}" for kind, many in lists.items() for o in many(self.namespace, label_selector=label).items]
+
+    def status_lag(self) -> list[float]:
+        """Seconds from the moment that a watch showed a container's end until its record was committed (looked for 20 times a second)."""
+        return [
+            self.rows.recorded[key] - ended
+            for key, ended in {(p["job"], p["stage"]): p["ended"] for p in self.pods.ends()}.items()
+            if key in self.rows.recorded
+        ]
+
+    def show_status_lag(self) -> None:
+        lag = self.status_lag()
+        if lag:
+            self.numbers.append(
+                (
+                    "status in PostgreSQL behind the pod",
+                    f"median {statistics.median(lag):.2f} s, at most {max(lag):.2f} s ({len(lag)} stages)",
+                )
+            )
+
+
+class Job:
+    """One job that was accepted."""
+
+    def __init__(self, stack: Stack, environment: str, job_id: str) -> None:
+        self.stack = stack
+        self.environment = environment
+        self.id = job_id
+        self.path = f"/dags/{environment}/dagRuns/{job_id}"
+        self.patched = 0.0
+
+    def __repr__(self) -> str:
+        return f"{self.environment}/{self.id}"
+
+    # -- what Airflow says ----------------------------------------------------------------------------------------------
+    @property
+    def run(self) -> dict[str, Any]:
+        return self.stack.api.get(self.path)
+
+    def task(self, stage: str) -> dict[str, Any]:
+        return self.stack.api.get(f"{self.path}/taskInstances/{stage}")
+
+    def tasks(self) -> dict[str, str]:
+        return {t["task_id"]: t["state"] for t in self.stack.api.get(f"{self.path}/taskInstances")["task_instances"]}
+
+    def task_log(self, stage: str) -> str:
+        """Every try's log of a stage's task, as it lies on the disk."""
+        folder = self.stack.path / "logs" / "tasks" / f"dag_id={self.environment}" / f"run_id={self.id}" / f"task_id={stage}"
+        return "".join(f.read_text(errors="replace") for f in sorted(folder.glob("attempt=*.log")))
+
+    # -- what the job's row says ----------------------------------------------------------------------------------------
+    @property
+    def row(self) -> JobRow | None:
+        return self.stack.store.job(self.id)
+
+    @property
+    def ends(self) -> dict[Stage, StageEnd]:
+        return self.stack.store.stage_ends(self.id)
+
+    @property
+    def statuses(self) -> list[int]:
+        """The numbers that the row has shown, in order."""
+        return self.stack.rows.statuses.get(self.id, [])
+
+    # -- what Kubernetes says -------------------------------------------------------------------------------------------
+    def pod(self, stage: str) -> dict[str, Any]:
+        """The stage's pod as it was seen last."""
+        return self.stack.pods.last(f"{self.id}-{stage}")
+
+    def pods_made(self, stage: str) -> int:
+        return len(self.stack.pods.uids(f"{self.id}-{stage}"))
+
+    def is_running(self, stage: str) -> bool:
+        """Whether the stage's container works now."""
+        name = f"{self.id}-{stage}"
+        return name in self.stack.pods.running and name not in self.stack.pods.gone
+
+    # -- what was published ---------------------------------------------------------------------------------------------
+    @property
+    def manifest(self) -> dict[str, Any]:
+        return json.loads((self.stack.results / self.id / "manifest.json").read_text())
+
+    def published(self, path: str) -> bytes:
+        return (self.stack.results / self.id / "data" / path).read_bytes()
+
+    @property
+    def files(self) -> list[str]:
+        """What was published, without ``data/``; that each is as the manifest and the row say is checked here."""
+        row = self.row
+        assert row is not None and row.results == self.manifest["files"] and row.withheld == self.manifest["withheld"]
+        for n, entry in enumerate(self.manifest["files"]):
+            content = (self.stack.results / self.id / entry["path"]).read_bytes()
+            assert (n, len(content), hashlib.sha256(content).hexdigest()) == (entry["index"], entry["size"], entry["sha256"])
+        return [entry["path"].removeprefix("data/") for entry in self.manifest["files"]]
+
+    # -- doing ----------------------------------------------------------------------------------------------------------
+    def stop(self, stage: str) -> None:
+        """As our stop does: the current stage's task is set to failed."""
+        self.patched = time.time()
+        answer = self.stack.api.send("PATCH", f"{self.path}/taskInstances/{stage}", {"new_state": "failed"})
+        assert answer.status_code == 200, answer.text
+
+    def stop_run(self) -> None:
+        """As a person does in Airflow's pages: the whole run is set to failed."""
+        self.patched = time.time()
+        answer = self.stack.api.send("PATCH", self.path, {"state": "failed"})
+        assert answer.status_code == 200, answer.text
+
+    def pod_gone_after(self, stage: str) -> float:
+        """Seconds from the stop until the pod was gone."""
+        name = f"{self.id}-{stage}"
+        until(lambda: name in self.stack.pods.gone, f"{name} is gone")
+        return self.stack.pods.gone[name] - self.patched
+
+    # -- waiting --------------------------------------------------------------------------------------------------------
+    def await_running(self, stage: str) -> Job:
+        until(lambda: self.is_running(stage), lambda: f"{stage} of {self} runs; it is {self.tasks()}")
+        return self
+
+    def await_end(self, within: float = WITHIN) -> Job:
+        """Until the run has ended, the row is final (where there is one), and nothing of the job is left in Kubernetes."""
+        until(lambda: self.run["state"] in ENDED, lambda: f"the end of {self}; it is {self.tasks()}", within)
+        until(lambda: (row := self.row) is None or row.dateFinished, f"the end of the row of {self}")
+        until(lambda: not self.stack.job_objects(self.id), lambda: f"no objects of {self}: {self.stack.job_objects(self.id)}")
+        return self
+
+    # -- saying ---------------------------------------------------------------------------------------------------------
+    def has_ended(self, state: str, number: int, text: str, stopreq: int = 0, **details: Any) -> JobRow:
+        """Asserts how the job ended, for Airflow and for its row. ``details``: of terminationDetails."""
+        row = self.row
+        assert row is not None
+        assert self.run["state"] == state
+        assert (row.status, row.statusText, row.stopreq) == (number, text, stopreq), row
+        assert row.terminationDetails is not None
+        assert {name: row.terminationDetails[name] for name in details} == details, row.terminationDetails
+        assert self.statuses == sorted(set(self.statuses)) and self.statuses[-1] == number, self.statuses
+        return row
+
+
+class PodWatch:
+    """Sees every pod of every job that there ever is in a namespace, and when."""
+
+    def __init__(self, core: kubernetes.CoreV1Api, namespace: str) -> None:
+        self.core = core
+        self.namespace = namespace
+        self.stop = threading.Event()
+        self.seen: dict[str, list[dict[str, Any]]] = {}
+        self.running: dict[str, float] = {}
+        self.ended: dict[str, float] = {}
+        self.gone: dict[str, float] = {}
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def last(self, name: str) -> dict[str, Any]:
+        return self.seen[name][-1]
+
+    def uids(self, name: str) -> set[str]:
+        return {pod["metadata"]["uid"] for pod in self.seen.get(name, [])}
+
+    def ends(self) -> list[dict[str, Any]]:
+        return [
+            {"job": labels["c2d/job"], "stage": labels["c2d/stage"], "ended": when}
+            for name, when in list(self.ended.items())
+            for labels in [self.last(name)["metadata"]["labels"]]
+        ]
+
+    def _watch(self) -> None:
+        version = None
+        while not self.stop.is_set():
+            try:
+                if version is None:
+                    listed = json.loads(self._list().data)
+                    for pod in listed["items"]:
+                        self._see("ADDED", pod)
+                    present = {pod["metadata"]["name"] for pod in listed["items"]}
+                    for name in self.seen.keys() - present - self.gone.keys():
+                        self.gone[name] = time.time()
+                    version = listed["metadata"]["resourceVersion"]
+                answer = self._list(watch=True, resource_version=version, timeout_seconds=60, _request_timeout=(10, 70))
+                rest = b""
+                for chunk in answer.stream(amt=None, decode_content=False):
+                    *lines, rest = (rest + chunk).split(b"\n")
+                    for line in filter(None, lines):
+                        event = json.loads(line)
+                        if event["type"] == "ERROR":
+                            raise ConnectionError
+                        version = event["object"]["metadata"]["resourceVersion"]
+                        self._see(event["type"], event["object"])
+                    if self.stop.is_set():
+                        return
+            except Exception:  # the runner ends with its stack; whatever else breaks, look again
+                version = None
+                self.stop.wait(0.5)
+
+    def _list(self, **more: Any) -> Any:
+        return self.core.list_namespaced_pod(self.namespace, label_selector="c2d/job", _preload_content=False, **more)
+
+    def _see(self, kind: str, pod: dict[str, Any]) -> None:
+        name, now = pod["metadata"]["name"], time.time()
+        self.seen.setdefault(name, []).append(pod)
+        if kind == "DELETED":
+            self.gone[name] = now
+            return
+        self.gone.pop(name, None)
+        for status in pod.get("status", {}).get("containerStatuses") or []:
+            if "running" in status["state"]:
+                self.running.setdefault(name, now)
+            if "terminated" in status["state"] and not pod["metadata"].get("deletionTimestamp"):
+                self.ended.setdefault(name, now)
+
+
+class RowWatch:
+    """Sees every number that every job's row takes, and when a stage's end is recorded."""
+
+    def __init__(self, url: str) -> None:
+        self.engine = sa.create_engine(url)
+        self.stop = threading.Event()
+        self.statuses: dict[str, list[int]] = {}
+        self.recorded: dict[tuple[str, str], float] = {}
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def _watch(self) -> None:
+        jobs, stages = sa.text('SELECT "jobId", status FROM c2d.jobs'), sa.text('SELECT "jobId", stage FROM c2d.stages')
+        while not self.stop.wait(0.03):
+            try:
+                with self.engine.connect() as c:
+                    for job, status in c.execute(jobs):
+                        seen = self.statuses.setdefault(job, [])
+                        if not seen or seen[-1] != status:
+                            seen.append(status)
+                    now = time.time()
+                    for job, stage in c.execute(stages):
+                        self.recorded.setdefault((job, stage), now)
+            except sa.exc.OperationalError:
+                self.stop.wait(0.5)
+
+
+def moment(text: str) -> float:
+    """A time as Airflow's API and Kubernetes write it, in seconds."""
+    return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()

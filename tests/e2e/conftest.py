@@ -1,0 +1,74 @@
+"""One stack a platform for all cases; jobs that do not depend on each other are sent together.
+
+A test says with ``@pytest.mark.job(conf, environment)`` which job it is about, and asks for it as the fixture ``job``, or ``ended``. All jobs
+of the selected tests of a file are sent before its first test runs, so that the tests wait for each other's jobs as little as possible.
+``once_running=act`` does something to a job as soon as its algorithm runs.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e.client import Job, Stack
+
+PLATFORMS = ["laptop", *(["kubernetes"] if os.environ.get("C2D_CLUSTER") == "kubernetes" else [])]
+NUMBERS: list[tuple[str, str, str]] = []
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "job(conf, environment='ocean-compute', once_running=None): the job that an e2e test is about")
+
+
+@pytest.fixture(scope="session", params=PLATFORMS)
+def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """The whole system on one platform."""
+    it = Stack(request.param, tmp_path_factory.mktemp(request.param))
+    try:
+        it.up()
+        yield it
+        it.show_status_lag()
+    finally:
+        NUMBERS.extend((it.platform, what, value) for what, value in it.numbers)
+        it.remove()
+
+
+@pytest.fixture(scope="module")
+def batch(request: pytest.FixtureRequest, stack: Stack) -> dict[str, Job]:
+    """The jobs of the selected tests of this file, by the test's name."""
+    wanted = {
+        item.originalname: item.get_closest_marker("job")
+        for item in request.session.items
+        if item.module is request.module and item.callspec.params["stack"] == stack.platform
+    }
+    sent = {}
+    for name, marker in wanted.items():
+        if marker:
+            conf, environment = marker.args[0], marker.args[1] if len(marker.args) > 1 else "ocean-compute"
+            sent[name] = stack.submit(conf, environment, name.removeprefix("test_").replace("_", "-"))
+    for name, job in sent.items():  # in the order of their starts
+        if act := wanted[name].kwargs.get("once_running"):
+            job.await_running("algorithm")
+            act(job)
+    return sent
+
+
+@pytest.fixture
+def job(request: pytest.FixtureRequest, batch: dict[str, Job]) -> Job:
+    """This test's job, sent."""
+    return batch[request.node.originalname]
+
+
+@pytest.fixture
+def ended(job: Job) -> Job:
+    """This test's job, once it has ended and nothing of it is left."""
+    return job.await_end()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if NUMBERS:
+        terminalreporter.section("end-to-end numbers")
+        for platform, what, value in NUMBERS:
+            terminalreporter.write_line(f"{platform:11} {what}: {value}")
