@@ -172,19 +172,18 @@ class C2DPodOperator(KubernetesPodOperator):
         created = time.monotonic()
         begun: float | None = None
         end: PodEnd | None = None
-        drain_until = 0.0
+        log_ended, drain_until = False, 0.0
         shown = 0
         limit = objects.seconds_of(self.stage, self.job, self.environment)
         for event in self.pods.follow(pod, TASK_LOG_BYTES, tick=0.5):
             now = time.monotonic()
             if isinstance(event, LogLine):
-                if event.text is None and end:
-                    return end
+                log_ended = event.text is None
                 if event.text is not None:
                     shown += len(event.text) + 1
                     self.log.info("%s | %s", self.stage, readable(event.text))
-                    if shown >= TASK_LOG_BYTES:
-                        self.log.info("%s | (the log goes on; the whole of it is with the results)", self.stage)
+                elif shown >= TASK_LOG_BYTES:
+                    self.log.info("%s | (more was printed than is shown here; the stage's log file has it)", self.stage)
             elif end is None:
                 if event.pod is None:
                     raise PodLost("the pod vanished before it had ended")
@@ -203,7 +202,7 @@ class C2DPodOperator(KubernetesPodOperator):
                     return PodEnd(Reason.NOT_STARTED, message=f"the pod did not start in time: {why_pending(pod)}")
                 if end is None and begun is not None and now - begun > limit + DEADLINE_GRACE_SECONDS:
                     return PodEnd(Reason.DEADLINE_EXCEEDED)
-            if end and now >= drain_until:
+            if end and (log_ended or now >= drain_until):
                 return end
         raise AssertionError("follow never ends by itself")
 

@@ -1,0 +1,76 @@
+"""How an operator reads what happens to its pod, in orders that a real cluster shows only now and then. The usual ways are in tests/e2e."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from c2d import seal, settings
+from c2d.hooks.pods import LogLine, Seen
+from c2d.job import Job
+from c2d.operators.algorithm import AlgorithmOperator
+from c2d.operators.pod import PodLost, readable
+from c2d.pod_state import PodEnd
+from c2d.status import Reason
+from tests.c2d.examples import job
+
+RUNNING = {
+    "status": {"phase": "Running", "containerStatuses": [{"name": "base", "state": {"running": {"startedAt": "2026-11-22T06:00:00Z"}}}]}
+}
+PENDING: dict[str, Any] = {"status": {"phase": "Pending"}}
+END = {"exitCode": 0, "reason": "Completed", "startedAt": "2026-11-22T06:00:00Z", "finishedAt": "2026-11-22T06:00:01Z"}
+ENDED = {"status": {"phase": "Running", "containerStatuses": [{"name": "base", "state": {"terminated": END}}]}}
+
+
+class Scripted:
+    """Pods whose events come in a given order; asking for more than these is the failure."""
+
+    def __init__(self, *events: Seen | LogLine):
+        self.events = events
+        self.deleted: list[str] = []
+
+    def follow(self, pod: Any, log_bytes: int, tick: float) -> Iterator[Seen | LogLine]:
+        yield from self.events
+        raise AssertionError("the operator still waits after the last event")
+
+    def delete(self, name: str) -> None:
+        self.deleted.append(name)
+
+
+def follow(*events: Seen | LogLine) -> tuple[PodEnd, list[int]]:
+    operator = AlgorithmOperator()
+    read = settings.read({"OPERATOR_PRIVATE_KEY": seal.new_private_key(), "C2D_DATABASE_URL": "postgresql://x"})
+    operator.settings, operator.environment = read, read.environments[0]
+    operator.job, operator.job_id, operator.pod_name = Job.parse(job(), "ocean-compute"), "j1", "j1-algorithm"
+    operator.pods = Scripted(*events)  # type: ignore[assignment]
+    shown: list[int] = []
+    operator.store = type("Row", (), {"set_status": lambda self, job_id, status: shown.append(int(status))})()  # type: ignore[assignment]
+    return operator._follow(PENDING), shown
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [Seen(RUNNING), LogLine(b"x"), LogLine(None), Seen(ENDED)],
+        [Seen(RUNNING), Seen(ENDED), LogLine(b"x"), LogLine(None)],
+        [Seen(PENDING), Seen(ENDED), LogLine(None)],
+    ],
+    ids=["log ends first", "container ends first", "never seen running"],
+)
+def test_the_stage_ends_as_soon_as_both_the_container_and_its_log_have(events: list[Seen | LogLine]) -> None:
+    end, shown = follow(*events)
+    assert (end.reason, shown) == (Reason.COMPLETED, [40])
+
+
+def test_a_pod_that_vanishes_without_an_end_is_lost() -> None:
+    with pytest.raises(PodLost, match="vanished"):
+        follow(Seen(RUNNING), Seen(None))
+
+
+def test_untrusted_lines_are_harmless_in_the_task_log() -> None:
+    assert readable(b"\x1b[31mred\x1b[0m") == r"\x1b[31mred\x1b[0m"
+    assert readable(b"::group::hide\r") == r": :group::hide\r"
+    assert readable(b"\xff ok \xe2\x80\xae") == r"\xff ok \u202e"
+    assert len(readable(b"x" * 10**6)) == 4096
