@@ -26,6 +26,21 @@ Seal URLs, headers and the job's `secret` with `c2d seal`, to the operator's pub
     {public_key}
 """
 
+# Shown beside the fields of the trigger form, where a person has to write JSON.
+EXAMPLES = {
+    "inputs": """The data sets to compute on, for example
+```json
+[{"id": "did:op:birds", "files": [{"url": "https://example.org/birds.csv"}]}]
+```
+They arrive as `/data/inputs/birds/0`, ... A file also takes `headers`, `method` and `checksum` (sha256).""",
+    "algorithm": """What to run on them, for example
+```json
+{"container": {"image": "library/python", "tag": "3.12", "entrypoint": "python3 $ALGO"},
+ "rawcode": "import os; print(os.listdir('/data/inputs'))"}
+```
+It writes its results to `/data/outputs`. Instead of `rawcode` there may be `files`, as for inputs.""",
+}
+
 loaded = settings.load()
 
 
@@ -33,6 +48,9 @@ def params() -> dict[str, Param]:
     """The job model as the trigger form's fields: without a default where the job needs a value, else empty."""
     schemas = job.params_schema()
     required = {name: schema.pop("required") for name, schema in schemas.items()}
+    for name, text in EXAMPLES.items():
+        del schemas[name]["description"]  # the form would show it instead
+        schemas[name]["description_md"] = text
     return {name: Param(**schema) if required[name] else Param(None, **nullable(schema)) for name, schema in schemas.items()}
 
 
