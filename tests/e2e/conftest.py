@@ -1,8 +1,8 @@
 """One stack a platform for all cases; jobs that do not depend on each other are sent together.
 
-A test says with ``@pytest.mark.job(conf, environment)`` which job it is about, and asks for it as the fixture ``job``, or ``ended``. All jobs
-of the selected tests of a file are sent before its first test runs, so that the tests wait for each other's jobs as little as possible.
-``once_running=act`` does something to a job as soon as its algorithm runs.
+A test says with ``@pytest.mark.job(conf, environment)`` which job it is about, and asks for it as the fixture ``job``, or ``ended``.
+All jobs of the selected tests of a file are sent before its first test runs, so that the tests wait for each other's jobs as little as
+possible. ``once_running=act`` does something to a job as soon as its algorithm runs.
 """
 
 from __future__ import annotations
