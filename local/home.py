@@ -70,6 +70,9 @@ class Home:
             "api_secret": lambda: secrets.token_urlsafe(48),
             # any 32 bytes below the group order are a secp256k1 key; the chance that they are not is 2^-128
             "operator_private_key": lambda: "0x" + secrets.token_hex(32),
+            # signs requests to /operator-service/, as an Ocean Provider of this stack's own would
+            "provider_private_key": lambda: "0x" + secrets.token_hex(32),
+            "operator_admin": lambda: secrets.token_hex(16),
         }
         missing = {name: make() for name, make in generated.items() if name not in kept}
         if missing:

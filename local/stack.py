@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from c2d.signatures import address_of
 from local import airflow, cluster, postgres
 from local.home import PROJECT, Home, StackError, home, read_dotenv, read_env, write_env, write_private
 from local.processes import descendants, is_alive, kill_session, proportional_memory
@@ -130,6 +131,8 @@ def plan(stack: Home, env_file: Path | None) -> tuple[list[dict[str, Any]], dict
     connection = {"conn_type": "kubernetes", "extra": {"kube_config_path": str(kubeconfig), "namespace": cluster.namespace()}}
     product = {
         "OPERATOR_PRIVATE_KEY": secrets["operator_private_key"],
+        "ALLOWED_PROVIDERS": address_of(secrets["provider_private_key"]),
+        "ALLOWED_ADMINS": secrets["operator_admin"],
         "C2D_DATABASE_URL": postgres.url("c2d", password, ports["postgres"]),
         "C2D_NAMESPACE": cluster.namespace(),
         "C2D_RESULTS_CLAIM": "c2d-results",
@@ -189,6 +192,9 @@ def plan(stack: Home, env_file: Path | None) -> tuple[list[dict[str, Any]], dict
         "AIRFLOW_URL": f"http://127.0.0.1:{ports['airflow']}",
         "AIRFLOW_USER": airflow.USER,
         "AIRFLOW_PASSWORD": secrets["airflow_password"],
+        "OPERATOR_SERVICE_URL": f"http://127.0.0.1:{ports['airflow']}/operator-service/",
+        "PROVIDER_PRIVATE_KEY": secrets["provider_private_key"],
+        "OPERATOR_ADMIN": secrets["operator_admin"],
         "DATABASE_URL": airflow_env["C2D_DATABASE_URL"],
         "KUBECONFIG": str(kubeconfig),
         "DATA_URL": f"http://{address}:{ports['data']}",

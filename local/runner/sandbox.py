@@ -4,7 +4,6 @@ Every function here is pure but for looking at which of the host's system folder
 """
 
 # paths here are text on a command line
-# ruff: noqa: PTH112, PTH114, PTH115
 from __future__ import annotations
 
 import os

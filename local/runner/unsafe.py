@@ -37,7 +37,7 @@ def arguments(view: View, proot: Proot, root: Path) -> list[str]:
     out = [proot.program, "-r", str(root), "-i", f"{view.uid}:{view.gid}", "-w", view.workdir]
 
     def bind(source: str, path: str) -> None:
-        if os.path.exists(source):  # noqa: PTH110
+        if os.path.exists(source):
             out.extend(("-b", f"{source}:{path}!"))
 
     for path in EMPTY:

@@ -1,7 +1,6 @@
 """What a container uses of the machine, as far as an ordinary user can measure it."""
 
 # this module reads /proc many times a second; os is several times faster than pathlib there
-# ruff: noqa: PTH123, PTH208
 from __future__ import annotations
 
 import contextlib

@@ -118,7 +118,7 @@ def lay_out(wanted: ConfigureInput, data: str) -> None:
     """The folders, and the files that come from stage.json itself."""
     for name in (*FOLDERS, *(f"inputs/{folder(asset.id)}" for asset in wanted.inputs if asset.id)):
         os.makedirs(f"{data}/{name}", exist_ok=True)
-        os.chmod(f"{data}/{name}", 0o755)
+        os.chmod(f"{data}/{name}", 0o755)  # noqa: S103 (not group- or world-writable)
     custom_data = {} if wanted.customData is None else wanted.customData
     write_file(f"{data}/inputs/{CUSTOM_DATA}", json.dumps(custom_data, ensure_ascii=False).encode("utf-8", "surrogatepass"))
     for asset in (*wanted.inputs, wanted.algorithm):

@@ -269,7 +269,7 @@ def send(request: Request, own_headers: dict[str, str], session: Session) -> tup
             raise Refused("the server redirects to something that is not an http or https url") from None
         if origin(parts) != first:
             secrets = {}  # and they stay away, even if a later redirect leads back
-        if response.status == 303 or response.status in (301, 302) and method == "POST":
+        if response.status == 303 or (response.status in (301, 302) and method == "POST"):
             method = "GET"
     raise Refused(f"the server redirects more than {REDIRECTS} times")
 

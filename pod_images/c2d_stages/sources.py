@@ -82,7 +82,7 @@ def _headers(headers: Field) -> dict[str, str]:
             raise place.wrong("the name must be an HTTP header name")
         text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
         if not isinstance(text, str) or not all(
-            character == "\t" or 32 <= ord(character) < 256 and ord(character) != 127 for character in text
+            character == "\t" or (32 <= ord(character) < 256 and ord(character) != 127) for character in text
         ):
             raise place.wrong("the value must be one line of Latin-1 text")
         if name.lower() not in OWN_HEADERS:

@@ -93,8 +93,19 @@ def test_configure_makes_the_layout_that_an_algorithm_expects(pod: Pod, web: Web
     }
     modes = {str(path.relative_to(pod.data)): path.stat().st_mode & 0o777 for path in pod.data.rglob("*")}
     assert {name: mode for name, mode in modes.items() if mode == 0o755} == dict.fromkeys(
-        ("inputs", "inputs/aa", "inputs/bb", "transformations", "transformations/algorithm", "transformations/1")
-        + ("ddos", "outputs", "logs", "adminlogs", "filter"),
+        (
+            "inputs",
+            "inputs/aa",
+            "inputs/bb",
+            "transformations",
+            "transformations/algorithm",
+            "transformations/1",
+            "ddos",
+            "outputs",
+            "logs",
+            "adminlogs",
+            "filter",
+        ),
         0o755,
     )
     assert web.seen("/c")[0].method == "POST"

@@ -260,7 +260,7 @@ def test_ten_thousand_files_arrive(pod: Pod) -> None:
 def test_publishing_keeps_to_its_time(filtered: Pod, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(0, 10**6, 100))
     monkeypatch.setattr(publish.time, "monotonic", lambda: next(clock))
-    with pytest.raises(publish.StageError, match="limits.seconds"):
+    with pytest.raises(publish.StageError, match=r"limits\.seconds"):
         publish.work(stage_json(), Paths(str(filtered.root), ""), StageLog(str(filtered.root / "log"), stamped=False))
     assert os.listdir(filtered.results) == []
 
