@@ -13,6 +13,7 @@ What the file leaves out for an environment is taken from the process environmen
 from __future__ import annotations
 
 import functools
+import json
 import os
 import re
 from collections.abc import Mapping
@@ -24,7 +25,7 @@ from urllib.parse import quote, urlsplit
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
 from c2d import seal
-from c2d.job import YEAR, explain
+from c2d.job import ADDRESS, YEAR, explain
 
 # Read and checked, but acting only once the part that they steer exists: said at every start, never silently ignored.
 NOT_YET_IN_FORCE = {
@@ -42,10 +43,7 @@ NOT_YET_IN_FORCE = {
     "AWS_REGION": "results go to the results volume",
     "AWS_BUCKET_OUTPUT": "results go to the results volume",
     "AWS_BUCKET_ADMINLOGS": "admin logs go to the results volume",
-    "NOTIFY_START_URL": "nobody is notified",
-    "NOTIFY_STOP_URL": "nobody is notified",
     "LOG_CFG": "Airflow's own logging configuration holds",
-    "allowedChainId": "jobs of every chain are taken",
 }
 
 
@@ -57,6 +55,18 @@ def _empty_is_unset(value: Any) -> Any:
     return None if isinstance(value, str) and not value.strip() else value
 
 
+def _listed(value: Any) -> Any:
+    """A JSON list, as the incumbent has it, or names with commas between them; in lower case, for comparison."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value) if value.strip().startswith("[") else [v for v in value.split(",") if v.strip()]
+        except ValueError:
+            raise ValueError('must be a JSON list of texts, such as ["0x..."]') from None
+    return tuple(v.strip().lower() if isinstance(v, str) else v for v in value) if isinstance(value, (list, tuple)) else value
+
+
+Addresses = Annotated[tuple[Annotated[str, Field(pattern=ADDRESS)], ...], BeforeValidator(_listed)]
+Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 Url = Annotated[str | None, BeforeValidator(_empty_is_unset)]
 Text = Annotated[str | None, BeforeValidator(_empty_is_unset)]
 
@@ -78,7 +88,10 @@ class Environment(BaseModel):
     priceMinute: Decimal = Field(default=Decimal(0), ge=0)
     maxJobs: int = Field(default=1, ge=0, le=10000, description="jobs at once; 0: Airflow's own limit")
     maxJobDuration: int = Field(default=60, ge=1, le=YEAR, description="seconds that an algorithm may run")
-    allowedChainId: Text = None
+    allowedChainId: Text = Field(
+        default=None, pattern=r"^[0-9]+(\s*,\s*[0-9]+)*$", description="chain ids, with commas; unset: every chain"
+    )
+    share_algorithm_logs: bool = Field(default=False, description="the Provider may read the algorithm's log while it runs")
 
     STORAGE_EXPIRY: int = Field(default=0, ge=0, description="hours; 0: never")
     IPFS_TYPE: Annotated[Literal["CLIENT", "CLUSTER"] | None, BeforeValidator(_empty_is_unset)] = None
@@ -122,6 +135,16 @@ class Environment(BaseModel):
         return value
 
     @property
+    def chains(self) -> frozenset[int]:
+        """The chains whose jobs are taken; empty: all."""
+        return frozenset(int(c) for c in (self.allowedChainId or "").split(",") if c.strip())
+
+    @property
+    def at_once(self) -> int:
+        """Jobs that may run at the same time."""
+        return self.maxJobs or 16  # Airflow's own limit of runs of a DAG
+
+    @property
     def disk_bytes(self) -> int:
         return int(self.diskGB * 2**30)
 
@@ -144,6 +167,36 @@ class Settings(BaseModel):
     C2D_RESULTS_PATH: Path = Path("/opt/airflow/results")
     environments: tuple[Environment, ...] = Field(min_length=1)
 
+    # the operator-service API (docs/operator-service.md)
+    SIGNATURE_REQUIRED: bool = Field(default=True, description="0: legacy mode, any signature is taken and replays are not refused")
+    ALLOWED_PROVIDERS: Addresses = Field(default=(), description="who may sign requests")
+    ALLOWED_ADMINS: Names = Field(default=(), repr=False, description="values of the Admin header; nobody where it is not set")
+    OPERATOR_ADDRESS: Text = Field(default=None, pattern=ADDRESS, description="announced; the operator key's where it is not set")
+    DEFAULT_NAMESPACE: Text = Field(default=None, description="the environment of a job that names none")
+    ALGO_POD_TIMEOUT: Annotated[int | None, BeforeValidator(_empty_is_unset)] = Field(default=None, ge=1, le=YEAR, description="seconds")
+    C2D_MAX_JOBS_PER_OWNER: int = Field(default=100, ge=1, description="jobs of one owner that have not ended, before more are refused")
+    C2D_STARTS_PER_SECOND: float = Field(default=10, gt=0, description="of one owner, on average; ten times as many at once")
+    C2D_REQUESTS_PER_SECOND: float = Field(default=2000, gt=0, description="of one signer and process, on average; twice as many at once")
+    C2D_NOTIFY_HOSTS: Names = Field(
+        default=(), description="hosts that may be notified; http:// is for these alone; unset: any by https://"
+    )
+    C2D_NOTIFY_SECONDS: float = Field(default=10, gt=0, le=60, description="that a receiver has for its answer")
+    C2D_NOTIFY_ATTEMPTS: int = Field(default=16, ge=1, le=100, description="before a notification is given up; 16 are about seven hours")
+
+    def may_notify(self, url: str) -> bool:
+        """Whether notifications may go to ``url``: by https, and to the hosts in C2D_NOTIFY_HOSTS where there are any."""
+        parts = urlsplit(url)
+        if self.C2D_NOTIFY_HOSTS:
+            return (parts.hostname or "").lower() in self.C2D_NOTIFY_HOSTS
+        return parts.scheme == "https"
+
+    @property
+    def address(self) -> str:
+        """The operator's Ethereum address: the consumer that orders must name."""
+        from c2d import signatures
+
+        return signatures.address_of(self.OPERATOR_PRIVATE_KEY)
+
     @property
     def public_key(self) -> str:
         """What others seal secrets to (0x, uncompressed)."""
@@ -162,7 +215,7 @@ def read(variables: Mapping[str, str]) -> Settings:
 
     :raises BadSettings: naming every setting that is missing or wrong.
     """
-    own = {n: variables[n] for n in Settings.model_fields if n in variables and n != "environments"}
+    own: dict[str, Any] = {n: variables[n] for n in Settings.model_fields if n in variables and n != "environments"}
     own.setdefault("C2D_DATABASE_URL", _database_url(variables))
     if not own["C2D_DATABASE_URL"]:
         raise BadSettings(
@@ -181,6 +234,10 @@ def read(variables: Mapping[str, str]) -> Settings:
     ids = [e.id for e in settings.environments]
     if len(set(ids)) < len(ids):
         raise BadSettings("environments: must not name the same id twice")
+    for env in settings.environments:
+        for name, url in (("NOTIFY_START_URL", env.NOTIFY_START_URL), ("NOTIFY_STOP_URL", env.NOTIFY_STOP_URL)):
+            if url and not settings.may_notify(url):
+                raise BadSettings(f"{name} of environment {env.id}: must be https://, or its host must stand in C2D_NOTIFY_HOSTS")
     return settings
 
 

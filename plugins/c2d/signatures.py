@@ -31,7 +31,7 @@ def signer_of_hash(text: str, signature: str) -> str:
     :param signature: 65 bytes in hex; its last byte is 0 or 1, or 27 or 28.
     :raises BadSignature: nobody can have made it.
     """
-    from eth_utils import keccak
+    from eth_hash.auto import keccak
 
     return _recover(_prefixed(keccak(text.encode())), signature)
 
@@ -46,7 +46,7 @@ def signer_of_text(text: str, signature: str) -> str:
 
 def sign_hash(private_key: str, text: str) -> str:
     """What a Provider sends as ``providerSignature`` for ``text``: 0x and 65 bytes, the last one 0 or 1."""
-    from eth_utils import keccak
+    from eth_hash.auto import keccak
 
     return _sign(private_key, _prefixed(keccak(text.encode())), 0)
 
@@ -57,7 +57,7 @@ def sign_text(private_key: str, text: str) -> str:
 
 
 def _prefixed(message: bytes) -> bytes:
-    from eth_utils import keccak
+    from eth_hash.auto import keccak
 
     return keccak(PREFIX + str(len(message)).encode() + message)
 
@@ -84,8 +84,17 @@ def _recover(digest: bytes, signature: str) -> str:
         raise BadSignature("no address can be recovered from it") from None
 
 
+def checksummed(address: str) -> str:
+    """The address in EIP-55's mix of capitals, which guards against typing errors."""
+    from eth_hash.auto import keccak
+
+    digits = address.lower().removeprefix("0x")
+    mask = keccak(digits.encode()).hex()
+    return "0x" + "".join(c.upper() if int(m, 16) >= 8 else c for c, m in zip(digits, mask, strict=False))
+
+
 def _address(public_key: object) -> str:
-    from eth_utils import keccak, to_checksum_address
+    from eth_hash.auto import keccak
 
     uncompressed: bytes = public_key.format(compressed=False)  # type: ignore[attr-defined]
-    return to_checksum_address(keccak(uncompressed[1:])[-20:])
+    return checksummed(keccak(uncompressed[1:])[-20:].hex())

@@ -58,8 +58,8 @@ def test_check_names_what_is_not_in_force(monkeypatch: pytest.MonkeyPatch, capsy
     for name, value in {
         "OPERATOR_PRIVATE_KEY": seal.new_private_key(),
         "C2D_DATABASE_URL": "postgresql://x",
-        "NOTIFY_STOP_URL": "https://n.example",
+        "IPFS_OUTPUT": "https://n.example",
     }.items():
         monkeypatch.setenv(name, value)
     assert cli.main(["check"]) == 0
-    assert "NOTIFY_STOP_URL is set but not in force yet: nobody is notified" in capsys.readouterr().out
+    assert "IPFS_OUTPUT is set but not in force yet: results go to the results volume" in capsys.readouterr().out

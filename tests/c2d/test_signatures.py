@@ -5,7 +5,7 @@ from eth_account import Account
 from eth_account.messages import encode_defunct
 from eth_utils import keccak
 
-from c2d.signatures import BadSignature, address_of, sign_hash, sign_text, signer_of_hash, signer_of_text
+from c2d.signatures import BadSignature, address_of, checksummed, sign_hash, sign_text, signer_of_hash, signer_of_text
 
 # Made with Ocean's own code (operator-service's test wallet, operator-engine's notify); shared/ocean.md 6.1.
 WALLET = "0x1f990f8b013fc5c7955e0f8746f11ded231721b9cf3f99ff06cdc03492b28090"
@@ -46,8 +46,19 @@ def test_it_is_what_eth_account_signs() -> None:
 
 @pytest.mark.parametrize(
     "signature",
-    ["", "0x", "sig", REQUEST_SIGNATURE[:-2], REQUEST_SIGNATURE + "00", REQUEST_SIGNATURE[:-2] + "02", "0x" + "00" * 65, "0x" + "ff" * 64 + "1b", None, 7],
-)  # fmt: skip
+    [
+        "",
+        "0x",
+        "sig",
+        REQUEST_SIGNATURE[:-2],
+        REQUEST_SIGNATURE + "00",
+        REQUEST_SIGNATURE[:-2] + "02",
+        "0x" + "00" * 65,
+        "0x" + "ff" * 64 + "1b",
+        None,
+        7,
+    ],
+)
 def test_what_nobody_can_have_signed_is_refused(signature: object) -> None:
     with pytest.raises(BadSignature):
         signer_of_hash(REQUEST, signature)  # type: ignore[arg-type]
@@ -55,3 +66,11 @@ def test_what_nobody_can_have_signed_is_refused(signature: object) -> None:
 
 def test_another_text_gives_another_signer() -> None:
     assert signer_of_hash(REQUEST + "1", REQUEST_SIGNATURE) != WALLET_ADDRESS
+
+
+@pytest.mark.parametrize(
+    "address", ["0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed", "0xfB6916095ca1df60bB79Ce92cE3Ea74c37c5d359", ENGINE_ADDRESS]
+)
+def test_addresses_are_written_as_eip_55_says(address: str) -> None:
+    assert checksummed(address.lower()).lower() == address.lower()
+    assert address == ENGINE_ADDRESS or checksummed(address.upper().replace("0X", "0x")) == address

@@ -1,0 +1,95 @@
+"""For the operator: the tables, all jobs, their logs, notifications that could not be delivered. Header `Admin`, as in the incumbent.
+
+The incumbent documents info, list and logs and never registered them.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response
+
+from c2d import store
+from c2d.api.operator_service.auth import access, data_of, text_of
+from c2d.api.operator_service.datamodels import FAILURES, status_of
+from c2d.api.operator_service.errors import Refusal
+from c2d.api.operator_service.routes.results import download
+from c2d.api.operator_service.service import Service, service_of
+from c2d.objects import object_name
+from c2d.store import JobRow
+
+router = APIRouter(tags=["admin"], responses=FAILURES)
+LOG_TYPES = {
+    "configure": "configrationLog",
+    "algorithm": "algorithmLog",
+    "filter": "filteringLog",
+    "publish": "publishLog",
+}
+
+
+@router.post("/pgsqlinit", summary="Make or update the tables")
+@access("admin")
+def pgsqlinit(request: Request) -> JSONResponse:
+    store.migrate(service_of(request).settings.C2D_DATABASE_URL)
+    return JSONResponse("")
+
+
+@router.get("/list", summary="The ids of the jobs that have not ended")
+@access("admin")
+def jobs(request: Request) -> JSONResponse:
+    return JSONResponse(service_of(request).intake.job_ids())
+
+
+@router.get("/info", summary="All that is known of a job; ?jobId=")
+@access("admin")
+def info(request: Request) -> JSONResponse:
+    service = service_of(request)
+    row = _job(request, service)
+    stages = [{k: v.isoformat() if isinstance(v, datetime) else v for k, v in s.items()} for s in service.intake.stages_of(row.jobId)]
+    more = {"environment": row.environment, "provider": row.provider, "chainId": row.chainId, "withheld": row.withheld, "stages": stages}
+    return JSONResponse({**status_of(row), **more, "queuePosition": service.intake.queue_position(row)})
+
+
+@router.get(
+    "/logs", summary="The published log of a job's stage; ?jobId=&component=configure|algorithm|filter|publish", response_class=Response
+)
+@access("admin")
+def logs(request: Request) -> Any:
+    service = service_of(request)
+    row, component = _job(request, service), text_of(data_of(request), "component")
+    if component not in LOG_TYPES:
+        raise Refusal(400, f"component: must be one of {', '.join(LOG_TYPES)}")
+    for file in row.results:
+        if file["type"] == LOG_TYPES[component]:
+            return download(
+                service.settings.C2D_RESULTS_PATH / object_name(row.jobId), {**file, "contentType": "text/plain; charset=utf-8"}
+            )
+    raise Refusal(404, f"Pod with workflow={row.jobId} and component={component} not found")
+
+
+@router.get("/notifications", summary="Notifications, newest first; ?state=waiting|delivered|dead|unwanted")
+@access("admin")
+def notifications(request: Request) -> JSONResponse:
+    return JSONResponse(service_of(request).outbox.entries(text_of(data_of(request), "state")))
+
+
+@router.post("/notifications", summary='Send dead notifications again: {"id": 7}, or all of them')
+@access("admin")
+def send_again(request: Request) -> JSONResponse:
+    service, given = service_of(request), data_of(request).get("id")
+    try:
+        again = service.outbox.send_again(None if given is None else [int(given)])
+    except (TypeError, ValueError):
+        raise Refusal(400, "id: must be the number of a notification") from None
+    service.wake()
+    return JSONResponse({"sentAgain": again})
+
+
+def _job(request: Request, service: Service) -> JobRow:
+    job_id = text_of(data_of(request), "jobId")
+    row = service.intake.job(job_id) if job_id else None
+    if row is None:
+        raise Refusal(400, f"The jobId {job_id} is not registered in your namespace.")
+    return row

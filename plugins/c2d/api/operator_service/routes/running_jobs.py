@@ -1,0 +1,25 @@
+"""The jobs that have not ended."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse
+
+from c2d.api.operator_service.auth import access
+from c2d.api.operator_service.datamodels import FAILURES, running_of
+from c2d.api.operator_service.service import service_of
+from c2d.intake import Wanted
+
+router = APIRouter(tags=["operation"])
+
+
+@router.get(
+    "/runningjobs", summary="The jobs of a Provider that have not ended; of all for an admin, and in legacy mode", responses=FAILURES
+)
+@access("either", "GET:/runningjobs", "owner", "providerSignature", "nonce", job=False)
+def running(request: Request) -> JSONResponse:
+    intake, caller = service_of(request).intake, request.state.caller
+    if caller is None:
+        return JSONResponse([running_of(row) for row in intake.running(None)])
+    # The incumbent tells everybody about everybody's jobs; here a Provider is told of its own, of the owner that it names.
+    return JSONResponse([running_of(row) for row in intake.find(caller, Wanted(owner=request.state.data["owner"])) if not row.dateFinished])

@@ -1,0 +1,142 @@
+"""A Provider's ``workflow`` as our job: the one stage of it, field by field (shared shape of Provider v2.1.6 and ocean-node)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from typing import Any
+
+from c2d.api.operator_service.datamodels import seconds_at_most
+from c2d.api.operator_service.errors import Refusal
+from c2d.job import BadJob, Job
+from c2d.settings import Environment, Settings
+
+STAGE_PARTS = ("algorithm", "compute", "input", "output")
+RAWCODE_FROM = 11  # characters: what is shorter is a placeholder, as pod-configuration takes it
+NO_ASSETS = "assets that are named by transaction (remote) are not resolved yet; give the files by url"
+
+
+def stage_of(workflow: Any) -> dict[str, Any]:
+    """The workflow's only stage. Refuses with the incumbent's texts."""
+    if not workflow or not isinstance(workflow, dict):
+        raise Refusal(400, "`workflow` is required in the payload and must include workflow stages")
+    stages = workflow.get("stages")
+    if not stages or not isinstance(stages, list):
+        raise Refusal(400, "Missing stages")
+    if len(stages) > 1:
+        raise Refusal(400, "Multiple stages are not supported yet")
+    stage = stages[0]
+    if not isinstance(stage, dict):
+        raise Refusal(400, "Missing stages")
+    for part in STAGE_PARTS:
+        if part not in stage:
+            raise Refusal(400, f"Missing {part} in stage 0")
+    return stage
+
+
+def job_of(data: dict[str, Any], env: Environment, settings: Settings) -> Job:
+    """The job that the body of POST compute asks for.
+
+    :raises BadJob: naming each field that is wrong.
+    :raises Refusal: the workflow has not one whole stage.
+    """
+    stage = stage_of(data.get("workflow"))
+    conf = {
+        "inputs": _inputs(stage["input"]),
+        "algorithm": _algorithm(_object(stage["algorithm"], "algorithm")),
+        "owner": data.get("owner"),
+        "environment": env.id,
+        "agreementId": data.get("agreementId"),
+        "chainId": _whole(data.get("chainId"), "chainId"),
+        "maxJobDuration": seconds_of(data.get("validUntil"), env, settings),
+        "output": _output(stage["output"]),
+    }
+    return Job.parse(conf, env.id)
+
+
+def seconds_of(valid_until: Any, env: Environment, settings: Settings, now: float | None = None) -> int:
+    """How long the algorithm may run: what was paid for, and no longer than the environment and ALGO_POD_TIMEOUT allow.
+
+    :param valid_until: seconds since 1970; nothing or 0: no such limit.
+    """
+    limit = seconds_at_most(env, settings)
+    until = _whole(valid_until, "validUntil")
+    if not until:
+        return limit
+    left = until - int(time.time() if now is None else now)
+    if left <= 0:
+        raise BadJob("validUntil: must be in the future")
+    return min(left, limit)
+
+
+def _inputs(given: Any) -> list[dict[str, Any]]:
+    if not isinstance(given, list):
+        raise BadJob("input: must be a list")
+    return [_input(_object(each, f"input[{n}]"), f"input[{n}]") for n, each in enumerate(given)]
+
+
+def _input(given: dict[str, Any], at: str) -> dict[str, Any]:
+    files = _files(given.get("url"), f"{at}.url")
+    if not files:
+        raise BadJob(f"{at}.remote: {NO_ASSETS}" if given.get("remote") else f"{at}.url: is required")
+    # ocean-node's form may have no id; the folder of the files needs one.
+    name = given.get("id") or "did:op:" + hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
+    return {"id": name, "files": files}
+
+
+def _algorithm(given: dict[str, Any]) -> dict[str, Any]:
+    container = _object(given.get("container"), "algorithm.container")
+    names = ("image", "tag", "checksum", "entrypoint")
+    algorithm: dict[str, Any] = {"container": {n: container[n] for n in names if container.get(n)}}
+    if given.get("id"):
+        algorithm["id"] = given["id"]
+    rawcode = given.get("rawcode")
+    if rawcode and (not isinstance(rawcode, str) or len(rawcode) >= RAWCODE_FROM):
+        algorithm["rawcode"] = rawcode
+    elif given.get("url"):
+        algorithm["files"] = _files(given["url"], "algorithm.url")
+    elif given.get("remote"):
+        raise BadJob(f"algorithm.remote: {NO_ASSETS}")
+    if custom := _parameters(given.get("algocustomdata"), "algorithm.algocustomdata"):
+        algorithm["algocustomdata"] = custom
+    return algorithm
+
+
+def _files(given: Any, at: str) -> list[Any]:
+    """One URL or several, each as text or with its method and headers."""
+    if not given:
+        return []
+    urls = given if isinstance(given, list) else [given]
+    return [{"url": u} if isinstance(u, str) else _object(u, f"{at}[{n}]") for n, u in enumerate(urls)]
+
+
+def _output(given: Any) -> dict[str, Any] | None:
+    uri = given.get("metadataUri") if isinstance(given, dict) else None
+    return {"metadataUri": uri} if uri else None
+
+
+def _parameters(given: Any, at: str) -> dict[str, Any]:
+    if isinstance(given, str) and given.strip():
+        try:
+            given = json.loads(given)
+        except ValueError:
+            raise BadJob(f"{at}: must be a JSON object") from None
+    return _object(given, at) if given else {}
+
+
+def _object(given: Any, at: str) -> dict[str, Any]:
+    if not isinstance(given, dict):
+        raise BadJob(f"{at}: must be an object")
+    return given
+
+
+def _whole(given: Any, at: str) -> int | None:
+    if given is None or given == "":
+        return None
+    try:
+        if isinstance(given, bool) or (isinstance(given, float) and given != int(given)):
+            raise ValueError
+        return int(given)
+    except (TypeError, ValueError, OverflowError):
+        raise BadJob(f"{at}: must be a whole number") from None

@@ -1,0 +1,315 @@
+"""How a job enters by an API and waits for its run, and what a Provider may see of it. Beside :mod:`c2d.store` a place that knows SQL.
+
+A job is accepted in one transaction: the caller's nonce, the job's row with its sealed conf, and the notification of its start. The conf
+stays in the row until the job's run exists in Airflow, so whatever dies in between, the run is made once: run ids are unique.
+
+Jobs are released to Airflow's run queue one by one, at most ``maxJobs`` of an environment at a time, so that the queue is ours and fair:
+the next one is the job whose owner has the fewest jobs at work in the environment; among those the oldest.
+
+Only the API server uses this; it keeps a pool of connections.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
+
+from c2d.job import Job
+from c2d.status import TEXTS, Reason, Status
+from c2d.store import COLUMNS, JobRow, jobs, new_job, nonces, notifications, stages
+
+OUR_JOB_ID = re.compile(r"^[0-9a-f]{31}[a-f]$")
+NONCE_LIMIT = 2**63
+
+
+class NonceUsed(ValueError):
+    """The nonce is not higher than the last one of its signer."""
+
+
+class AgreementInUse(ValueError):
+    """A job that has not ended has the same agreementId."""
+
+
+class TooManyJobs(ValueError):
+    """The owner has as many jobs as one may have that have not ended."""
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who asks.
+
+    :param provider: the signer's address in lower case.
+    :param nonce: to be used up by what is asked; None: replays are not refused and every Provider's jobs are seen (legacy mode).
+    """
+
+    provider: str
+    nonce: int | None
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which jobs are meant: all that is given must fit."""
+
+    jobId: str | None = None
+    agreementId: str | None = None
+    owner: str | None = None
+
+
+def new_job_id() -> str:
+    """A UUID4 in hex that ends in a letter.
+
+    A Provider signs owner + job id + nonce without a mark between them; as the id ends in a letter and a nonce is digits only, no signed
+    text can be read in two ways.
+    """
+    while True:
+        job_id = uuid.uuid4().hex
+        if OUR_JOB_ID.match(job_id):
+            return job_id
+
+
+@functools.cache
+def _engines(url: str) -> tuple[sa.Engine, sa.Engine]:
+    """One for changes, and one for questions that does not wait for the disk: they change nothing but the nonce."""
+
+    def engine(**options: Any) -> sa.Engine:
+        return sa.create_engine(url, pool_size=8, max_overflow=8, pool_timeout=20, pool_pre_ping=False, pool_recycle=1800, **options)
+
+    changes = engine(connect_args={"connect_timeout": 5, "application_name": "c2d-api"})
+    question = {"connect_timeout": 5, "application_name": "c2d-api-read", "options": "-c synchronous_commit=off"}
+    return changes, engine(connect_args=question, isolation_level="AUTOCOMMIT")
+
+
+class Intake:
+    """The jobs in ``url`` as an API sees them."""
+
+    def __init__(self, url: str):
+        self.engine, self.questions = _engines(url)
+
+    # -- a job enters ---------------------------------------------------------------------------------------------------
+
+    def accept(self, job_id: str, environment: str, job: Job, caller: Caller, active_limit: int) -> None:
+        """Takes the job in: nonce, row, conf and the notification of its start, or nothing but the nonce.
+
+        :param job: sealed.
+        :param active_limit: jobs that one owner may have that have not ended.
+        :raises NonceUsed, AgreementInUse, TooManyJobs:
+        """
+        owner = job.owner.lower()
+        values = {**new_job(job_id, environment, job), "provider": caller.provider, "conf": job.dump()}
+        with self.engine.begin() as c:
+            _use_nonce(c, caller)
+            c.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtext("c2d.owner." + owner))))
+            own = sa.func.lower(jobs.c.owner) == owner
+            mine = sa.select(sa.func.count()).where(own, jobs.c.dateFinished.is_(None), jobs.c.provider.is_not(None))
+            full = (c.execute(mine).scalar() or 0) >= active_limit
+            entered = not full and bool(c.execute(insert(jobs).values(values).on_conflict_do_nothing()).rowcount)
+            if entered:
+                c.execute(insert(notifications).values(jobId=job_id, event="start"))
+        if full:
+            raise TooManyJobs(f"owner: has {active_limit} jobs that have not ended; wait for one of them or stop it")
+        if not entered:
+            raise AgreementInUse("`agreementId` already in use for other job.")
+
+    # -- questions --------------------------------------------------------------------------------------------------------
+
+    def find(self, caller: Caller, wanted: Wanted) -> list[JobRow]:
+        """The caller's jobs that are wanted, oldest first; the nonce is used up in the same statement.
+
+        :raises NonceUsed:
+        """
+        if wanted.jobId is not None and not OUR_JOB_ID.match(wanted.jobId):
+            return []  # none of ours, so there is nothing to tell and no nonce to use up (see new_job_id)
+        if caller.nonce is None:
+            return self.see(None, wanted)
+        used = _rising(caller).cte("used")
+        with_jobs = used.outerjoin(jobs, sa.and_(jobs.c.provider == used.c.signer, _fits(wanted)))
+        with self.questions.connect() as c:
+            rows = c.execute(sa.select(*COLUMNS).select_from(with_jobs).order_by(jobs.c.dateCreated)).all()
+        if not rows:
+            raise NonceUsed(NONCE_TEXT)
+        return [JobRow(**r._mapping) for r in rows if r.jobId is not None]
+
+    def see(self, provider: str | None, wanted: Wanted) -> list[JobRow]:
+        """The wanted jobs of one Provider (None: of all), oldest first, for a request that has been admitted already."""
+        own = jobs.c.provider.is_not(None) if provider is None else jobs.c.provider == provider
+        with self.questions.connect() as c:
+            found = c.execute(sa.select(*COLUMNS).where(own, _fits(wanted)).order_by(jobs.c.dateCreated))
+            return [JobRow(**r._mapping) for r in found]
+
+    def running(self, provider: str | None) -> list[JobRow]:
+        """The jobs that came by an API and have not ended, oldest first; of one Provider, or of all."""
+        fits = [jobs.c.dateFinished.is_(None), jobs.c.provider.is_not(None) if provider is None else jobs.c.provider == provider]
+        with self.questions.connect() as c:
+            return [JobRow(**r._mapping) for r in c.execute(sa.select(*COLUMNS).where(*fits).order_by(jobs.c.dateCreated))]
+
+    def job(self, job_id: str) -> JobRow | None:
+        with self.questions.connect() as c:
+            row = c.execute(sa.select(*COLUMNS).where(jobs.c.jobId == job_id)).one_or_none()
+            return None if row is None else JobRow(**row._mapping)
+
+    def job_ids(self) -> list[str]:
+        """Every job that has not ended, oldest first."""
+        with self.questions.connect() as c:
+            return list(c.execute(sa.select(jobs.c.jobId).where(jobs.c.dateFinished.is_(None)).order_by(jobs.c.dateCreated)).scalars())
+
+    def stages_of(self, job_id: str) -> list[dict[str, Any]]:
+        """What is known of the job's stages that have ended."""
+        with self.questions.connect() as c:
+            return [dict(r._mapping) for r in c.execute(sa.select(stages).where(stages.c.jobId == job_id).order_by(stages.c.recorded))]
+
+    def current_jobs(self) -> dict[str, int]:
+        """How many jobs are at work, by environment. Those that wait in the queue are not."""
+        at_work = jobs.c.dateFinished.is_(None) & (jobs.c.status > int(Status.WARMING_UP))
+        with self.questions.connect() as c:
+            return {r.environment: r.n for r in c.execute(_count_by_environment(at_work))}
+
+    def queue_position(self, row: JobRow) -> int | None:
+        """How many jobs stand before this one in the queue, if it waits: as if nobody else came."""
+        with self.questions.connect() as c:
+            return {r.jobId: n for n, r in enumerate(c.execute(_queue(row.environment)))}.get(row.jobId)
+
+    # -- stop -------------------------------------------------------------------------------------------------------------
+
+    def stop(self, caller: Caller, wanted: Wanted) -> list[JobRow]:
+        """Notes that the wanted jobs are to stop, and ends those that have no run yet. Returns those whose run is still to be stopped.
+
+        :raises NonceUsed:
+        """
+        if wanted.jobId is not None and not OUR_JOB_ID.match(wanted.jobId):
+            return []
+        with self.engine.begin() as c:
+            _use_nonce(c, caller)
+            own = jobs.c.provider.is_not(None) if caller.nonce is None else jobs.c.provider == caller.provider
+            unfinished = sa.select(jobs.c.conf, *COLUMNS).where(own, _fits(wanted), jobs.c.dateFinished.is_(None))
+            found = c.execute(unfinished.order_by(jobs.c.jobId).with_for_update()).all()
+            for row in found:
+                c.execute(sa.update(jobs).where(jobs.c.jobId == row.jobId, jobs.c.stopreq == 0).values(stopreq=1))
+                if row.conf is not None:
+                    _end_without_run(c, row.jobId, Status.FINISHED, Reason.STOPPED, "the job was stopped before it had begun")
+        return [JobRow(**{k: v for k, v in r._mapping.items() if k != "conf"}) for r in found if r.conf is None]
+
+    def stops_to_repeat(self) -> list[tuple[str, str]]:
+        """Jobs with a run that were asked to stop and have not ended: (job id, environment)."""
+        asked = (jobs.c.stopreq == 1) & jobs.c.dateFinished.is_(None) & jobs.c.conf.is_(None)
+        with self.questions.connect() as c:
+            return [(r.jobId, r.environment) for r in c.execute(sa.select(jobs.c.jobId, jobs.c.environment).where(asked))]
+
+    # -- release ----------------------------------------------------------------------------------------------------------
+
+    def waiting(self) -> set[str]:
+        """The environments with jobs that wait for their run."""
+        with self.questions.connect() as c:
+            return set(c.execute(sa.select(jobs.c.environment).where(jobs.c.conf.is_not(None)).distinct()).scalars())
+
+    def release_next(self, environment: str, at_once: int, start: Callable[[str, str, dict[str, Any]], None]) -> str | None:
+        """Makes the run of the job whose turn it is, if the environment has room. Returns its id.
+
+        :param at_once: jobs of the environment that may have a run and no end.
+        :param start: makes the run (environment, job id, conf); does nothing where it exists. Raises :class:`Refused` where the job
+            can never have one, which ends the job; anything else leaves it in the queue.
+        """
+        with self.engine.begin() as c:
+            # One at a time, whichever process: two that count at the same moment would both see room.
+            c.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtext("c2d.release." + environment))))
+            has_run = (jobs.c.environment == environment) & jobs.c.dateFinished.is_(None) & jobs.c.conf.is_(None)
+            if (c.execute(sa.select(sa.func.count()).where(has_run)).scalar() or 0) >= at_once:
+                return None
+            for candidate in c.execute(_queue(environment)):
+                # Skipped: somebody stops it right now.
+                mine = sa.select(jobs.c.conf).where(jobs.c.jobId == candidate.jobId, jobs.c.conf.is_not(None))
+                conf = c.execute(mine.with_for_update(skip_locked=True)).scalar()
+                if conf is None:
+                    continue
+                try:
+                    start(environment, candidate.jobId, conf)
+                except Refused as e:
+                    _end_without_run(c, candidate.jobId, Status.FINISHED, Reason.NOT_STARTED, str(e))
+                else:
+                    c.execute(sa.update(jobs).where(jobs.c.jobId == candidate.jobId).values(conf=None))
+                return str(candidate.jobId)
+        return None
+
+
+class Refused(ValueError):
+    """Airflow will never make a run of this job."""
+
+
+NONCE_TEXT = "nonce: must be higher than every nonce that this signer has used before"
+
+
+def _rising(caller: Caller) -> Any:
+    """Uses up the nonce; gives a row only if it was higher than the last one."""
+    new = insert(nonces).values(signer=caller.provider, nonce=caller.nonce)
+    higher = new.on_conflict_do_update(
+        index_elements=[nonces.c.signer], set_={"nonce": new.excluded.nonce}, where=nonces.c.nonce < new.excluded.nonce
+    )
+    return higher.returning(nonces.c.signer)
+
+
+def _use_nonce(c: sa.Connection, caller: Caller) -> None:
+    if caller.nonce is not None and c.execute(_rising(caller)).scalar() is None:
+        raise NonceUsed(NONCE_TEXT)
+
+
+def _fits(wanted: Wanted) -> Any:
+    conditions: list[Any] = [sa.true()]
+    if wanted.jobId is not None:
+        conditions.append(jobs.c.jobId == wanted.jobId)
+    if wanted.agreementId is not None:
+        conditions.append(jobs.c.agreementId == wanted.agreementId)
+    if wanted.owner is not None:
+        conditions.append(sa.func.lower(jobs.c.owner) == wanted.owner.lower())
+    return sa.and_(*conditions)
+
+
+def _queue(environment: str) -> Any:
+    """The ids of an environment's waiting jobs in the order of their release: each owner's n-th job after everybody's (n-1)-th.
+
+    An owner's jobs at work count as the first ones.
+    """
+    owner = sa.func.lower(jobs.c.owner)
+    here = jobs.c.environment == environment
+    at_work = (
+        sa.select(owner.label("owner"), sa.func.count().label("n"))
+        .where(here, jobs.c.dateFinished.is_(None), jobs.c.conf.is_(None))
+        .group_by(owner)
+        .subquery("at_work")
+    )
+    waiting = (
+        sa.select(
+            jobs.c.jobId,
+            jobs.c.dateCreated,
+            owner.label("owner"),
+            sa.func.row_number().over(partition_by=owner, order_by=(jobs.c.dateCreated, jobs.c.jobId)).label("n"),
+        )
+        .where(here, jobs.c.conf.is_not(None))
+        .subquery("waiting")
+    )
+    turn = waiting.c.n + sa.func.coalesce(at_work.c.n, 0)
+    joined = waiting.outerjoin(at_work, at_work.c.owner == waiting.c.owner)
+    return sa.select(waiting.c.jobId).select_from(joined).order_by(turn, waiting.c.dateCreated, waiting.c.jobId)
+
+
+def _count_by_environment(condition: Any) -> Any:
+    return sa.select(jobs.c.environment, sa.func.count().label("n")).where(condition).group_by(jobs.c.environment)
+
+
+def _end_without_run(c: sa.Connection, job_id: str, status: Status, reason: Reason, message: str) -> None:
+    details = {"exitCode": None, "OOMKilled": False, "reason": str(reason), "message": message}
+    values = {
+        "status": int(status),
+        "statusText": TEXTS[status],
+        "dateFinished": datetime.now(UTC),
+        "terminationDetails": details,
+        "conf": None,
+    }
+    c.execute(sa.update(jobs).where(jobs.c.jobId == job_id).values(values))
+    c.execute(insert(notifications).values(jobId=job_id, event="stop").on_conflict_do_nothing())

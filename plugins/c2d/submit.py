@@ -1,0 +1,29 @@
+"""The one way by which a job enters from an API: sealed, accepted with its nonce and notification, then released to Airflow."""
+
+from __future__ import annotations
+
+import secrets
+
+from c2d.intake import Caller, Intake, new_job_id
+from c2d.job import BadJob, Job
+from c2d.settings import Settings
+
+
+def submit(settings: Settings, intake: Intake, job: Job, environment: str, caller: Caller) -> str:
+    """Accepts ``job`` for ``environment`` and returns its id. Its run follows (c2d.api.operator_service.background).
+
+    A job without a ``secret`` gets one, as the incumbent gives one: the algorithm and the receiver of notifications know it.
+
+    :param job: with its secrets in clear or sealed to this operator; it leaves here sealed for its own job id.
+    :raises BadJob: the environment does not take jobs of this chain.
+    :raises NonceUsed, AgreementInUse, TooManyJobs: see :meth:`c2d.intake.Intake.accept`.
+    """
+    env = settings.environment(environment)
+    if env.chains and job.chainId not in env.chains:
+        raise BadJob(f"chainId: environment {env.id} takes jobs of {', '.join(map(str, sorted(env.chains)))} only")
+    job_id = new_job_id()
+    job = job.opened(settings.OPERATOR_PRIVATE_KEY, job_id)
+    if job.secret is None:
+        job = job.model_copy(update={"secret": secrets.token_hex(16)})
+    intake.accept(job_id, env.id, job.sealed(settings.public_key, job_id), caller, settings.C2D_MAX_JOBS_PER_OWNER)
+    return job_id

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from c2d import seal, settings
+from c2d.api.operator_service.app import create_app
+from c2d.settings import Settings
+from c2d.signatures import address_of
+from tests.conformance.provider import KEY, OTHER_KEY
+
+OPERATOR_KEY = seal.new_private_key()
+
+
+class Runs:
+    """Stands where Airflow's run table is: what was started and stopped. tests/e2e has the real one."""
+
+    def __init__(self) -> None:
+        self.started: dict[str, dict[str, Any]] = {}
+        self.stopped: list[str] = []
+
+    def start(self, environment: str, job_id: str, conf: dict[str, Any]) -> None:
+        assert job_id not in self.started, "a job has two runs"
+        self.started[job_id] = conf
+
+    def stop(self, environment: str, job_id: str) -> bool:
+        self.stopped.append(job_id)
+        return False
+
+
+@pytest.fixture
+def variables(database_url: str, tmp_path: Path) -> dict[str, str]:
+    return {
+        "OPERATOR_PRIVATE_KEY": OPERATOR_KEY,
+        "C2D_DATABASE_URL": database_url,
+        "C2D_RESULTS_PATH": str(tmp_path),
+        "ALLOWED_PROVIDERS": f'["{address_of(KEY)}", "{address_of(OTHER_KEY).lower()}"]',
+        "ALLOWED_ADMINS": '["0xAdmin"]',
+        "maxJobs": "2",
+        "maxJobDuration": "300",
+        "nCPU": "2",
+        "priceMinute": "0.5",
+        "description": "for tests",
+    }
+
+
+@pytest.fixture
+def loaded(variables: dict[str, str]) -> Settings:
+    return settings.read(variables)
+
+
+@pytest.fixture
+def runs() -> Runs:
+    return Runs()
+
+
+@pytest.fixture
+def client(loaded: Settings, runs: Runs) -> Iterator[TestClient]:
+    """The API without its background work, so that a test decides when a job is released."""
+    with TestClient(create_app(loaded, runs.start, runs.stop, work=False), raise_server_exceptions=False) as c:
+        yield c

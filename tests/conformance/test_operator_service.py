@@ -1,0 +1,495 @@
+"""The wire of Ocean's Operator-Service, asked as Provider v2.1.6 asks it."""
+
+from __future__ import annotations
+
+import re
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from c2d import settings
+from c2d.api.operator_service import background
+from c2d.api.operator_service.app import create_app
+from c2d.job import Job
+from c2d.status import Reason, Stage, StageEnd, Status
+from tests.conformance.conftest import Runs
+from tests.conformance.provider import API, DATA, KEY, OTHER_KEY, OWNER, Provider, workflow
+
+PROVIDER = Provider()
+OTHER = Provider(OTHER_KEY)
+
+
+def start(client: TestClient, agreement: str = "0xa1", provider: Provider = PROVIDER, **more: Any) -> str:
+    answer = client.post(f"{API}/compute", json=provider.start_body(agreement, **more))
+    assert answer.status_code == 200, answer.text
+    job_id: str = answer.json()[0]["jobId"]
+    return job_id
+
+
+def error(answer: Any) -> tuple[int, str]:
+    return answer.status_code, answer.json()["error"]
+
+
+# -- the service ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_root_tells_what_it_is(client: TestClient) -> None:
+    told = client.get("/").json()
+    assert set(told) == {"software", "version", "address", "algoTimeLimit", "storageExpiry"}
+    assert told["software"] == "Operator service" and re.fullmatch("0x[0-9a-fA-F]{40}", told["address"])
+
+
+def test_the_environments_are_announced_with_numbers(client: TestClient, loaded: settings.Settings) -> None:
+    (env,) = client.get(f"{API}/environments", params={"chainId": 8996}).json()
+    assert re.fullmatch(r"\d+\.\d+", env.pop("lastSeen"))
+    assert env == {
+        "id": "ocean-compute",
+        "cpuNumber": 2,
+        "cpuType": "",
+        "gpuNumber": 0,
+        "gpuType": "",
+        "ramGB": 1,
+        "diskGB": 1,
+        "priceMin": 0.5,
+        "desc": "for tests",
+        "currentJobs": 0,
+        "maxJobs": 2,
+        "consumerAddress": loaded.address,
+        "storageExpiry": 0,
+        "maxJobDuration": 300,
+    }
+    assert error(client.get(f"{API}/environments"))[0] == 400
+
+
+def test_an_environment_of_other_chains_is_not_announced_and_takes_no_job(variables: dict[str, str], runs: Runs) -> None:
+    loaded = settings.read({**variables, "allowedChainId": "1, 137"})
+    with TestClient(create_app(loaded, runs.start, runs.stop, work=False)) as client:
+        assert client.get(f"{API}/environments?chainId=8996").json() == []
+        assert client.get(f"{API}/environments?chainId=137").json()[0]["allowedChainId"] == [1, 137]
+        refused = client.post(f"{API}/compute", json=PROVIDER.start_body("0xa1"))
+        assert error(refused) == (400, "chainId: environment ocean-compute takes jobs of 1, 137 only")
+
+
+@pytest.mark.parametrize("path", ["/nothing", f"{API}/nothing", f"{API}/compute/x"])
+def test_what_does_not_exist_is_said_in_json(client: TestClient, path: str) -> None:
+    assert error(client.get(path)) == (404, "Not Found")
+    assert client.patch(f"{API}/compute").json() == {"error": "Method Not Allowed"}
+
+
+def test_every_route_says_who_may_use_it(client: TestClient) -> None:
+    def endpoints(routes: Any) -> Any:
+        for route in routes:
+            if hasattr(route, "original_router"):
+                yield from endpoints(route.original_router.routes)
+            elif getattr(route, "dependant", None):
+                yield route.endpoint
+
+    found = list(endpoints(client.app.routes))  # type: ignore[attr-defined]
+    assert len(found) >= 14
+    assert [e.__name__ for e in found if not hasattr(e, "access")] == []
+
+
+def test_the_docs_page_is_on(client: TestClient) -> None:
+    assert "swagger" in client.get("/api/v1/docs").text
+    assert f"{API}/compute" in client.get("/spec").json()["paths"]
+
+
+# -- start ----------------------------------------------------------------------------------------------------------------
+
+
+def test_a_start_is_answered_as_the_incumbent_does(client: TestClient) -> None:
+    answer = client.post(f"{API}/compute", json=PROVIDER.start_body("0xa1"))
+    assert answer.headers["content-type"] == "application/json"
+    (job,) = answer.json()
+    assert re.fullmatch("[0-9a-f]{32}", job["jobId"])
+    assert abs(float(job["dateCreated"]) - time.time()) < 60 and isinstance(job["dateCreated"], str)
+    assert {k: v for k, v in job.items() if k not in ("jobId", "dateCreated")} == {
+        "agreementId": "0xa1",
+        "owner": OWNER,
+        "status": 1,
+        "statusText": "Warming up",
+        "dateFinished": None,
+        "results": "",
+        "stopreq": 0,
+        "removed": 0,
+        "algoDID": "did:op:cc",
+        "inputDID": ["did:op:aa"],
+        "terminationDetails": None,
+    }
+
+
+def test_the_run_gets_the_whole_job_sealed(client: TestClient, runs: Runs, loaded: settings.Settings) -> None:
+    job_id = start(client)
+    background.release_all(client.app.state.service)  # type: ignore[attr-defined]
+    conf = runs.started[job_id]
+    assert "TOPSECRET" not in str(conf)
+    job = Job.parse(conf, "ocean-compute").opened(loaded.OPERATOR_PRIVATE_KEY, job_id)
+    assert job.inputs[0].files[0].url == DATA  # type: ignore[union-attr]
+    assert job.algorithm.rawcode == "print('hello')" and job.algorithm.algocustomdata == {"k": 1}
+    assert job.maxJobDuration == 300 and job.chainId == 8996 and job.secret
+
+
+def test_paid_time_bounds_the_algorithm(client: TestClient, runs: Runs) -> None:
+    job_id = start(client, validUntil=int(time.time()) + 100)
+    background.release_all(client.app.state.service)  # type: ignore[attr-defined]
+    assert 95 <= runs.started[job_id]["maxJobDuration"] <= 100
+    late = PROVIDER.start_body("0xa2", validUntil=int(time.time()) - 1)
+    assert error(client.post(f"{API}/compute", json=late)) == (400, "validUntil: must be in the future")
+
+
+@pytest.mark.parametrize("name", ["workflow", "agreementId", "owner", "providerSignature", "environment", "nonce"])
+def test_what_a_start_needs_is_named(client: TestClient, name: str) -> None:
+    body = PROVIDER.start_body("0xa1")
+    del body[name]
+    assert error(client.post(f"{API}/compute", json=body)) == (400, f'"{name}" is required in the call to POST:/compute')
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"workflow": {}}, "`workflow` is required in the payload and must include workflow stages"),
+        ({"workflow": {"stages": []}}, "Missing stages"),
+        ({"workflow": {"stages": workflow()["stages"] * 2}}, "Multiple stages are not supported yet"),
+        ({"environment": "nowhere"}, "Environment invalid or does not exist"),
+        ({"workflow": {"stages": [{"input": [], "compute": {}, "output": {}}]}}, "Missing algorithm in stage 0"),
+        ({"workflow": {"stages": [{"algorithm": {}, "input": [], "compute": {}}]}}, "Missing output in stage 0"),
+        ({"agreementId": "0x/../x"}, "agreementId: must match ^[A-Za-z0-9_.:-]{1,128}$"),
+        ({"chainId": "many"}, "chainId: must be a whole number"),
+        ({"validUntil": "soon"}, "validUntil: must be a whole number"),
+        ({"workflow": workflow(input=[{"id": "did:op:aa", "url": "file:///etc/passwd"}])}, "inputs[0].files[0].url: must begin with http"),
+        ({"workflow": workflow(input=[{"id": "did:op:aa"}])}, "input[0].url: is required"),
+        (
+            {"workflow": workflow(input=[{"id": "did:op:aa", "remote": {"txId": "0x1", "serviceId": "s"}}])},
+            "input[0].remote: assets that are",
+        ),
+        ({"workflow": workflow(input="x")}, "input: must be a list"),
+        ({"workflow": workflow(algorithm={"rawcode": "print('hello')"})}, "algorithm.container: must be an object"),
+    ],
+)
+def test_a_wrong_start_is_told_what_is_wrong(client: TestClient, changes: dict[str, Any], text: str) -> None:
+    status, told = error(client.post(f"{API}/compute", json=PROVIDER.start_body("0xa1", **changes)))
+    assert status == 400 and told.startswith(text)
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "text"),
+    [
+        (b"", 400, "payload seems empty."),
+        (b"[]", 400, "payload seems empty."),
+        (b"{", 400, "body: must be valid JSON"),
+        (b"[" * 100_000, 400, "body: must be valid JSON"),
+        (b'{"a":"' + b"x" * 2**21 + b'"}', 413, "body: must have at most 2097152 bytes"),
+    ],
+)
+def test_a_body_that_is_no_request_is_refused(client: TestClient, body: bytes, status: int, text: str) -> None:
+    assert error(client.post(f"{API}/compute", content=body, headers={"Content-Type": "application/json"})) == (status, text)
+
+
+def test_an_agreement_is_good_for_one_job_at_a_time(client: TestClient) -> None:
+    job_id = start(client, "0xa1")
+    again = client.post(f"{API}/compute", json=PROVIDER.start_body("0xa1"))
+    assert error(again) == (400, "`agreementId` already in use for other job.")
+    client.put(f"{API}/compute", params=PROVIDER.signed(job_id))
+    assert start(client, "0xa1") != job_id
+
+
+def test_of_many_starts_with_one_agreement_one_is_served(client: TestClient) -> None:
+    nonce = time.time_ns()
+    bodies = [Provider(OTHER_KEY if n % 2 else KEY).start_body("0xa1", nonce=nonce + n) for n in range(12)]
+    with ThreadPoolExecutor(12) as pool:
+        codes = [a.status_code for a in pool.map(lambda b: client.post(f"{API}/compute", json=b), bodies)]
+    assert codes.count(200) == 1
+
+
+def test_an_owner_has_so_many_jobs_and_no_more(variables: dict[str, str], runs: Runs) -> None:
+    loaded = settings.read({**variables, "C2D_MAX_JOBS_PER_OWNER": "2"})
+    with TestClient(create_app(loaded, runs.start, runs.stop, work=False)) as client:
+        start(client, "0xa1"), start(client, "0xa2")
+        status, text = error(client.post(f"{API}/compute", json=PROVIDER.start_body("0xa3")))
+        assert status == 429 and text.startswith("owner: has 2 jobs that have not ended")
+        start(client, "0xa3", Provider(owner="0x" + "1" * 40))
+
+
+# -- signatures -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_signature_of_27_28_is_taken(client: TestClient) -> None:
+    query = PROVIDER.signed()
+    query["providerSignature"] = query["providerSignature"][:-2] + {"00": "1b", "01": "1c"}[query["providerSignature"][-2:]]
+    assert client.get(f"{API}/compute", params=query).json() == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "text"),
+    [
+        ({"providerSignature": ""}, 400, "`providerSignature` of agreementId is required."),
+        ({"providerSignature": "0x12"}, 400, "Failed to recover address"),
+        ({"providerSignature": "0x" + "11" * 65}, 400, "Failed to recover address"),
+        ({"owner": "0x" + "2" * 40}, 401, "Invalid signature 0x"),
+        ({"nonce": 7}, 401, "Invalid signature 0x"),
+        ({"nonce": "1.5"}, 400, "nonce: must be a whole number"),
+        ({"nonce": 2**63}, 400, "nonce: must be a whole number"),
+        ({"owner": "me too"}, 400, "owner: must be 0x"),
+    ],
+)
+def test_a_wrong_signature_is_refused(client: TestClient, changes: dict[str, Any], status: int, text: str) -> None:
+    for send in (client.get, client.put):
+        code, told = error(send(f"{API}/compute", params={**PROVIDER.signed(), **changes}))
+        assert (code, told[: len(text)]) == (status, text)
+
+
+def test_a_stranger_is_refused(client: TestClient) -> None:
+    code, told = error(client.post(f"{API}/compute", json=Provider("0x" + "33" * 32).start_body("0xa1")))
+    assert code == 401 and told.endswith("is not authorized to use this service.")
+
+
+def test_a_signature_over_a_text_without_nonce_is_not_taken(client: TestClient) -> None:
+    from c2d.signatures import sign_hash
+
+    query = {"owner": OWNER, "nonce": time.time_ns(), "providerSignature": sign_hash(KEY, OWNER)}
+    assert client.get(f"{API}/compute", params=query).status_code == 401
+
+
+def test_a_request_is_served_once_on_whatever_route(client: TestClient) -> None:
+    query = PROVIDER.signed()
+    assert client.get(f"{API}/compute", params=query).status_code == 200
+    used = (401, "nonce: must be higher than every nonce that this signer has used before")
+    assert error(client.get(f"{API}/compute", params=query)) == used
+    assert error(client.put(f"{API}/compute", params=query)) == used
+    assert error(client.post(f"{API}/compute", json={**PROVIDER.start_body("0xa1"), **query})) == used
+    assert error(client.get(f"{API}/compute", params=PROVIDER.signed(nonce=5))) == used
+
+
+@pytest.mark.parametrize("kind", ["start", "status", "stop"])
+def test_of_concurrent_replays_exactly_one_is_served(client: TestClient, kind: str) -> None:
+    body, query = PROVIDER.start_body("0xa1"), PROVIDER.signed()
+    send = {
+        "start": lambda: client.post(f"{API}/compute", json=body),
+        "status": lambda: client.get(f"{API}/compute", params=query),
+        "stop": lambda: client.put(f"{API}/compute", params=query),
+    }[kind]
+    with ThreadPoolExecutor(16) as pool:
+        codes = sorted(f.result().status_code for f in [pool.submit(send) for _ in range(16)])
+    assert codes == [200] + [401] * 15
+
+
+def test_a_nonce_is_used_up_by_a_start_that_is_refused(client: TestClient) -> None:
+    start(client, "0xa1")
+    body = PROVIDER.start_body("0xa1")
+    assert error(client.post(f"{API}/compute", json=body))[0] == 400
+    assert error(client.post(f"{API}/compute", json=body))[0] == 401
+
+
+def test_a_job_id_that_was_cut_off_cannot_raise_the_nonce(client: TestClient) -> None:
+    """owner + job id + nonce is signed without marks: digits at the end of a job id must not become digits of a nonce."""
+    query = PROVIDER.signed("0" * 30 + "12", nonce=1)
+    shifted = {**query, "jobId": "0" * 30, "nonce": "121"}
+    assert client.get(f"{API}/compute", params=shifted).json() == []
+    assert client.get(f"{API}/compute", params=PROVIDER.signed(nonce=2)).status_code == 200
+
+
+def test_in_legacy_mode_any_signature_is_good(variables: dict[str, str], runs: Runs) -> None:
+    from c2d.signatures import sign_hash
+
+    loaded = settings.read({**variables, "SIGNATURE_REQUIRED": "0", "ALLOWED_PROVIDERS": ""})
+    with TestClient(create_app(loaded, runs.start, runs.stop, work=False)) as client:
+        # operator-service's own test suite signs address + DID + a nonce of float seconds
+        body = {**PROVIDER.start_body("0xa1"), "nonce": str(time.time()), "providerSignature": sign_hash(KEY, "anything")}
+        (job,) = client.post(f"{API}/compute", json=body).json()
+        (seen,) = client.request("GET", f"{API}/compute", json={**body, "jobId": job["jobId"]}).json()
+        assert seen["jobId"] == job["jobId"]
+        (running,) = client.get(f"{API}/runningjobs").json()
+        assert running["namespace"] == "ocean-compute"
+        assert client.put(f"{API}/compute", json={**body, "jobId": job["jobId"]}).json()[0]["stopreq"] == 1
+        assert error(client.put(f"{API}/compute", json={**body, "providerSignature": "sig"})) == (400, "Failed to recover address")
+
+
+# -- status, stop, results ------------------------------------------------------------------------------------------------
+
+
+def test_status_by_job_agreement_or_owner(client: TestClient) -> None:
+    first, second = start(client, "0xa1"), start(client, "0xa2")
+
+    def seen(**query: Any) -> list[str]:
+        return [j["jobId"] for j in client.get(f"{API}/compute", params=PROVIDER.signed(**query)).json()]
+
+    assert seen(job_id=first) == [first]
+    assert seen(agreementId="0xa2") == [second]
+    assert seen() == [first, second]
+    assert seen(job_id=first, agreementId="0xa2") == []
+    assert [j["jobId"] for j in client.get(f"{API}/compute", params=Provider(owner=OWNER.lower()).signed()).json()] == [first, second]
+    assert error(client.get(f"{API}/compute", params={"nonce": 1})) == (400, "You have to specify one of agreementId, jobId or owner")
+
+
+def test_a_job_is_its_providers_alone(client: TestClient, runs: Runs) -> None:
+    job_id = start(client)
+    unknown = "0" * 31 + "a"
+    for query in (OTHER.signed(job_id), OTHER.signed(unknown)):
+        assert client.get(f"{API}/compute", params=query).json() == []
+    for query in (OTHER.signed(job_id), OTHER.signed(unknown)):
+        assert client.put(f"{API}/compute", params=query).json() == []
+    assert runs.stopped == []
+    told = {
+        error(client.get(f"{API}/getResult", params=OTHER.signed(i, index=0)))[1].replace(i, "X") for i in (job_id, unknown, "0" * 31 + "1")
+    }
+    assert told == {f"Owner {OWNER} mismatch for job X"}
+    assert client.get(f"{API}/compute", params=PROVIDER.signed(job_id)).json()[0]["stopreq"] == 0
+
+
+def test_a_stop_in_the_queue_ends_the_job_at_once(client: TestClient, runs: Runs) -> None:
+    job_id = start(client)
+    (job,) = client.put(f"{API}/compute", params=PROVIDER.signed(job_id)).json()
+    assert (job["status"], job["stopreq"], job["terminationDetails"]["reason"]) == (70, 1, "Stopped")
+    background.release_all(client.app.state.service)  # type: ignore[attr-defined]
+    assert runs.started == {} and runs.stopped == []
+    again = client.put(f"{API}/compute", params=PROVIDER.signed(job_id)).json()
+    assert again == [job]
+
+
+def test_a_stop_reaches_the_run_and_is_repeated_until_the_job_has_ended(client: TestClient, runs: Runs, loaded: settings.Settings) -> None:
+    service = client.app.state.service  # type: ignore[attr-defined]
+    job_id = start(client)
+    background.release_all(service)
+    (job,) = client.put(f"{API}/compute", json=PROVIDER.signed(job_id)).json()
+    assert (job["status"], job["stopreq"]) == (1, 1)
+    background.repeat_stops(service)
+    assert runs.stopped == [job_id, job_id]
+    service.store.finish_job(job_id)
+    background.repeat_stops(service)
+    assert len(runs.stopped) == 2
+
+
+def test_a_stop_by_agreement_or_owner_reaches_all_that_fit(client: TestClient, runs: Runs) -> None:
+    first, second = start(client, "0xa1"), start(client, "0xa2")
+    background.release_all(client.app.state.service)  # type: ignore[attr-defined]
+    client.put(f"{API}/compute", params=PROVIDER.signed(agreementId="0xa2"))
+    assert runs.stopped == [second]
+    client.put(f"{API}/compute", params=PROVIDER.signed())
+    assert sorted(runs.stopped) == sorted([second, first, second])
+
+
+def test_delete_does_nothing(client: TestClient) -> None:
+    answer = client.delete(f"{API}/compute")
+    assert (answer.status_code, answer.json()) == (200, "")
+
+
+def test_running_jobs_are_told_to_their_provider_and_the_admin(client: TestClient) -> None:
+    job_id = start(client)
+    assert client.get(f"{API}/runningjobs").status_code == 400
+    assert client.get(f"{API}/runningjobs", params=OTHER.signed()).json() == []
+    for answer in (
+        client.get(f"{API}/runningjobs", params=PROVIDER.signed()),
+        client.get(f"{API}/runningjobs", headers={"Admin": "0xADMIN"}),
+    ):
+        (job,) = answer.json()
+        assert set(job) == {"agreementId", "jobId", "owner", "status", "statusText", "dateCreated", "namespace", "algoDID", "inputDID"}
+        assert job["jobId"] == job_id
+
+
+def finished(client: TestClient, loaded: settings.Settings, content: bytes = b"0123456789") -> str:
+    """A job with one output and one log, as publish leaves it."""
+    import hashlib
+
+    service = client.app.state.service  # type: ignore[attr-defined]
+    job_id = start(client, f"0x{time.time_ns()}")
+    background.release_all(service)
+    folder = loaded.C2D_RESULTS_PATH / job_id
+    files = []
+    for n, (path, kind) in enumerate((("outputs/sub/ä b.csv", "output"), ("logs/algorithm.log", "algorithmLog"))):
+        file = folder / "data" / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
+        digest = hashlib.sha256(content).hexdigest()
+        named = {"path": f"data/{path}", "filename": path.split("/", 1)[1], "type": kind, "contentType": "text/csv"}
+        files.append({"index": n, **named, "size": len(content), "sha256": digest})
+    for stage in Stage:
+        service.store.end_stage(job_id, StageEnd(stage, Reason.COMPLETED, 0), None, None)
+    assert service.store.finish_job(job_id, {"files": files, "withheld": []}).status == Status.FINISHED
+    return job_id
+
+
+def test_results_are_listed_and_streamed(client: TestClient, loaded: settings.Settings) -> None:
+    job_id = finished(client, loaded)
+    (job,) = client.get(f"{API}/compute", params=PROVIDER.signed(job_id)).json()
+    assert job["results"] == [
+        {"filename": "sub/ä b.csv", "filesize": 10, "type": "output"},
+        {"filename": "algorithm.log", "filesize": 10, "type": "algorithmLog"},
+    ]
+    assert job["dateFinished"] > job["dateCreated"] and job["terminationDetails"]["exitCode"] == 0
+    got = client.get(f"{API}/getResult", params=PROVIDER.signed(job_id, index=1))
+    assert (got.content, got.headers["content-disposition"]) == (b"0123456789", "attachment;filename=algorithm.log")
+    assert got.headers["content-length"] == "10" and got.headers["accept-ranges"] == "bytes"
+    named = client.get(f"{API}/getResult", params=PROVIDER.signed(job_id, index="0")).headers["content-disposition"]
+    assert named == "attachment;filename=\"_ b.csv\";filename*=UTF-8''%C3%A4%20b.csv"
+
+
+def test_a_download_is_resumed(client: TestClient, loaded: settings.Settings) -> None:
+    job_id = finished(client, loaded)
+
+    def get(**headers: str) -> Any:
+        return client.get(f"{API}/getResult", params=PROVIDER.signed(job_id, index=1), headers=headers)
+
+    tag = get().headers["etag"]
+    part = get(Range="bytes=4-", **{"If-Range": tag})
+    assert (part.status_code, part.content, part.headers["content-range"]) == (206, b"456789", "bytes 4-9/10")
+    assert get(Range="bytes=4-", **{"If-Range": '"other"'}).content == b"0123456789"
+    beyond = get(Range="bytes=99-")
+    assert error(beyond) == (416, "Range: cannot be satisfied") and beyond.headers["content-range"] == "bytes */10"
+
+
+@pytest.mark.parametrize(
+    ("index", "status", "text"),
+    [(-1, 404, "Negative index"), (2, 404, "No such index 2 in this compute job"), ("x", 400, "Error getResult: ")],
+)
+def test_a_result_that_is_not_there(client: TestClient, loaded: settings.Settings, index: Any, status: int, text: str) -> None:
+    job_id = finished(client, loaded)
+    code, told = error(client.get(f"{API}/getResult", params=PROVIDER.signed(job_id, index=index)))
+    assert (code, told[: len(text)]) == (status, text)
+    running = start(client, "0xrunning")
+    assert error(client.get(f"{API}/getResult", params=PROVIDER.signed(running, index=0))) == (404, f"No results for job {running}")
+    query = PROVIDER.signed(job_id)
+    assert error(client.get(f"{API}/getResult", params=query)) == (400, '"index" is required in the call to GET:/getResult')
+
+
+def test_a_link_in_the_store_leads_nowhere(client: TestClient, loaded: settings.Settings) -> None:
+    job_id = finished(client, loaded)
+    log = loaded.C2D_RESULTS_PATH / job_id / "data" / "logs" / "algorithm.log"
+    (loaded.C2D_RESULTS_PATH / "elsewhere").write_bytes(b"0123456789")
+    log.unlink()
+    log.symlink_to(loaded.C2D_RESULTS_PATH / "elsewhere")
+    assert client.get(f"{API}/getResult", params=PROVIDER.signed(job_id, index=1)).status_code == 404
+    log.unlink()
+    logs = log.parent
+    logs.rmdir()
+    logs.symlink_to(loaded.C2D_RESULTS_PATH)
+    (loaded.C2D_RESULTS_PATH / "algorithm.log").write_bytes(b"0123456789")
+    assert client.get(f"{API}/getResult", params=PROVIDER.signed(job_id, index=1)).status_code == 404
+
+
+# -- admin ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("POST", "pgsqlinit"), ("GET", "info"), ("GET", "list"), ("GET", "logs"), ("GET", "notifications")]
+)
+def test_admin_routes_are_for_admins(client: TestClient, method: str, path: str) -> None:
+    assert error(client.request(method, f"{API}/{path}")) == (400, "Admin header is empty.\nstatus code: 400")
+    code, told = error(client.request(method, f"{API}/{path}", headers={"Admin": "foo_admin"}))
+    assert code == 401 and told.startswith("Access admin route failed due to invalid admin address.")
+
+
+def test_an_admin_sees_every_job(client: TestClient, loaded: settings.Settings) -> None:
+    admin = {"Admin": "0xadmin"}
+    assert client.post(f"{API}/pgsqlinit", headers=admin).json() == ""
+    done, waiting = finished(client, loaded), start(client, "0xb1")
+    assert client.get(f"{API}/list", headers=admin).json() == [waiting]
+    info = client.get(f"{API}/info", params={"jobId": done}, headers=admin).json()
+    assert (info["provider"], info["environment"], len(info["stages"])) == (PROVIDER.address.lower(), "ocean-compute", 4)
+    assert client.get(f"{API}/info", params={"jobId": waiting}, headers=admin).json()["queuePosition"] == 0
+    log = client.get(f"{API}/logs", params={"jobId": done, "component": "algorithm"}, headers=admin)
+    assert (log.text, log.headers["content-type"]) == ("0123456789", "text/plain; charset=utf-8")
+    assert error(client.get(f"{API}/logs", params={"jobId": done, "component": "filter"}, headers=admin))[0] == 404
+    assert error(client.get(f"{API}/info", params={"jobId": "foo"}, headers=admin))[0] == 400
