@@ -14,12 +14,22 @@ from c2d.api.trigger import TriggerGuard
 log = logging.getLogger("c2d")
 
 
+def _apps() -> list[dict[str, Any]]:
+    """The APIs; built in the API server alone, for the other processes would only pay for it."""
+    if sys.argv[1:2] != ["api-server"]:
+        return []
+    from c2d.api.operator_service.app import create_app
+
+    return [{"name": "operator-service", "url_prefix": "/operator-service", "app": create_app(settings.load())}]
+
+
 class C2DPlugin(AirflowPlugin):
     """Listeners for every process; what serves HTTP only for the API server."""
 
     name = "c2d"
     listeners: list[Any] = [listener]
     fastapi_root_middlewares: list[Any] = [{"name": "c2d trigger guard", "middleware": TriggerGuard}]
+    fastapi_apps: list[Any] = _apps()
 
 
 if sys.argv[1:2] in (["api-server"], ["scheduler"]):
@@ -29,3 +39,7 @@ if sys.argv[1:2] in (["api-server"], ["scheduler"]):
             logging.getLogger("c2d").setLevel(env.LOG_LEVEL)
         for warning in env.not_in_force():
             log.warning("environment %s: %s", env.id, warning)
+    if not loaded.SIGNATURE_REQUIRED:
+        log.warning("SIGNATURE_REQUIRED=0: whoever reaches /operator-service/ starts, sees and stops any job; for closed networks only")
+    elif not loaded.ALLOWED_PROVIDERS:
+        log.warning("ALLOWED_PROVIDERS is not set: nobody may start a job by /operator-service/")
