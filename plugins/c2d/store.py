@@ -128,17 +128,23 @@ class JobRow:
 COLUMNS = [jobs.c[f.name] for f in dataclasses.fields(JobRow)]
 
 
+_CONNECT = {"connect_timeout": 10, "application_name": "c2d"}
+
+
 @functools.cache
 def _engine(url: str) -> sa.Engine:
     # No pool: task processes are forked from the scheduler, and a connection must never be shared over a fork.
-    return sa.create_engine(url, poolclass=sa.NullPool, connect_args={"connect_timeout": 10, "application_name": "c2d"})
+    return sa.create_engine(url, poolclass=sa.NullPool, connect_args=_CONNECT)
 
 
 class Store:
-    """The jobs' tables behind ``url``. Opens a connection for each call and keeps none."""
+    """The jobs' tables behind ``url``.
 
-    def __init__(self, url: str):
-        self.engine = _engine(url)
+    :param keep: hold on to one connection between calls; only for a process that does not fork afterwards. Else each call opens one.
+    """
+
+    def __init__(self, url: str, keep: bool = False):
+        self.engine = sa.create_engine(url, pool_size=1, pool_pre_ping=True, connect_args=_CONNECT) if keep else _engine(url)
 
     def open_job(self, job_id: str, environment: str, job: Job) -> JobRow:
         """The job's row; makes it at :attr:`Status.WARMING_UP` where there is none yet.

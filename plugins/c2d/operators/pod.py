@@ -97,7 +97,7 @@ class C2DPodOperator(KubernetesPodOperator):
         self.settings = settings.load()
         self.job_id = str(context["run_id"])
         self.environment = self.settings.environment(context["dag"].dag_id)
-        self.store = Store(self.settings.C2D_DATABASE_URL)
+        self.store = Store(self.settings.C2D_DATABASE_URL, keep=True)
         try:
             self.job = Job.parse(context["dag_run"].conf, self.environment.id)
             if self.opens_secrets:
