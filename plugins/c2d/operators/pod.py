@@ -119,17 +119,18 @@ class C2DPodOperator(KubernetesPodOperator):
         if not self._following:
             return  # the pod's end is recorded, or there is none: let the task finish
         self._following = False
-        row = self.store.job(self.job_id)
+        # Connections of its own, to the database and to Kubernetes: the interrupted code may hold a lock of the others.
+        store = Store(self.settings.C2D_DATABASE_URL)
+        row = store.job(self.job_id)
         if row is None or not row.stopreq:
             raise WorkerStopped("the worker was stopped; the pod runs on and the next try takes it over")
         from kubernetes.client import ApiClient, CoreV1Api
 
-        # A client of its own: the interrupted code may hold a lock of the other one's connections.
         pods = Pods(CoreV1Api(ApiClient(self.client.api_client.configuration)), self.settings.C2D_NAMESPACE)
         if row.dateFinished is not None:  # the whole run was ended: no later stage will tidy up
             pods.delete_owner(objects.object_name(self.job_id))
         pods.delete(self.pod_name)
-        self.store.end_stage(self.job_id, StageEnd(self.stage, Reason.STOPPED, message="the job was stopped"), None, None)
+        store.end_stage(self.job_id, StageEnd(self.stage, Reason.STOPPED, message="the job was stopped"), None, None)
         raise AirflowFailException("the job was stopped")
 
     def _run(self, ends_ok: dict[Stage, bool], try_number: int) -> StageEnd:
