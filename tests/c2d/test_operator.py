@@ -6,12 +6,15 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from airflow.sdk.exceptions import AirflowFailException
 
 from c2d import seal, settings
 from c2d.hooks.pods import LogLine, Seen
 from c2d.job import Job
+from c2d.operators import pod as pod_module
 from c2d.operators.algorithm import AlgorithmOperator
-from c2d.operators.pod import PodLost, readable
+from c2d.operators.pod import C2DPodOperator, PodLost, readable
+from c2d.operators.publish import PublishOperator
 from c2d.pod_state import PodEnd
 from c2d.status import Reason
 from tests.c2d.examples import job
@@ -67,6 +70,39 @@ def test_the_stage_ends_as_soon_as_both_the_container_and_its_log_have(events: l
 def test_a_pod_that_vanishes_without_an_end_is_lost() -> None:
     with pytest.raises(PodLost, match="vanished"):
         follow(Seen(RUNNING), Seen(None))
+
+
+@pytest.mark.parametrize(("operator", "gone"), [(AlgorithmOperator, ["j1-algorithm"]), (PublishOperator, ["j1", "j1-publish"])])
+def test_a_stop_takes_the_stages_pod_and_in_the_last_stage_all_else(
+    operator: type[C2DPodOperator], gone: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deleted: list[str] = []
+
+    class Remembers:
+        def __init__(self, *_: Any) -> None: ...
+        def delete(self, name: str) -> None:
+            deleted.append(name)
+
+        delete_owner = delete
+
+    class Row:
+        stopreq, dateFinished = 1, None
+
+        def job(self, job_id: str) -> Row:
+            return self
+
+        def end_stage(self, *_: Any) -> None: ...
+
+    monkeypatch.setattr(pod_module, "Pods", Remembers)
+    monkeypatch.setattr(pod_module, "Store", lambda url: Row())
+    monkeypatch.setattr("kubernetes.client.ApiClient", lambda configuration: None)
+    it = operator()
+    it.job_id, it.pod_name, it._following = "j1", f"j1-{it.stage}", True
+    it.settings = settings.read({"OPERATOR_PRIVATE_KEY": seal.new_private_key(), "C2D_DATABASE_URL": "postgresql://x"})
+    it.__dict__["client"] = type("C", (), {"api_client": type("A", (), {"configuration": None})})
+    with pytest.raises(AirflowFailException, match="stopped"):
+        it.on_kill()
+    assert deleted == gone
 
 
 def test_untrusted_lines_are_harmless_in_the_task_log() -> None:

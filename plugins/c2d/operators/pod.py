@@ -127,7 +127,7 @@ class C2DPodOperator(KubernetesPodOperator):
         from kubernetes.client import ApiClient, CoreV1Api
 
         pods = Pods(CoreV1Api(ApiClient(self.client.api_client.configuration)), self.settings.C2D_NAMESPACE)
-        if row.dateFinished is not None:  # the whole run was ended: no later stage will tidy up
+        if row.dateFinished is not None or self.stage is Stage.PUBLISH:  # the whole run was ended: no later stage will tidy up
             pods.delete_owner(objects.object_name(self.job_id))
         pods.delete(self.pod_name)
         store.end_stage(self.job_id, StageEnd(self.stage, Reason.STOPPED, message="the job was stopped"), None, None)
