@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from runner_client import Cluster, Runner
+
+from tests.runner_client import Cluster, Runner
 
 
 @pytest.fixture(scope="session")

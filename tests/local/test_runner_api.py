@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 from kubernetes import client, config, watch
-from runner_client import Cluster, Runner
+
+from tests.runner_client import Cluster, Runner
 
 
 def code_of(error: pytest.ExceptionInfo[client.ApiException]) -> tuple[int, str]:
@@ -152,7 +153,9 @@ def test_what_an_owner_owns_goes_with_it(cluster: Cluster, runner: Runner) -> No
     volumes = [{"name": "job", "persistentVolumeClaim": {"claimName": "job"}}]
     script = "trap 'exit 0' TERM; mkdir -p /data/locked/deep; chmod 0 /data/locked; sleep 60 & wait"
     mount = {"volumeMounts": [{"name": "job", "mountPath": "/data"}]}
-    pod = cluster.until_running(cluster.create("sh", "-c", script, owner=owner, volumes=volumes, container=mount))
+    pod = cluster.until_running(
+        cluster.create("sh", "-c", script, owner=owner, volumes=volumes, container=mount, terminationGracePeriodSeconds=1)
+    )
     cluster.config_map("other", owner=owner)
     kept = cluster.config_map("kept")
     assert folder.is_dir()

@@ -6,7 +6,8 @@ import json
 from typing import Any
 
 import pytest
-from runner_client import Cluster, Runner
+
+from tests.runner_client import Cluster, Runner
 
 pod_operator = pytest.importorskip("airflow.providers.cncf.kubernetes.operators.pod")
 

@@ -7,7 +7,6 @@ import os
 from pathlib import Path
 
 import pytest
-from runner_client import ROOT  # noqa: F401 - puts the repository into sys.path
 
 from local.runner.expansion import ConfigMissing, container_env, expand
 from local.runner.images import Images, ImagesError, ImageUnknown, python_bases, read_images
@@ -17,6 +16,7 @@ from local.runner.quantities import quantity
 from local.runner.sandbox import Bubblewrap, Mount, View, arguments
 from local.runner.selectors import egress_allowed, object_selects
 from local.runner.volumes import UnsafePath, open_within
+from tests.runner_client import ROOT  # noqa: F401 - puts the repository into sys.path
 
 
 @pytest.mark.parametrize(

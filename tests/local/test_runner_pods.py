@@ -9,7 +9,8 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from runner_client import Cluster, terminated
+
+from tests.runner_client import Cluster, terminated
 
 
 def test_a_pod_runs_and_leaves_its_exit_code_message_and_log(cluster: Cluster) -> None:

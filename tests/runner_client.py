@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from kubernetes import client, config, watch
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 IMAGE = "c2d.test/python:3.11"
 TERMINAL = ("Succeeded", "Failed")
