@@ -45,11 +45,13 @@ jobs = sa.Table(
     sa.Column("provider", sa.Text, comment="address of the Provider that asked, in lower case"),
     sa.Column("conf", JSONB(none_as_null=True), comment="the sealed job, until its run exists"),
     sa.Column("secret", sa.Text, comment="the job's secret, sealed, for notifications"),
+    sa.Column("released", sa.DateTime(timezone=True), comment="when its run was made"),
     sa.Index("jobs_owner", "owner"),
     sa.Index("jobs_agreement", "agreementId"),
     sa.Index("jobs_unfinished", "environment", postgresql_where=sa.text('"dateFinished" IS NULL')),
     sa.Index("jobs_provider_owner", "provider", sa.text('lower("owner")')),
     sa.Index("jobs_waiting", "environment", "dateCreated", postgresql_where=sa.text("conf IS NOT NULL")),
+    sa.Index("jobs_turns", "environment", sa.text('lower("owner")'), "released"),
     sa.Index("jobs_active_owner", sa.text('lower("owner")'), postgresql_where=sa.text('"dateFinished" IS NULL')),
     sa.Index(
         "jobs_agreement_in_use",

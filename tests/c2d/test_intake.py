@@ -1,0 +1,218 @@
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from c2d import seal
+from c2d.intake import AgreementInUse, Caller, Intake, NonceUsed, Refused, TooManyJobs, Wanted, new_job_id
+from c2d.job import Job
+from c2d.store import Store, jobs, notifications
+from tests.c2d.examples import job
+
+PUBLIC_KEY = seal.public_key(seal.new_private_key())
+PROVIDER = "0x" + "aa" * 20
+NONCES = itertools.count(1)
+
+
+@pytest.fixture
+def intake(database_url: str) -> Intake:
+    return Intake(database_url)
+
+
+@pytest.fixture
+def store(database_url: str) -> Store:
+    return Store(database_url)
+
+
+def caller(provider: str = PROVIDER) -> Caller:
+    return Caller(provider, next(NONCES))
+
+
+def owner(letter: str) -> str:
+    return "0x" + letter * 40
+
+
+def accept(intake: Intake, who: str = "a", limit: int = 1000, **changes: Any) -> str:
+    job_id = new_job_id()
+    wanted = Job.parse(job(owner=owner(who), agreementId=f"0x{next(NONCES)}", **changes), "env").sealed(PUBLIC_KEY, job_id)
+    intake.accept(job_id, "env", wanted, caller(), limit)
+    return job_id
+
+
+def release(intake: Intake, at_once: int = 1, start: Callable[..., None] = lambda *_: None) -> str | None:
+    return intake.release_next("env", at_once, start)
+
+
+def test_job_ids_end_in_a_letter() -> None:
+    assert all(len(i) == 32 and i[-1] in "abcdef" for i in (new_job_id() for _ in range(100)))
+
+
+def test_an_accepted_job_waits_with_its_sealed_conf_and_a_notification(intake: Intake, store: Store) -> None:
+    job_id = accept(intake)
+    with intake.engine.connect() as c:
+        row = c.execute(sa.select(jobs).where(jobs.c.jobId == job_id)).one()
+        events = c.execute(sa.select(notifications.c.event).where(notifications.c.jobId == job_id)).scalars().all()
+    assert (row.status, row.provider, events) == (1, PROVIDER, ["start"])
+    assert "TOPSECRET" not in str(row.conf) and row.secret.startswith("0x")
+    assert store.unfinished() == [], "the janitor would end it, for it has no run"
+
+
+def test_the_stages_find_the_row_that_the_api_made(intake: Intake, store: Store) -> None:
+    job_id = accept(intake)
+    release(intake)
+    row = store.open_job(job_id, "env", Job.parse(job(owner=owner("a")), "env"))
+    assert row.provider == PROVIDER
+    with intake.engine.connect() as c:
+        assert c.execute(sa.select(sa.func.count()).select_from(notifications)).scalar() == 1
+    store.finish_job(job_id)
+    store.finish_job(job_id)
+    with intake.engine.connect() as c:
+        assert c.execute(sa.select(notifications.c.event).order_by(notifications.c.id)).scalars().all() == ["start", "stop"]
+
+
+def test_nonces_rise_for_each_signer(intake: Intake) -> None:
+    for provider, nonce, fits in (("0x1", 5, True), ("0x1", 5, False), ("0x1", 4, False), ("0x2", 4, True), ("0x1", 6, True)):
+        if fits:
+            assert intake.find(Caller(provider, nonce), Wanted(owner="0x")) == []
+        else:
+            with pytest.raises(NonceUsed):
+                intake.find(Caller(provider, nonce), Wanted(owner="0x"))
+
+
+def test_of_concurrent_replays_of_each_kind_one_is_served(intake: Intake) -> None:
+    replayed = Caller(PROVIDER, next(NONCES))
+    sealed = Job.parse(job(owner=owner("a")), "env").sealed(PUBLIC_KEY, None)
+
+    def attempt(n: int) -> bool:
+        try:
+            if n % 3 == 0:
+                intake.accept(new_job_id(), "env", sealed, replayed, 10)
+            elif n % 3 == 1:
+                intake.find(replayed, Wanted(owner="0x"))
+            else:
+                intake.stop(replayed, Wanted(owner="0x"))
+        except NonceUsed:
+            return False
+        return True
+
+    with ThreadPoolExecutor(12) as pool:
+        assert list(pool.map(attempt, range(24))).count(True) == 1
+
+
+def test_the_quota_holds_however_many_come_at_once(intake: Intake) -> None:
+    def attempt(_: int) -> bool:
+        try:
+            accept(intake, limit=3)
+        except TooManyJobs:
+            return False
+        except NonceUsed:  # the threads' nonces overtake each other
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(attempt, range(16))).count(True) <= 3
+    assert len(intake.job_ids()) <= 3
+
+
+def test_an_agreement_is_free_again_after_its_job(intake: Intake, store: Store) -> None:
+    sealed = Job.parse(job(owner=owner("a"), agreementId="0xa"), "env").sealed(PUBLIC_KEY, None)
+    first = new_job_id()
+    intake.accept(first, "env", sealed, caller(), 10)
+    with pytest.raises(AgreementInUse):
+        intake.accept(new_job_id(), "env", sealed, caller("0x" + "bb" * 20), 10)
+    intake.stop(caller(), Wanted(jobId=first))
+    intake.accept(new_job_id(), "env", sealed, caller(), 10)
+
+
+# -- release ---------------------------------------------------------------------------------------------------------------
+
+
+def test_jobs_are_released_as_there_is_room(intake: Intake, store: Store) -> None:
+    first, second, third = (accept(intake) for _ in range(3))
+    assert [release(intake, 2) for _ in range(3)] == [first, second, None]
+    store.finish_job(first)
+    assert [release(intake, 2) for _ in range(2)] == [third, None]
+    assert intake.waiting() == set()
+
+
+def test_a_flood_of_one_owner_does_not_delay_another(intake: Intake, store: Store) -> None:
+    flood = [accept(intake, "a") for _ in range(6)]
+    order = [release(intake)]
+    late = [accept(intake, "b"), accept(intake, "b"), accept(intake, "c")]
+    row = store.job(late[0])
+    assert row is not None and intake.queue_position(row) == 0
+    for _ in range(8):
+        store.finish_job(str(order[-1]))
+        order.append(release(intake))
+    # the one at work, then the owners take turns, the one who waits longest for its turn first
+    assert order == [flood[0], late[0], late[2], flood[1], late[1], *flood[2:]]
+
+
+def test_an_owner_with_jobs_at_work_comes_after_one_without(intake: Intake) -> None:
+    a = [accept(intake, "a") for _ in range(5)]
+    assert [release(intake, 3) for _ in range(3)] == a[:3]
+    b = [accept(intake, "b") for _ in range(2)]
+    assert [release(intake, 9) for _ in range(4)] == [*b, a[3], a[4]]
+
+
+def test_a_run_that_could_not_be_made_is_made_later_and_once(intake: Intake) -> None:
+    job_id = accept(intake)
+    made: list[str] = []
+
+    def crash(environment: str, job: str, conf: dict[str, Any]) -> None:
+        made.append(job)
+        raise RuntimeError("the API server died here, the run stands")
+
+    with pytest.raises(RuntimeError):
+        release(intake, 1, crash)
+    assert release(intake, 1, lambda e, j, c: made.append(j)) == job_id  # hooks.runs.start finds the run that stands
+    assert release(intake, 9) is None
+    assert made == [job_id, job_id]
+
+
+def test_a_job_that_airflow_will_never_take_ends_and_blocks_nobody(intake: Intake, store: Store) -> None:
+    bad, good = accept(intake), accept(intake)
+
+    def refuse(environment: str, job: str, conf: dict[str, Any]) -> None:
+        if job == bad:
+            raise Refused("Airflow refused the job")
+
+    assert [release(intake, 1, refuse), release(intake, 1, refuse)] == [bad, good]
+    row = store.job(bad)
+    assert row is not None and row.status == 70 and row.terminationDetails == {
+        "exitCode": None, "OOMKilled": False, "reason": "NotStarted", "message": "Airflow refused the job"
+    }  # fmt: skip
+
+
+def test_several_servers_release_each_job_once(intake: Intake) -> None:
+    ids = {accept(intake) for _ in range(12)}
+    made: list[str] = []
+
+    def start(environment: str, job: str, conf: dict[str, Any]) -> None:
+        time.sleep(0.01)
+        made.append(job)
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(lambda _: release(intake, 5, start), range(20)))
+    assert len(made) == 5 == len(set(made)) and set(made) < ids
+
+
+def test_a_stop_and_a_release_exclude_each_other(intake: Intake, store: Store) -> None:
+    for _ in range(8):
+        job_id = accept(intake)
+        made: list[str] = []
+        with ThreadPoolExecutor(2) as pool:
+            released = pool.submit(release, intake, 99, lambda e, j, c, made=made: made.append(j))
+            to_stop = pool.submit(intake.stop, caller(), Wanted(jobId=job_id))
+            released.result()
+            # Either the run was made and is to be stopped, or the job has ended without one.
+            assert [r.jobId for r in to_stop.result()] == made
+        row = store.job(job_id)
+        assert row is not None and row.stopreq == 1 and (row.dateFinished is None) == bool(made)
+        store.finish_job(job_id)

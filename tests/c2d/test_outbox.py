@@ -1,0 +1,224 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import httpx
+import pytest
+import sqlalchemy as sa
+
+from c2d import seal, settings
+from c2d.api.operator_service import background
+from c2d.api.operator_service.service import Service
+from c2d.intake import Caller, Intake
+from c2d.job import Job
+from c2d.outbox import body_of, pause_after
+from c2d.signatures import address_of, signer_of_text
+from c2d.store import Store, notifications
+from c2d.submit import submit
+from tests.c2d.examples import job
+from tests.c2d.test_intake import NONCES, PROVIDER
+from tests.c2d.test_signatures import ENGINE, NOTIFY_SIGNATURE
+
+KEY = seal.new_private_key()
+
+
+class Receiver:
+    """A real server that keeps what it is told; ``answers`` are given one after the other, the last one for ever."""
+
+    def __init__(self) -> None:
+        self.got: list[tuple[str, dict[str, Any]]] = []
+        self.answers = [200]
+        self.seconds = 0.0
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                receiver.got.append((self.path, json.loads(self.rfile.read(int(self.headers["Content-Length"])))))
+                time.sleep(receiver.seconds)
+                self.send_response(receiver.answers.pop(0) if len(receiver.answers) > 1 else receiver.answers[0])
+                self.send_header("Location", "/elsewhere")
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    r = Receiver()
+    yield r
+    r.server.shutdown()
+
+
+@pytest.fixture
+def variables(database_url: str, receiver: Receiver) -> dict[str, str]:
+    return {
+        "OPERATOR_PRIVATE_KEY": KEY,
+        "C2D_DATABASE_URL": database_url,
+        "NOTIFY_START_URL": f"{receiver.url}/start?token=URLSECRET",
+        "NOTIFY_STOP_URL": f"{receiver.url}/stop",
+        "C2D_NOTIFY_HOSTS": "127.0.0.1",
+        "C2D_NOTIFY_SECONDS": "0.5",
+        "C2D_NOTIFY_ATTEMPTS": "3",
+    }
+
+
+def service_with(variables: dict[str, str]) -> Service:
+    loaded = settings.read(variables)
+    return Service(loaded, Intake(loaded.C2D_DATABASE_URL), lambda *_: None, lambda *_: False)
+
+
+def submitted(service: Service, **changes: Any) -> str:
+    wanted = Job.parse(job(agreementId=f"0x{next(NONCES)}", **changes), "ocean-compute")
+    return submit(service.settings, service.intake, wanted, "ocean-compute", Caller(PROVIDER, next(NONCES)))
+
+
+def deliver(service: Service) -> None:
+    """One round of the background work, and all that it began."""
+
+    async def once() -> None:
+        running: set[asyncio.Task[None]] = set()
+        async with httpx.AsyncClient(follow_redirects=False, timeout=service.settings.C2D_NOTIFY_SECONDS) as client:
+            await background.deliver_due(service, client, running)
+            await asyncio.gather(*running)
+
+    asyncio.run(once())
+
+
+def due_now(service: Service) -> None:
+    with service.intake.engine.begin() as c:
+        c.execute(sa.update(notifications).values(nextTry=sa.func.now()))
+
+
+def states(service: Service) -> list[tuple[str, str, int]]:
+    return [(n["event"], n["state"], n["attempts"]) for n in reversed(service.outbox.entries())]
+
+
+def test_the_body_is_the_engines() -> None:
+    body = body_of(ENGINE, "j1", "did:op:cc", ["did:op:aa", "did:op:bb"], "s3cr3t")
+    assert body == {
+        "algoDID": "did:op:cc",
+        "jobId": "j1",
+        "secret": "s3cr3t",
+        "DID": ["did:op:aa", "did:op:bb"],
+        "signature": NOTIFY_SIGNATURE,
+    }
+
+
+def test_start_and_stop_are_told_once(variables: dict[str, str], receiver: Receiver) -> None:
+    service = service_with(variables)
+    job_id = submitted(service)
+    deliver(service)
+    Store(service.settings.C2D_DATABASE_URL).finish_job(job_id)
+    deliver(service)
+    deliver(service)
+    (start, told), (stop, again) = receiver.got
+    assert (start, stop, told) == ("/start?token=URLSECRET", "/stop", again)
+    assert told["jobId"] == job_id and told["DID"] == ["did:op:aa"] and told["secret"] == "JOBSECRET"
+    text = json.dumps(told["secret"]) + json.dumps(told["DID"]) + json.dumps(job_id) + json.dumps(told["algoDID"])
+    assert signer_of_text(text, told["signature"]) == address_of(KEY)
+    assert states(service) == [("start", "delivered", 1), ("stop", "delivered", 1)]
+
+
+def test_a_job_without_a_secret_gets_one(variables: dict[str, str], receiver: Receiver) -> None:
+    service = service_with(variables)
+    submitted(service, secret=...)
+    deliver(service)
+    assert len(receiver.got[0][1]["secret"]) == 32
+
+
+def test_what_fails_is_tried_again_then_dead_then_sent_again_on_request(variables: dict[str, str], receiver: Receiver) -> None:
+    service = service_with(variables)
+    submitted(service)
+    receiver.answers = [500, 302, 404, 200]
+    deliver(service)
+    deliver(service)
+    assert states(service) == [("start", "waiting", 1)], "not due yet"
+    for _ in range(2):
+        due_now(service)
+        deliver(service)
+    assert states(service) == [("start", "dead", 3)]
+    assert service.outbox.entries("dead")[0]["error"] == "answered 404"
+    due_now(service)
+    deliver(service)
+    assert len(receiver.got) == 3
+    assert service.outbox.send_again() == 1
+    deliver(service)
+    assert states(service) == [("start", "delivered", 1)]
+    assert all(path.startswith("/start") for path, _ in receiver.got), "a redirect was followed"
+
+
+def test_pauses_grow() -> None:
+    assert [pause_after(n) for n in (1, 2, 3, 11, 12, 16)] == [2, 4, 8, 2048, 3600, 3600]
+
+
+def test_a_slow_receiver_has_its_time_limit_and_delays_nobody(variables: dict[str, str], receiver: Receiver) -> None:
+    service = service_with(variables)
+    receiver.seconds = 3
+    for _ in range(5):
+        submitted(service)
+    begun = time.monotonic()
+    deliver(service)
+    assert time.monotonic() - begun < 2.5
+    assert {n["error"] for n in service.outbox.entries()} <= {"no answer within 0.5 s", "ReadTimeout"}
+
+
+def test_whoever_dies_with_a_notification_in_hand_loses_none(variables: dict[str, str], receiver: Receiver) -> None:
+    service = service_with(variables)
+    submitted(service)
+    assert len(service.outbox.take()) == 1
+    assert service.outbox.take() == [], "taken by another server"
+    due_now(service)  # the lease is over
+    deliver(service)
+    assert len(receiver.got) == 1
+
+
+def test_nobody_is_notified_where_no_url_is_set(variables: dict[str, str], receiver: Receiver) -> None:
+    service = service_with({**variables, "NOTIFY_START_URL": ""})
+    submitted(service)
+    deliver(service)
+    assert states(service) == [("start", "unwanted", 0)] and receiver.got == []
+
+
+def test_no_secret_is_logged(variables: dict[str, str], receiver: Receiver, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    service = service_with(variables)
+    submitted(service)
+    receiver.answers = [500]
+    deliver(service)
+    receiver.server.server_close()
+    due_now(service)
+    deliver(service)
+    ours = [r.getMessage() for r in caplog.records if r.name.startswith("c2d")]
+    assert len(ours) == 2 and "attempt 1): answered 500" in ours[0]
+    assert "SECRET" not in "".join(ours) + "".join(n["error"] for n in service.outbox.entries())
+
+
+@pytest.mark.parametrize(
+    ("url", "hosts", "fits"),
+    [
+        ("https://n.example/x", "", True),
+        ("http://n.example/x", "", False),
+        ("http://n.example/x", "n.example", True),
+        ("https://other.example", "n.example, m.example", False),
+        ("https://M.example", '["m.example"]', True),
+    ],
+)
+def test_who_may_be_notified(variables: dict[str, str], url: str, hosts: str, fits: bool) -> None:
+    changed = {**variables, "NOTIFY_START_URL": "", "NOTIFY_STOP_URL": url, "C2D_NOTIFY_HOSTS": hosts}
+    if fits:
+        settings.read(changed)
+    else:
+        with pytest.raises(settings.BadSettings, match=r"^NOTIFY_STOP_URL of environment ocean-compute: must be https://"):
+            settings.read(changed)
