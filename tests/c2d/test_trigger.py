@@ -21,7 +21,7 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(settings, "load", lambda: read)
 
 
-def post(body: bytes, path: str = PATH, method: str = "POST", chunks: int = 1) -> tuple[int, Any, dict[str, Any] | None]:
+def post(body: bytes, path: str = PATH, method: str = "POST", chunks: int = 1, answer: int = 200) -> tuple[int, Any, dict[str, Any] | None]:
     """The status, the answer, and what the app behind the guard received (None: nothing)."""
     received: dict[str, Any] = {}
 
@@ -32,7 +32,7 @@ def post(body: bytes, path: str = PATH, method: str = "POST", chunks: int = 1) -
             message = await receive()
             data += message["body"]
         received.update(body=data, headers=dict(scope["headers"]))
-        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.start", "status": answer, "headers": []})
         await send({"type": "http.response.body", "body": b"{}"})
 
     size = max(1, -(-len(body) // chunks))
@@ -69,6 +69,11 @@ def test_a_good_job_passes_sealed_for_itself_alone() -> None:
 def test_a_run_without_an_id_gets_one_as_ocean_makes_them() -> None:
     _, _, received = post(json.dumps({"logical_date": None, "conf": job()}).encode())
     assert received is not None and len(json.loads(received["body"])["dag_run_id"]) == 32
+
+
+def test_an_id_that_is_taken_is_said_to_be_so() -> None:
+    status, said, _ = post(body(), answer=409)
+    assert (status, said) == (409, {"detail": "dag_run_id: is in use for another run; choose another, or leave it out to be given one"})
 
 
 def test_a_sealed_value_copied_from_another_run_is_refused() -> None:

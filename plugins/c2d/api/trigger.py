@@ -46,7 +46,7 @@ class TriggerGuard:
             await _refuse(send, 400, str(e))
             return
         headers = [(n, v) for n, v in scope["headers"] if n != b"content-length"] + [(b"content-length", str(len(body)).encode())]
-        await self.app({**scope, "headers": headers}, _replay(body, receive), send)
+        await self.app({**scope, "headers": headers}, _replay(body, receive), _explained(send))
 
 
 def guarded(body: bytes, environment: str) -> bytes:
@@ -102,6 +102,21 @@ def _replay(body: bytes, receive: Receive) -> Receive:
         return {"type": "http.request", "body": body, "more_body": False}
 
     return replay
+
+
+def _explained(send: Send) -> Send:
+    """Passes Airflow's answer on, but for its 409, which speaks of a constraint and not of the id that is taken."""
+    conflict = False
+
+    async def explained(message: dict[str, Any]) -> None:
+        nonlocal conflict
+        if message["type"] == "http.response.start" and message["status"] == 409:
+            conflict = True
+            await _refuse(send, 409, "dag_run_id: is in use for another run; choose another, or leave it out to be given one")
+        elif not conflict:
+            await send(message)
+
+    return explained
 
 
 async def _refuse(send: Send, status: int, detail: str) -> None:
