@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import queue
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from kubernetes.client import CoreV1Api
 
 WATCH_SECONDS = 240
+VOLUME_SECONDS = 30
+CONSUMER_SECONDS = 0.3
+PROVISIONER = "volume.kubernetes.io/storage-provisioner"
 LOG_LINE_BYTES = 4096
 
 
@@ -72,6 +76,22 @@ class Pods:
         spec = (policy or {}).get("spec", {})
         whole = not spec.get("podSelector") and {"Egress", "Ingress"} <= set(spec.get("policyTypes", []))
         return policy is not None and whole and not spec.get("egress") and not spec.get("ingress")
+
+    def await_volume(self, claim: str) -> None:
+        """Waits until the claim has its volume, or it is clear that it gets one only with its pod (WaitForFirstConsumer).
+
+        A pod that is made before its volume is there fails its first scheduling, which costs a second, and where the scheduler
+        misses the volume's event, five minutes.
+        """
+        begun = time.monotonic()
+        while time.monotonic() - begun < VOLUME_SECONDS:
+            found = _json(self.api.read_namespaced_persistent_volume_claim(claim, self.namespace, _preload_content=False))
+            if found.get("status", {}).get("phase") == "Bound":
+                return
+            being_made = PROVISIONER in found["metadata"].get("annotations", {})
+            if not being_made and time.monotonic() - begun > CONSUMER_SECONDS:
+                return
+            time.sleep(0.03)
 
     def owner(self, name: str) -> dict[str, Any] | None:
         """The job's owner object, or None."""

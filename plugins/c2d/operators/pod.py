@@ -164,6 +164,8 @@ class C2DPodOperator(KubernetesPodOperator):
         uid = owner["metadata"]["uid"]
         content = objects.stage_input(self.stage, job_id, self.job, env, ends_ok)
         self.pods.ensure(objects.secret(job_id, self.stage, content, env.id, uid))
+        if self.stage is Stage.CONFIGURE:
+            self.pods.await_volume(f"{objects.object_name(job_id)}-data")
         pod = self.pods.ensure(objects.pod(self.stage, job_id, self.job, env, self.settings, uid))
         if pod["metadata"].get("deletionTimestamp"):
             raise PodLost("the former pod is still going away")
