@@ -177,6 +177,9 @@ def test_a_filter_that_fails_withholds_the_outputs(ended: Job) -> None:
         print("::endgroup::", flush=True)
         for n in range(1024):
             print(f"{n:05}", "x" * 3000, flush=n < 3)
+        import sys, time
+        sys.stdout.flush()
+        time.sleep(4)  # so that all of it is shown while it runs, also on a busy machine
         """
     ),
     "small",

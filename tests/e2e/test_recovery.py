@@ -28,17 +28,22 @@ def task_processes(job: Job, stage: str = "algorithm") -> tuple[int, int]:
     return task, worker
 
 
+def mark(job: Job) -> None:
+    KILLED[job.id] = time.time()
+    job.stack.disturbed.add(job.id)
+
+
 def kill_worker(job: Job) -> None:
     """As when the machine of the worker is lost: the worker first, or it would see its task end."""
     task, worker = task_processes(job)
-    KILLED[job.id] = time.time()
+    mark(job)
     for pid in (worker, task):
         os.kill(pid, signal.SIGKILL)
 
 
 def tell_task_to_end(job: Job) -> None:
     """As when the worker's machine is drained."""
-    KILLED[job.id] = time.time()
+    mark(job)
     os.kill(task_processes(job)[0], signal.SIGTERM)
 
 
@@ -86,7 +91,8 @@ def test_a_scheduler_that_dies_under_two_jobs(stack: Stack) -> None:
     goes_on = stack.submit(conf(ONCE.format(40)), name="goes-on")
     ends_meanwhile = stack.submit(conf(ONCE.format(5)), name="ends-meanwhile")
     begun = [job.await_running("algorithm") for job in (goes_on, ends_meanwhile)]
-    KILLED.update({job.id: time.time() for job in begun})
+    for job in begun:
+        mark(job)
     kill_unit(stack, "scheduler")
     for job in begun:
         ran_once(job.await_end())
@@ -96,6 +102,7 @@ def test_a_scheduler_that_dies_under_two_jobs(stack: Stack) -> None:
 
 def test_an_api_server_that_dies_under_a_job(stack: Stack) -> None:
     job = stack.submit(conf(ONCE.format(5)), name="api-server-dies").await_running("algorithm")
+    mark(job)
     kill_unit(stack, "api-server")
     ran_once(job.await_end())
     assert stack.unit("api-server")["restarts"] > 0

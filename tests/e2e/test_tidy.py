@@ -20,6 +20,7 @@ def test_no_secret_is_anywhere_but_sealed(stack: Stack) -> None:
     job.await_end().has_ended("failed", 70, "Job finished", exitCode=1)
 
     assert "sealed" in json.dumps(job.run["conf"])
+    assert "airflow.public.dag_run" in rows_with(stack, job.id)  # the search finds what is there
     assert rows_with(stack, stack.key) == []
     assert [str(f) for f in (stack.path / "logs").rglob("*") if f.is_file() and stack.key.encode() in f.read_bytes()] == []
     pods = list(stack.pods.seen.items())
