@@ -493,3 +493,51 @@ def test_an_admin_sees_every_job(client: TestClient, loaded: settings.Settings) 
     assert (log.text, log.headers["content-type"]) == ("0123456789", "text/plain; charset=utf-8")
     assert error(client.get(f"{API}/logs", params={"jobId": done, "component": "filter"}, headers=admin))[0] == 404
     assert error(client.get(f"{API}/info", params={"jobId": "foo"}, headers=admin))[0] == 400
+
+
+# -- live view ------------------------------------------------------------------------------------------------------------
+
+
+def live(client: TestClient, job_id: str, provider: Provider = PROVIDER) -> Any:
+    return client.get(f"{API}/live", params=provider.signed(job_id))
+
+
+def test_the_live_view_follows_a_job(variables: dict[str, str], runs: Runs) -> None:
+    loaded = settings.read({**variables, "maxJobs": "1", "share_algorithm_logs": "true"})
+    with TestClient(create_app(loaded, runs.start, runs.stop, work=False)) as client:
+        service = client.app.state.service  # type: ignore[attr-defined]
+        asked: list[str] = []
+
+        def tail(namespace: str, pod: str, lines: int) -> str:
+            asked.append(pod)
+            return "2026-11-22T07:29:07Z inputs[0].files[0]: 12.5 of 40.0 MB, 9 MB/s\ninputs[1].files[0]: complete, 2.0 MB in 0.1 s\n"
+
+        service.tail = tail
+        first, second, third = (start(client, f"0xa{n}") for n in range(3))
+        background.release_all(service)
+        assert [live(client, i).json()["queuePosition"] for i in (first, second, third)] == [0, 0, 1]
+        service.store.set_status(first, Status.CONFIGURING)
+        told = live(client, first).json()
+        assert (told["stage"], told["queuePosition"], told["algorithmLog"]) == ("configure", None, None)
+        assert told["progress"] == {"bytes": 14_500_000, "totalBytes": 42_000_000}
+        service.store.end_stage(first, StageEnd(Stage.CONFIGURE, Reason.COMPLETED, 0), None, None)
+        service.store.set_status(first, Status.RUNNING)
+        told = live(client, first).json()
+        assert told["stage"] == "algorithm" and told["algorithmLog"].startswith("2026-") and asked[-1] == f"{first}-algorithm"
+        assert told["stages"] == [{"stage": "configure", "started": None, "finished": None, "reason": "Completed"}]
+        service.store.end_stage(first, StageEnd(Stage.FILTER, Reason.COMPLETED, 0, "", {"bytes": 30}), None, None)
+        service.store.set_status(first, Status.PUBLISHING)
+        folder = loaded.C2D_RESULTS_PATH / first / ".staging"
+        folder.mkdir(parents=True)
+        (folder / "a").write_bytes(b"x" * 12)
+        assert live(client, first).json()["progress"] == {"bytes": 12, "totalBytes": 30}
+
+
+def test_the_algorithms_log_is_not_shared_unless_the_environment_says_so(client: TestClient) -> None:
+    service = client.app.state.service  # type: ignore[attr-defined]
+    service.tail = lambda *_: pytest.fail("the log was read")
+    job_id = start(client)
+    background.release_all(service)
+    service.store.set_status(job_id, Status.RUNNING)
+    assert live(client, job_id).json()["algorithmLog"] is None
+    assert live(client, job_id, OTHER).status_code == 404

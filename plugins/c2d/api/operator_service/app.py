@@ -9,7 +9,7 @@ from fastapi import Depends, FastAPI
 
 from c2d.api.operator_service import background, errors
 from c2d.api.operator_service.auth import admit
-from c2d.api.operator_service.routes import admin, compute, environments, results, root, running_jobs
+from c2d.api.operator_service.routes import admin, compute, environments, live, results, root, running_jobs
 from c2d.api.operator_service.routes.root import our_version
 from c2d.api.operator_service.service import Service, StartRun, StopRun
 from c2d.hooks import runs
@@ -48,6 +48,6 @@ def create_app(settings: Settings, start_run: StartRun = runs.start, stop_run: S
     app.state.service = service
     errors.register(app)
     app.include_router(root.router)
-    for part in (compute, running_jobs, results, environments, admin):
+    for part in (compute, running_jobs, results, environments, live, admin):
         app.include_router(part.router, prefix=PREFIX)
     return app

@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import Request
 
 from c2d.api.operator_service.limits import Rate
+from c2d.hooks import logs
 from c2d.intake import Intake
 from c2d.outbox import Outbox
 from c2d.settings import Settings
@@ -16,16 +17,20 @@ from c2d.store import Store
 
 StartRun = Callable[[str, str, dict[str, Any]], None]
 StopRun = Callable[[str, str], bool]
+Tail = Callable[[str, str, int], str | None]
 
 
 @dataclass
 class Service:
-    """:param start_run, stop_run: the edge to Airflow (:mod:`c2d.hooks.runs`)."""
+    """:param start_run, stop_run: the edge to Airflow (:mod:`c2d.hooks.runs`).
+    :param tail: the edge to a pod's log (:mod:`c2d.hooks.logs`).
+    """
 
     settings: Settings
     intake: Intake
     start_run: StartRun
     stop_run: StopRun
+    tail: Tail = logs.tail
     wake: Callable[[], None] = lambda: None
     store: Store = field(init=False)
     outbox: Outbox = field(init=False)

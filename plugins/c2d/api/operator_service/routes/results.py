@@ -54,6 +54,8 @@ def download(folder: Path, file: dict[str, Any]) -> Any:
     headers = {
         "Content-Disposition": disposition(str(file["filename"]).rsplit("/", 1)[-1]),
         "ETag": f'"{file["sha256"]}"',
+        # Said, so that Airflow's gzip leaves it alone: a compressed part of a file has no length and cannot be resumed.
+        "Content-Encoding": "identity",
         "X-Content-Type-Options": "nosniff",
         "Cache-Control": "private, no-store",
     }

@@ -1,0 +1,122 @@
+"""What a job does right now. Ours: the incumbent has nothing like it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+
+from c2d.api.operator_service.auth import access, caller_of, data_of, text_of
+from c2d.api.operator_service.datamodels import FAILURES, Failure, epoch
+from c2d.api.operator_service.errors import Refusal
+from c2d.api.operator_service.service import Service, service_of
+from c2d.intake import Wanted
+from c2d.objects import object_name, stage_name
+from c2d.status import Stage, Status
+from c2d.store import JobRow
+
+router = APIRouter(tags=["operation"])
+LINES = 200
+STAGES = {
+    Status.CONFIGURING: Stage.CONFIGURE,
+    Status.CONFIGURED: Stage.ALGORITHM,
+    Status.RUNNING: Stage.ALGORITHM,
+    Status.FILTERING: Stage.FILTER,
+    Status.PUBLISHING: Stage.PUBLISH,
+}
+# configure's log: "inputs[0].files[0]: 12.3 of 45.6 MB, 9 MB/s", and at the end "inputs[0].files[0]: complete, 45.6 MB in 5.0 s"
+DOWNLOAD = re.compile(r"(\S+): (?:complete, )?([0-9.]+)(?: of ([0-9.]+))? MB(?:,| in) ")
+
+
+class Progress(BaseModel):
+    bytes: int
+    totalBytes: int | None = Field(description="null where it is not known")
+
+
+class Live(BaseModel):
+    jobId: str
+    status: int
+    statusText: str
+    stage: str | None = Field(description="configure, algorithm, filter, publish; null while it waits and when it has ended")
+    queuePosition: int | None = Field(description="jobs before this one; null when it waits no more")
+    progress: Progress | None = Field(description="of configure's downloads and of publish's copies")
+    stages: list[dict[str, Any]] = Field(description="those that have ended: stage, started, finished, reason")
+    algorithmLog: str | None = Field(description="its end, while it runs; null unless the environment shares it (share_algorithm_logs)")
+
+
+@router.get("/live", summary="What a job does right now", responses={200: {"model": Live}, 404: {"model": Failure}, **FAILURES})
+@access("signed", "GET:/live", "owner", "providerSignature", "nonce", "jobId")
+def live(request: Request) -> JSONResponse:
+    service, data = service_of(request), data_of(request)
+    owner, job_id = text_of(data, "owner"), text_of(data, "jobId")
+    found = service.intake.find(caller_of(request), Wanted(jobId=job_id, owner=owner)) if job_id and owner else []
+    if not found:
+        raise Refusal(404, f"Owner {owner} mismatch for job {job_id}")
+    row = found[0]
+    stage = STAGES.get(Status(row.status)) if row.dateFinished is None else None
+    ended = service.intake.stages_of(row.jobId)
+    told = {
+        "jobId": row.jobId,
+        "status": row.status,
+        "statusText": row.statusText,
+        "stage": stage,
+        "queuePosition": _position(service, row),
+        "progress": _progress(service, row, stage, ended),
+        "stages": [_stage(s) for s in ended],
+        "algorithmLog": _log(service, row, Stage.ALGORITHM) if stage is Stage.ALGORITHM and _shared(service, row) else None,
+    }
+    return JSONResponse(told)
+
+
+def downloaded(log: str) -> dict[str, int | None] | None:
+    """configure's progress by its log: what has come of the files that it speaks of."""
+    files = {m[1]: (float(m[2]), float(m[3]) if m[3] else float(m[2]) if "complete" in m[0] else None) for m in DOWNLOAD.finditer(log)}
+    if not files:
+        return None
+    totals = [total for _, total in files.values()]
+    known = None if None in totals else int(sum(t for t in totals if t is not None) * 1e6)
+    return {"bytes": int(sum(done for done, _ in files.values()) * 1e6), "totalBytes": known}
+
+
+def stored(folder: Path) -> int:
+    """Bytes of the regular files below ``folder``."""
+    total = 0
+    for path, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):  # publish moves files while we look
+                total += os.lstat(Path(path) / name).st_size
+    return total
+
+
+def _progress(service: Service, row: JobRow, stage: Stage | None, ended: list[dict[str, Any]]) -> dict[str, int | None] | None:
+    if stage is Stage.CONFIGURE:
+        return downloaded(_log(service, row, stage) or "")
+    if stage is Stage.PUBLISH:
+        total = next((s["answer"].get("bytes") for s in ended if s["stage"] == Stage.FILTER), None)
+        return {"bytes": stored(service.settings.C2D_RESULTS_PATH / object_name(row.jobId)), "totalBytes": total}
+    return None
+
+
+def _position(service: Service, row: JobRow) -> int | None:
+    if row.dateFinished is not None or row.status != Status.WARMING_UP:
+        return None
+    return service.intake.queue_position(row) or 0
+
+
+def _stage(ended: dict[str, Any]) -> dict[str, Any]:
+    times = {name: epoch(ended[name]) if ended[name] else None for name in ("started", "finished")}
+    return {"stage": ended["stage"], **times, "reason": ended["reason"]}
+
+
+def _shared(service: Service, row: JobRow) -> bool:
+    return any(e.share_algorithm_logs for e in service.settings.environments if e.id == row.environment)
+
+
+def _log(service: Service, row: JobRow, stage: Stage) -> str | None:
+    return service.tail(service.settings.C2D_NAMESPACE, stage_name(row.jobId, stage), LINES)
