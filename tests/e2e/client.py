@@ -30,14 +30,12 @@ from local.cluster import own_address, server_of
 from local.home import PROJECT, Home, read_env
 from tests.e2e.data_server import DataServer
 
-WITHIN = (
-    400  # seconds for whatever must happen: more than the five minutes after which Kubernetes' scheduler looks at a forgotten pod again
-)
+WITHIN = 400  # seconds for whatever must happen: Kubernetes' scheduler looks at a pod that it forgot only after five minutes
 ENDED = ("success", "failed")
 ENVIRONMENTS = [
     {"id": "ocean-compute", "maxJobs": 6, "maxJobDuration": 600},
     {"id": "single", "maxJobs": 1, "maxJobDuration": 600},
-    {"id": "small", "maxJobs": 4, "ramGB": 0.0625, "maxJobDuration": 8, "C2D_LOG_BYTES": 65536},
+    {"id": "small", "maxJobs": 4, "ramGB": 0.0625, "maxJobDuration": 12, "C2D_LOG_BYTES": 65536},
     # an image whose own command fails on a cluster, and that has none on a laptop
     {"id": "owners-filter", "maxJobs": 2, "maxJobDuration": 600, "FILTERING_CONTAINER": "c2d.test/stages:1"},
 ]
@@ -83,6 +81,7 @@ class Stack:
         if self.on_cluster:
             self.namespace = f"c2d-e2e-{secrets.token_hex(4)}"
             self.environ |= {"C2D_CLUSTER": "kubernetes", "C2D_NAMESPACE": self.namespace}
+            self.connect(Path(os.environ["KUBECONFIG"]))
         else:
             self.environ.pop("KUBECONFIG", None)
 
@@ -104,12 +103,15 @@ class Stack:
         self.results = Path(told["C2D_RESULTS_PATH"])
         self.api = Client(told["AIRFLOW_URL"], told["AIRFLOW_PASSWORD"])
         self.api.log_in()
-        configuration = kubernetes.Configuration()
-        kubernetes_config.load_kube_config(told["KUBECONFIG"], client_configuration=configuration)
-        self.kubeconfig = Path(told["KUBECONFIG"])
-        self.core = kubernetes.CoreV1Api(kubernetes.ApiClient(configuration))
+        self.connect(Path(told["KUBECONFIG"]))
         self.pods = PodWatch(self.core, self.namespace)
         self.rows = RowWatch(told["DATABASE_URL"])
+
+    def connect(self, kubeconfig: Path) -> None:
+        configuration = kubernetes.Configuration()
+        kubernetes_config.load_kube_config(str(kubeconfig), client_configuration=configuration)
+        self.kubeconfig = kubeconfig
+        self.core = kubernetes.CoreV1Api(kubernetes.ApiClient(configuration))
 
     def down(self) -> None:
         for watch in ("pods", "rows"):
@@ -117,14 +119,14 @@ class Stack:
                 getattr(self, watch).stop.set()
         self.command("down")
 
-    def remove(self) -> None:
-        """Everything, also what only a cluster keeps."""
+    def remove(self, keep: bool) -> None:
+        """Ends everything, also what only a cluster keeps. ``keep``: the stack's folder stays, with its logs."""
         self.down()
         self.data.close()
-        if self.on_cluster:
+        if self.on_cluster and self.namespace in self.namespaces():
             self.core.delete_namespace(self.namespace)
             until(lambda: self.namespace not in self.namespaces(), f"the namespace {self.namespace} is gone")
-        else:
+        if not keep:
             self.command("clean")
 
     def namespaces(self) -> set[str]:

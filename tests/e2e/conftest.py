@@ -32,7 +32,7 @@ def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         it.show_status_lag()
     finally:
         NUMBERS.extend((it.platform, what, value) for what, value in it.numbers)
-        it.remove()
+        it.remove(keep=request.session.testsfailed > 0)
 
 
 @pytest.fixture(scope="module")

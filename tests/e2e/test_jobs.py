@@ -175,11 +175,11 @@ def test_a_filter_that_fails_withholds_the_outputs(ended: Job) -> None:
         r"""
         print("\x1b[31mred\x1b[0m\r\x07 ::group::hidden", flush=True)
         print("::endgroup::", flush=True)
-        for n in range(1024):
+        for n in range(500):
             print(f"{n:05}", "x" * 3000, flush=n < 3)
         import sys, time
         sys.stdout.flush()
-        time.sleep(4)  # so that all of it is shown while it runs, also on a busy machine
+        time.sleep(3)  # so that all of it is shown while it runs, also on a busy machine
         """
     ),
     "small",
@@ -193,7 +193,7 @@ def test_a_log_without_end_is_cut_and_cannot_steer_a_terminal(ended: Job) -> Non
     assert "::group::hidden" not in shown and ": :group::hidden" in shown and "| ::endgroup::" not in shown
     assert "\x1b" not in shown and "\x07" not in shown
     assert 2**20 < len(shown) < 3 * 2**19
-    assert "(the log goes on; the whole of it is with the results)" in shown
+    assert "(more was printed than is shown here" in shown
 
 
 def test_of_two_jobs_at_once_the_second_waits_where_one_is_allowed(stack: Stack) -> None:

@@ -1,0 +1,183 @@
+"""Jobs that come as an Ocean Provider sends them, on real Airflow: they run, stop, survive, and take turns."""
+
+from __future__ import annotations
+
+import os
+import signal
+import textwrap
+import time
+from typing import Any
+
+import httpx
+import pytest
+import sqlalchemy as sa
+
+from c2d.store import notifications
+from local.home import Home, read_env
+from tests.conformance.provider import API, Provider, workflow
+from tests.e2e.client import Job, Stack, until
+from tests.e2e.confs import SLEEP
+from tests.e2e.test_stops import PARTS
+
+TABLE = {"id": "did:op:aa", "url": ["{DATA}/table.csv"]}
+
+
+class Operator:
+    """The operator-service API of a stack, as its Provider uses it."""
+
+    def __init__(self, stack: Stack) -> None:
+        self.stack = stack
+        told = read_env(Home(stack.path).env_file)
+        self.provider = Provider(told["PROVIDER_PRIVATE_KEY"])
+        self.http = httpx.Client(base_url=told["OPERATOR_SERVICE_URL"].rstrip("/") + API, trust_env=False, timeout=30)
+
+    def owned_by(self, owner: str) -> Operator:
+        other = Operator(self.stack)
+        other.provider.owner = owner
+        return other
+
+    def start(self, code: str = "print('hello there')", environment: str = "ocean-compute", inputs: Any = (), **more: Any) -> Job:
+        container = {"image": "c2d.test/python-data", "tag": "1", "entrypoint": "python3 $ALGO"}
+        wanted = workflow(input=list(inputs), algorithm={"rawcode": code, "container": container, **more})
+        body = self.provider.start_body(f"0x{time.time_ns()}", workflow=self.stack.filled(wanted), environment=environment)
+        answer = self.http.post("/compute", json=body)
+        assert answer.status_code == 200, answer.text
+        job = Job(self.stack, environment, answer.json()[0]["jobId"])
+        self.stack.jobs[job.id] = job
+        return job
+
+    def stop(self, job: Job) -> dict[str, Any]:
+        job.patched = time.time()
+        answer = self.http.put("/compute", params=self.provider.signed(job.id))
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json()[0])
+
+    def status(self, job: Job) -> dict[str, Any]:
+        return dict(self.http.get("/compute", params=self.provider.signed(job.id)).json()[0])
+
+    def result(self, job: Job, index: int) -> bytes:
+        answer = self.http.get("/getResult", params=self.provider.signed(job.id, index=index))
+        assert answer.status_code == 200, answer.text
+        return answer.content
+
+    def end_of(self, job: Job) -> dict[str, Any]:
+        until(lambda: self.status(job)["dateFinished"], f"the end of {job}")
+        return self.status(job)
+
+
+@pytest.fixture
+def operator(stack: Stack) -> Operator:
+    return Operator(stack)
+
+
+def events(stack: Stack, job: Job) -> list[str]:
+    with sa.create_engine(stack.database_url).connect() as c:
+        return list(
+            c.execute(sa.select(notifications.c.event).where(notifications.c.jobId == job.id).order_by(notifications.c.id)).scalars()
+        )
+
+
+def test_a_providers_job_runs_and_its_results_are_streamed(operator: Operator, stack: Stack) -> None:
+    code = "import os\nopen(os.environ['OUTPUTS'] + '/secret', 'w').write(os.environ['secret'])\nprint('hello there')"
+    begun = time.time()
+    job = operator.start(code, inputs=[TABLE])
+    until(lambda: stack.pods.uids(f"{job.id}-configure"), f"the first pod of {job}")
+    stack.number("POST compute to configure's pod", time.time() - begun)
+    status = operator.end_of(job)
+    assert (status["status"], status["statusText"], status["stopreq"]) == (70, "Job finished", 0)
+    assert [r["type"] for r in status["results"]] == ["output", "algorithmLog", "configrationLog", "filteringLog", "publishLog"]
+    assert len(operator.result(job, 0)) == 32
+    assert operator.result(job, 1) == b"hello there\n"
+    assert events(stack, job) == ["start", "stop"]
+    assert "table.csv" not in str(job.run["conf"])
+    job.await_end().has_ended("success", 70, "Job finished", reason="Completed")
+
+
+def test_a_stop_in_the_queue(operator: Operator, stack: Stack) -> None:
+    first = operator.start(SLEEP.format(600), "single").await_running("algorithm")
+    second = operator.start(SLEEP.format(600), "single")
+    told = operator.stop(second)
+    assert (told["status"], told["stopreq"], told["terminationDetails"]["reason"]) == (70, 1, "Stopped")
+    assert stack.api.send("GET", second.path, {}).status_code == 404, "it never had a run"
+    operator.stop(first)
+    assert operator.end_of(first)["stopreq"] == 1
+    first.await_end()
+
+
+def test_a_stop_of_a_run_that_has_not_begun(operator: Operator) -> None:
+    job = operator.start(SLEEP.format(600))
+    until(lambda: job.stack.api.send("GET", job.path, {}).status_code == 200, f"the run of {job}")
+    operator.stop(job)
+    assert operator.end_of(job)["terminationDetails"]["reason"] == "Stopped"
+    job.await_end()
+    assert job.pods_made("algorithm") == 0
+
+
+@pytest.mark.parametrize("stage", ["configure", "algorithm", "publish"])
+def test_a_stop_in_a_stage(operator: Operator, stage: str) -> None:
+    dripping = {"id": "did:op:aa", "url": ["{DATA}/drip?token={KEY}"]}
+    many = "import os\nfor n in range(3000): open(f'/data/outputs/{n}', 'wb').write(os.urandom(4096))"
+    code = {"configure": "print('hello there')", "algorithm": textwrap.dedent(PARTS), "publish": many}[stage]
+    job = operator.start(code, inputs=[dripping] if stage == "configure" else [])
+    job.await_running(stage)
+    assert operator.stop(job)["stopreq"] == 1
+    operator.stop(job)
+    if stage != "publish":
+        gone = job.pod_gone_after(stage)
+        job.stack.number(f"PUT compute in {stage} to pod gone", gone)
+        assert gone < 3
+    status = operator.end_of(job)
+    assert (status["status"], status["stopreq"]) == (70, 1)
+    # whatever there was is published: a stop does not withhold what the algorithm has made
+    reason = "Completed" if stage == "publish" else "Stopped"
+    assert status["terminationDetails"]["reason"] == reason
+    assert bool([r for r in status["results"] if r["type"] == "output"]) == (stage != "configure")
+    assert operator.stop(job)["dateFinished"] == status["dateFinished"]
+    job.await_end()
+
+
+@pytest.mark.parametrize("unit", ["api-server", "postgres", "scheduler"])
+def test_an_accepted_job_survives(operator: Operator, stack: Stack, unit: str) -> None:
+    """Killed right after the answer, when the run may or may not be made yet."""
+    jobs = []
+    for pause in (0, 0.01, 0.05):
+        jobs.append(until(lambda: _started(operator), "a start"))
+        stack.disturbed.add(jobs[-1].id)
+        time.sleep(pause)
+        os.kill(stack.unit(unit)["pid"], signal.SIGKILL)
+        if unit == "postgres":
+            break
+    for job in jobs:
+        until(lambda job=job: _end(operator, job), f"the end of {job}")
+        assert operator.status(job)["terminationDetails"]["reason"] == "Completed"
+        assert events(stack, job) == ["start", "stop"]
+        assert job.pods_made("algorithm") == 1
+        job.await_end()
+
+
+def _started(operator: Operator) -> Job | None:
+    try:
+        return operator.start()
+    except AssertionError:  # its database is away: it says so, and has taken nothing
+        return None
+
+
+def _end(operator: Operator, job: Job) -> Any:
+    answer = operator.http.get("/compute", params=operator.provider.signed(job.id))
+    return answer.status_code == 200 and answer.json()[0]["dateFinished"]
+
+
+def test_owners_take_turns(operator: Operator, stack: Stack) -> None:
+    """A flood of one owner, then two others with a few jobs each, in an environment that runs four at once."""
+    owners = [operator.owned_by("0x" + letter * 40) for letter in "abc"]
+    begun = time.monotonic()
+    jobs = [(n, owners[n].start("print('hello there')", "small")) for n in [0] * 16 + [1] * 4 + [2] * 4]
+    stack.number("24 jobs posted", time.monotonic() - begun)
+    for n, job in jobs:
+        assert owners[n].end_of(job)["terminationDetails"]["reason"] == "Completed"
+        assert job.pods_made("algorithm") == 1
+    stack.number("24 jobs of three owners, four at once", time.monotonic() - begun)
+    last = [max(job.row.dateFinished for n, job in jobs if n == owner) for owner in range(3)]  # type: ignore[union-attr, type-var]
+    assert max(last[1], last[2]) < last[0], "who came after the flood waits for less than all of it"
+    for _, job in jobs:
+        job.await_end()
