@@ -4,11 +4,13 @@ import json
 import os
 import re
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from c2d_stages.download import Download, Limits, fetch_all, volume_error
+from c2d_stages.download import Download, Limits, Session, Wanted, fetch_all, volume_error
 from c2d_stages.fields import Field
+from c2d_stages.remote import Nonces, Remote, resolve
 from c2d_stages.sources import Source, source_from_field
 from c2d_stages.stage import Paths, StageError, StageLog
 
@@ -20,14 +22,15 @@ DID = re.compile(r"(did:op:)?(?P<folder>[0-9A-Za-z][0-9A-Za-z._:-]{0,199})")
 
 @dataclass(frozen=True)
 class Asset:
-    """A dataset or an algorithm. id: its DID, None for an algorithm that has none."""
+    """A dataset or an algorithm. id: its DID, None for an algorithm that has none. remote: in place of files, where they are to be had."""
 
     id: str | None
     files: tuple[Source, ...]
     ddo: dict[str, Any] | None
+    remote: Remote | None = None
 
     @classmethod
-    def from_field(cls, asset: Field, id_needed: bool) -> "Asset":
+    def from_field(cls, asset: Field, top: Field, id_needed: bool) -> "Asset":
         identifier = asset.get("id")
         if identifier.value is None and not id_needed:
             did = None
@@ -37,7 +40,11 @@ class Asset:
                 raise identifier.wrong("must be a DID of at most 200 letters, digits and . _ : - after did:op:")
             if folder(did) == CUSTOM_DATA:
                 raise identifier.wrong(f"must not be {CUSTOM_DATA}, which is a file of its own")
-        return cls(did, tuple(source_from_field(file) for file in asset.get("files").items()), asset.get("ddo").object())
+        files = tuple(source_from_field(file) for file in asset.get("files").items())
+        remote = Remote.from_field(asset.get("remote"), top)
+        if remote is not None and (files or did is None):
+            raise asset.get("remote").wrong("must be absent where the asset has files" if files else "needs the asset's id")
+        return cls(did, files, asset.get("ddo").object(), remote)
 
 
 @dataclass(frozen=True)
@@ -53,7 +60,7 @@ class ConfigureInput:
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "ConfigureInput":
         top = Field("", value)
-        inputs = tuple(Asset.from_field(asset, id_needed=True) for asset in top.get("inputs").items())
+        inputs = tuple(Asset.from_field(asset, top, id_needed=True) for asset in top.get("inputs").items())
         folders = [folder(asset.id) for asset in inputs if asset.id]
         for number, name in enumerate(folders):
             if name in folders[:number]:
@@ -62,9 +69,9 @@ class ConfigureInput:
         rawcode = algorithm.get("rawcode")
         if rawcode.value is not None and not isinstance(rawcode.value, str):
             raise rawcode.wrong("must be a text")
-        asset = Asset.from_field(algorithm, id_needed=False)
-        if rawcode.value and asset.files:
-            raise rawcode.wrong("must be absent where the algorithm has files")
+        asset = Asset.from_field(algorithm, top, id_needed=False)
+        if rawcode.value and (asset.files or asset.remote):
+            raise rawcode.wrong(f"must be absent where the algorithm has {'files' if asset.files else 'remote'}")
         limits = top.get("limits")
         return cls(
             inputs,
@@ -85,20 +92,48 @@ def folder(did: str) -> str:
     return did.removeprefix("did:op:")
 
 
+def assets(wanted: ConfigureInput) -> list[tuple[Asset, Wanted]]:
+    """All assets and what messages call them, in the order in which their grants rise: the inputs, then the algorithm."""
+    named = [(asset, f"inputs[{number}]", INPUT_FAILED) for number, asset in enumerate(wanted.inputs)]
+    named.append((wanted.algorithm, "algorithm", ALGORITHM_FAILED))
+    return [(asset, Wanted(path, called(path, asset), status)) for asset, path, status in named]
+
+
+def called(path: str, asset: Asset) -> str:
+    return f"{path} ({asset.id})" if asset.id else path
+
+
+def files_of(asset: Asset, whole: Wanted, sources: Sequence[Source], data: str) -> Iterator[Download]:
+    """The files of an asset, with their places on the volume."""
+    for index, source in enumerate(sources):
+        if whole.status == ALGORITHM_FAILED:
+            target, mode = f"{data}/transformations/{index or 'algorithm'}", 0o755
+        else:
+            target, mode = f"{data}/inputs/{folder(asset.id or '')}/{index}", 0o644
+        path = f"{whole.resource}.files[{index}]"
+        yield Download(path, called(path, asset), whole.status, source, target, mode)
+
+
 def downloads(wanted: ConfigureInput, data: str) -> list[Download]:
-    """All files to fetch, with their places on the volume."""
-    result = []
-    for number, asset in enumerate(wanted.inputs):
-        for index, source in enumerate(asset.files):
-            resource = f"inputs[{number}].files[{index}]"
-            target = f"{data}/inputs/{folder(asset.id or '')}/{index}"
-            result.append(Download(resource, f"{resource} ({asset.id})", source, target, 0o644, INPUT_FAILED))
-    for index, source in enumerate(wanted.algorithm.files):
-        resource = f"algorithm.files[{index}]"
-        target = f"{data}/transformations/{index or 'algorithm'}"
-        name = f"{resource} ({wanted.algorithm.id})" if wanted.algorithm.id else resource
-        result.append(Download(resource, name, source, target, 0o755, ALGORITHM_FAILED))
-    return result
+    """All files that stage.json names itself."""
+    return [file for asset, whole in assets(wanted) for file in files_of(asset, whole, asset.files, data)]
+
+
+def remote_downloads(wanted: ConfigureInput, data: str, session: Session) -> Iterator[Download]:
+    """The files of the assets that are named by transaction, one asset after the other; lays down the DDO of each."""
+    nonces = Nonces()
+    for asset, whole in assets(wanted):
+        if asset.remote is None or asset.id is None:
+            continue
+        session.running[whole.name] = whole
+        resolved = resolve(whole, asset.id, asset.remote, nonces, session)
+        try:
+            write_file(f"{data}/ddos/{folder(asset.id)}", resolved.ddo)
+        except OSError as error:
+            raise whole.failed(volume_error(error)) from None
+        del session.running[whole.name]
+        session.log.line(f"{whole.name}: its Provider has {len(resolved.files)} files")
+        yield from files_of(asset, whole, resolved.files, data)
 
 
 def write_file(path: str, content: bytes, mode: int = 0o644) -> None:
@@ -139,6 +174,7 @@ def work(stage_json: dict[str, Any], paths: Paths, log: StageLog) -> dict[str, A
         lay_out(wanted, paths.data)
     except OSError as error:
         raise StageError(volume_error(error), "/data", INPUT_FAILED) from None
-    files = downloads(wanted, paths.data)
-    size = fetch_all(files, wanted.limits, log)
-    return {"files": len(files), "bytes": size, "seconds": round(time.monotonic() - started, 1)}
+    has_remote = any(asset.remote for asset in (*wanted.inputs, wanted.algorithm))
+    ordered = (lambda session: remote_downloads(wanted, paths.data, session)) if has_remote else None
+    number, size = fetch_all(downloads(wanted, paths.data), wanted.limits, log, ordered)
+    return {"files": number, "bytes": size, "seconds": round(time.monotonic() - started, 1)}

@@ -15,7 +15,7 @@ import threading
 import time
 from base64 import b64encode
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
@@ -42,7 +42,11 @@ class Broken(Exception):
 
 
 class Refused(Exception):
-    """This attempt failed, and so would every other one. The text holds no address."""
+    """This attempt failed, and so would every other one. The text holds no address. `status`: the HTTP status that said so."""
+
+    def __init__(self, message: str, status: int | None = None):
+        super().__init__(message)
+        self.status = status
 
 
 class Cancelled(Exception):
@@ -60,22 +64,28 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Download:
-    """One file to fetch. resource: its path in stage.json. name: how messages call it. status: Ocean's number for its failure."""
+class Wanted:
+    """A thing to fetch. resource: its path in stage.json. name: how messages call it. status: Ocean's number for its failure."""
 
     resource: str
     name: str
+    status: int
+
+    def failed(self, message: str) -> StageError:
+        return StageError(f"{self.name}: {message}", self.resource, self.status)
+
+
+@dataclass(frozen=True)
+class Download(Wanted):
+    """One file to fetch."""
+
     source: Source
     target: str
     mode: int
-    status: int
 
     @property
     def part(self) -> str:
         return self.target + ".part"
-
-    def failed(self, message: str) -> StageError:
-        return StageError(f"{self.name}: {message}", self.resource, self.status)
 
 
 class Budget:
@@ -145,6 +155,7 @@ class Session:
     started: float = field(default_factory=time.monotonic)
     cancelled: threading.Event = field(default_factory=threading.Event)
     received: dict[str, tuple[int, int | None]] = field(default_factory=dict)  # of each file that is being fetched: bytes, bytes in all
+    running: dict[str, Wanted] = field(default_factory=dict)  # what is being fetched, by name
     _tls: ssl.SSLContext | None = None
     _tls_lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -251,7 +262,7 @@ def send(request: Request, own_headers: dict[str, str], session: Session) -> tup
                 "Accept-Encoding": "identity",
                 "Connection": "close",
             }
-            connection.request(method, request_target(parts), body=b"" if method == "POST" else None, headers=headers)
+            connection.request(method, request_target(parts), body=request.body if method == "POST" else None, headers=headers)
             connection.sock.settimeout(max(0.1, min(session.limits.stallSeconds, session.seconds_left())))
             response = connection.getresponse()
         except BaseException:
@@ -295,6 +306,61 @@ def describe(error: Exception, seconds: int) -> str:
             return "the server's answer is not HTTP"
 
 
+def failure(error: Exception, session: Session) -> Broken | Refused:
+    """What a connection's failure means: Refused where no other attempt would help."""
+    if isinstance(error, UnicodeError):  # a host name that IDNA does not allow
+        return Refused("the url is not valid")
+    if isinstance(error, (ssl.SSLCertVerificationError, http.client.InvalidURL)):
+        return Refused(describe(error, 0))
+    return Broken(describe(error, session.limits.stallSeconds))
+
+
+# --- a small answer ---------------------------------------------------------------------------------------------------------------
+
+
+def read_small(request: Request, own_headers: dict[str, str], most: int, session: Session) -> bytes:
+    """One request for a body of at most `most` bytes. Raises Broken when it may be repeated, Refused when not."""
+    try:
+        connection, response = send(request, own_headers, session)
+        try:
+            if response.status == 429 or response.status >= 500:
+                pause = retry_after(response.headers.get("Retry-After"), time.time())
+                raise Broken(f"the server answered {response.status}", pause)
+            if response.status != 200:
+                raise Refused(f"the server answered {response.status}, 200 is needed", response.status)
+            wanted = content_length(response)
+            body = b""
+            while len(body) <= most and (data := response.read1(BUFFER)):
+                if session.cancelled.is_set():
+                    raise Cancelled
+                body += data
+        finally:
+            response.close()
+            connection.close()
+    except (OSError, UnicodeError, http.client.HTTPException) as error:
+        raise failure(error, session) from None
+    if len(body) > most or (wanted or 0) > most:
+        raise Refused(f"the answer has more than {most} bytes")
+    if wanted is not None and len(body) < wanted:
+        raise Broken(f"the connection ended after {len(body)} of {wanted} bytes")
+    return body
+
+
+def fetch_small(wanted: Wanted, request: Request, own_headers: dict[str, str], most: int, session: Session) -> bytes:
+    """A body of at most `most` bytes, with as many attempts as a file has. Raises Refused, or Cancelled when a download failed."""
+    for failures in range(1, ATTEMPTS + 1):
+        try:
+            return read_small(request, own_headers, most, session)
+        except Broken as error:
+            if failures == ATTEMPTS:
+                raise Refused(f"{error} (given up after {ATTEMPTS} attempts)") from None
+            pause = BACK_OFF * 2 ** (failures - 1) if error.pause is None else error.pause
+            session.log.line(f"{wanted.name}: {error}; again in {pause:g} s")
+            if session.cancelled.wait(pause):
+                raise Cancelled from None
+    raise AssertionError("the last attempt returns or raises")
+
+
 # --- one file ---------------------------------------------------------------------------------------------------------------------
 
 
@@ -327,7 +393,7 @@ def accept(response: http.client.HTTPResponse, partial: Partial, asked: bool) ->
         raise Broken("the server answered 416")
     if status == 429 or status >= 500:
         raise Broken(f"the server answered {status}", retry_after(headers.get("Retry-After"), time.time()))
-    raise Refused(f"the server answered {status}, 200 is needed")
+    raise Refused(f"the server answered {status}, 200 is needed", status)
 
 
 class Progress:
@@ -402,14 +468,8 @@ def attempt(download: Download, partial: Partial, session: Session, progress: Pr
         finally:
             response.close()
             connection.close()
-    except (ssl.SSLCertVerificationError, http.client.InvalidURL) as error:
-        raise Refused(describe(error, 0)) from None
-    except UnicodeError:  # a host name that IDNA does not allow
-        raise Refused("the url is not valid") from None
-    except OSError as error:
-        raise Broken(describe(error, session.limits.stallSeconds)) from None
-    except http.client.HTTPException as error:
-        raise Broken(describe(error, session.limits.stallSeconds)) from None
+    except (OSError, UnicodeError, http.client.HTTPException) as error:
+        raise failure(error, session) from None
 
 
 def fetch(download: Download, session: Session) -> int:
@@ -440,7 +500,9 @@ def fetch(download: Download, session: Session) -> int:
                 if session.cancelled.wait(pause):
                     raise Cancelled from None
             except Refused as error:
-                raise download.failed(str(error)) from None
+                if error.status is None or not download.source.outdated(error.status):
+                    raise download.failed(str(error)) from None
+                session.log.line(f"{download.name}: {error}; the server wants a newer request")
         if partial.digest is not None and partial.digest.hexdigest() != download.source.checksum:
             raise download.failed("the content does not have the sha256 that the asset promises")
     finally:
@@ -454,55 +516,75 @@ def fetch(download: Download, session: Session) -> int:
 # --- all files --------------------------------------------------------------------------------------------------------------------
 
 
-def fetch_all(downloads: Sequence[Download], limits: Limits, log: StageLog) -> int:
-    """Download all files, `limits.connections` at a time, and return their bytes. The first failure ends all; no *.part is left behind.
+Ordered = Callable[[Session], Iterator[Download]]
 
-    The threads are daemons, for a socket cannot be interrupted: the program ends without them when it has to.
+
+def fetch_all(downloads: Sequence[Download], limits: Limits, log: StageLog, ordered: Ordered | None = None) -> tuple[int, int]:
+    """Download all files; returns their number and their bytes. The first failure ends all; no *.part is left behind.
+
+    `downloads` are fetched `limits.connections` at a time. `ordered` finds more of them as it goes; they are fetched one after the
+    other, beside the others. The threads are daemons, for a socket cannot be interrupted: the program ends without them when it has to.
     """
     session = Session(limits, log, Budget(limits.totalBytes))
     waiting = deque(downloads)
+    begun: list[Download] = []
     sizes: list[int] = []
     errors: list[BaseException] = []
-    running: dict[str, Download] = {}
     changed = threading.Condition()
 
-    def worker() -> None:
-        while not session.cancelled.is_set():
-            with changed:
-                if not waiting:
-                    return
-                download = waiting.popleft()
-                running[download.name] = download
+    def next_waiting() -> Iterator[Download]:
+        while True:
             try:
+                yield waiting.popleft()
+            except IndexError:
+                return
+
+    def work(lane: Iterator[Download]) -> None:
+        nonlocal active
+        try:
+            for download in lane:
+                if session.cancelled.is_set():
+                    return
+                with changed:
+                    begun.append(download)
+                    session.running[download.name] = download
                 size = fetch(download, session)
                 with changed:
                     sizes.append(size)
-                    del running[download.name]
-                    changed.notify()
-            except Cancelled:
-                return
-            except BaseException as error:
-                with changed:
-                    errors.append(error)
-                    session.cancelled.set()
-                    changed.notify()
-                return
-
-    try:
-        for _ in range(min(limits.connections, len(downloads))):
-            threading.Thread(target=worker, daemon=True).start()
+                    del session.running[download.name]
+        except Cancelled:
+            return
+        except BaseException as error:
+            with changed:
+                errors.append(error)
+                session.cancelled.set()
+                changed.notify()
+            return
         with changed:
-            changed.wait_for(lambda: errors or len(sizes) == len(downloads), timeout=limits.seconds)
-            if not errors and len(sizes) < len(downloads):
-                late = next(iter(running.values()), None) or waiting[0]
+            active -= 1
+            changed.notify()
+
+    lanes = [next_waiting() for _ in range(min(limits.connections, len(downloads)))]
+    if ordered is not None:
+        lanes.append(ordered(session))
+    active = len(lanes)
+    try:
+        for lane in lanes:
+            threading.Thread(target=work, args=(lane,), daemon=True).start()
+        with changed:
+            changed.wait_for(lambda: errors or not active, timeout=limits.seconds)
+            if not errors and active:
+                late = next(iter(list(session.running.values())), None)
+                if late is None:  # between two of them
+                    raise StageError(f"the downloads are not complete after {limits.seconds} s (limits.seconds)")
                 got = session.received.get(late.name, (0, None))[0]
                 raise late.failed(f"not complete after {limits.seconds} s (limits.seconds); {got / 1e6:.1f} MB of it arrived")
         if errors:
             raise errors[0]
-        return sum(sizes)
+        return len(sizes), sum(sizes)
     finally:
         session.cancelled.set()
-        for download in downloads:
+        for download in list(begun):
             try:
                 os.unlink(download.part)
             except OSError:

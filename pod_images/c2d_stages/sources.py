@@ -1,4 +1,7 @@
-"""Where a file of an asset comes from. A new kind (ipfs, arweave) is one more class with from_field() and request()."""
+"""Where a file of an asset comes from. A new kind (ipfs, arweave) is one more class with from_field(), request() and outdated().
+
+An asset that is named by transaction (c2d_stages.remote) has its own kind.
+"""
 
 import re
 from dataclasses import dataclass, field
@@ -32,6 +35,7 @@ class Request:
     url: str = field(repr=False)
     method: str = "GET"
     headers: dict[str, str] = field(default_factory=dict, repr=False)
+    body: bytes = field(default=b"", repr=False)  # of a POST
 
 
 class Source(Protocol):
@@ -39,7 +43,11 @@ class Source(Protocol):
     def checksum(self) -> str | None:
         """The sha256 that the asset promises: 64 hex digits."""
 
-    def request(self) -> Request: ...
+    def request(self) -> Request:
+        """What to ask for; called anew for each attempt."""
+
+    def outdated(self, status: int) -> bool:
+        """Whether a refusal with this HTTP status is of the last request alone, so that the next one may succeed."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +72,9 @@ class UrlSource:
 
     def request(self) -> Request:
         return Request(self.url, self.method, self.headers)
+
+    def outdated(self, status: int) -> bool:
+        return False
 
 
 SOURCES: dict[str, type[UrlSource]] = {"url": UrlSource}
