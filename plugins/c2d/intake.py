@@ -84,7 +84,9 @@ def _engines(url: str) -> tuple[sa.Engine, sa.Engine]:
     def engine(**options: Any) -> sa.Engine:
         return sa.create_engine(url, pool_size=8, max_overflow=8, pool_timeout=20, pool_pre_ping=False, pool_recycle=1800, **options)
 
-    changes = engine(connect_args={"connect_timeout": 5, "application_name": "c2d-api"})
+    # Said, for a server may have it off: what was answered with 200 is on the disk.
+    change = {"connect_timeout": 5, "application_name": "c2d-api", "options": "-c synchronous_commit=on"}
+    changes = engine(connect_args=change)
     question = {"connect_timeout": 5, "application_name": "c2d-api-read", "options": "-c synchronous_commit=off"}
     return changes, engine(connect_args=question, isolation_level="AUTOCOMMIT")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import textwrap
@@ -148,7 +149,7 @@ def test_an_accepted_job_survives(operator: Operator, stack: Stack, unit: str) -
         if unit == "postgres":
             break
     for job in jobs:
-        until(lambda job=job: _end(operator, job), f"the end of {job}")
+        until(functools.partial(_ended, operator, job), f"the end of {job}")
         assert operator.status(job)["terminationDetails"]["reason"] == "Completed"
         assert events(stack, job) == ["start", "stop"]
         assert job.pods_made("algorithm") == 1
@@ -162,9 +163,10 @@ def _started(operator: Operator) -> Job | None:
         return None
 
 
-def _end(operator: Operator, job: Job) -> Any:
+def _ended(operator: Operator, job: Job) -> bool:
     answer = operator.http.get("/compute", params=operator.provider.signed(job.id))
-    return answer.status_code == 200 and answer.json()[0]["dateFinished"]
+    assert answer.json(), "an accepted job is gone"
+    return answer.status_code == 200 and answer.json()[0]["dateFinished"] is not None
 
 
 def test_owners_take_turns(operator: Operator, stack: Stack) -> None:

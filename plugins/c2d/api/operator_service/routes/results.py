@@ -90,6 +90,8 @@ def disposition(name: str) -> str:
 class _JsonErrors(FileResponse):
     """Starlette's own, but a Range that cannot be served is answered in JSON as everything else."""
 
+    chunk_size = 256 * 1024
+
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         failed: dict[str, Any] = {}
 
