@@ -27,10 +27,14 @@ IMAGE = r"^[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*(?::[0-9]{1,5})?(?:/[a-z0-9]+(?:
 TAG = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$"
 DIGEST = r"^sha256:[0-9a-f]{64}$"
 ADDRESS = r"^0x[0-9a-fA-F]{40}$"
+TRANSACTION = r"^0x[0-9a-fA-F]{64}$"
+SERVICE_ID = r"^[^\x00-\x1f\x7f-\x9f]{1,256}$"
+HTTP_URL = r"^https?://[^\s]+$"
 HEADER_NAME = r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}$"
 
 CODE_BYTES = 512 * 1024
 DATA_BYTES = 128 * 1024
+REMOTE_DATA_BYTES = 4096  # goes to the Provider in the request's first line
 YEAR = 366 * 24 * 3600
 
 # What the fetching side sets itself; a consumer's value would break the transfer or smuggle a request.
@@ -105,12 +109,40 @@ Did = Annotated[str, Field(pattern=DID, description="an Ocean DID: did:op: and l
 Files = Annotated[list[SealableFile], Field(max_length=1000)]
 
 
+class Remote(_Closed):
+    """An asset that was ordered for the operator: its Provider hands out the files."""
+
+    txId: str = Field(pattern=TRANSACTION, description="the order's transaction: 0x and 64 hex digits")
+    serviceId: str = Field(pattern=SERVICE_ID, description="the id of the service in the asset's DDO")
+    userdata: dict[str, Any] | None = Field(default=None, description="the consumer's parameters for the asset's files")
+
+    @field_validator("userdata")
+    @classmethod
+    def _short(cls, userdata: dict[str, Any] | None) -> dict[str, Any] | None:
+        if len(json.dumps(userdata)) > REMOTE_DATA_BYTES:
+            raise ValueError(f"must have at most {REMOTE_DATA_BYTES} bytes")
+        return userdata
+
+
+class RemoteAlgorithm(Remote):
+    """The same of an algorithm."""
+
+    serviceEndpoint: str | None = Field(default=None, max_length=2048, pattern=HTTP_URL, description="recorded; the DDO's own holds")
+
+
 class Input(_Closed):
     """One data set: its files arrive as ``/data/inputs/<id without did:op:>/<0..n>``."""
 
     id: Did
-    files: Files = Field(min_length=1)
+    files: Files | None = Field(default=None, min_length=1)
+    remote: Remote | None = Field(default=None, description="in place of files: the order of the asset")
     ddo: dict[str, Any] | None = Field(default=None, description="the asset's DDO, laid down for the algorithm")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Input:
+        if (self.files is None) == (self.remote is None):
+            raise ValueError("must have files or remote, and not both")
+        return self
 
 
 class Container(_Closed):
@@ -140,20 +172,23 @@ class Algorithm(_Closed):
     container: Container
     rawcode: str | None = Field(default=None, max_length=CODE_BYTES, description="the algorithm's source")
     files: Files | None = Field(default=None, min_length=1)
+    remote: RemoteAlgorithm | None = Field(default=None, description="in place of both: the order of the algorithm")
     ddo: dict[str, Any] | None = None
     algocustomdata: dict[str, Any] = Field(default_factory=dict, description="becomes /data/inputs/algoCustomData.json")
 
     @model_validator(mode="after")
     def _one_source(self) -> Algorithm:
-        if self.rawcode is not None and self.files is not None:
-            raise ValueError("must have rawcode or files, not both")
+        if sum(source is not None for source in (self.rawcode, self.files, self.remote)) > 1:
+            raise ValueError("must have one of rawcode, files and remote, not several")
+        if self.remote is not None and self.id is None:
+            raise ValueError("must have an id where it has remote")
         return self
 
 
 class Output(_Closed):
     """Where the results go, as far as the consumer has a say."""
 
-    metadataUri: str | None = Field(default=None, max_length=2048, pattern=r"^https?://[^\s]+$")
+    metadataUri: str | None = Field(default=None, max_length=2048, pattern=HTTP_URL, description="where the DDOs are")
 
 
 class Job(_Closed):
@@ -175,6 +210,8 @@ class Job(_Closed):
         ids = [i.id for i in self.inputs]
         if len(set(ids)) < len(ids):
             raise ValueError("inputs must not name the same id twice")
+        if self.remotes and not (self.output and self.output.metadataUri):
+            raise ValueError("output.metadataUri is required where an asset has remote: the DDOs come from there")
         for name, value, limit in (
             ("algorithm.rawcode", self.algorithm.rawcode or "", CODE_BYTES),
             ("algorithm.algocustomdata", json.dumps(self.algorithm.algocustomdata), DATA_BYTES),
@@ -184,6 +221,12 @@ class Job(_Closed):
             if len(value.encode()) > limit:
                 raise ValueError(f"{name} must have at most {limit} bytes")
         return self
+
+    @property
+    def remotes(self) -> list[tuple[str, Remote]]:
+        """The assets that are named by transaction, as id and order, in the order in which configure fetches them."""
+        assets: list[Input | Algorithm] = [*self.inputs, self.algorithm]
+        return [(a.id or "", a.remote) for a in assets if a.remote]
 
     @classmethod
     def parse(cls, conf: object, environment: str) -> Job:
@@ -311,6 +354,9 @@ _WANTED = {
     DIGEST: "must be sha256: followed by 64 hex digits in lower case",
     ADDRESS: "must be 0x followed by 40 hex digits",
     HEADER_NAME: "must be a valid HTTP header name",
+    TRANSACTION: "must be 0x followed by 64 hex digits",
+    SERVICE_ID: "must be 1 to 256 characters, no control characters",
+    HTTP_URL: "must be an http:// or https:// URL",
 }
 
 

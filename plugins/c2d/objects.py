@@ -15,10 +15,12 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
-from c2d.job import JOB_ID, Job
+from c2d.grants import Granted
+from c2d.job import JOB_ID, Algorithm, Input, Job
 from c2d.settings import Environment, Settings
 from c2d.status import Stage
 
@@ -250,28 +252,29 @@ def _algorithm_env(job_id: str, job: Job) -> list[dict[str, Any]]:
     return [*({"name": n, "value": literal(v)} for n, v in variables.items()), {"name": "secret", "valueFrom": reference}]
 
 
-def stage_input(stage: Stage, job_id: str, job: Job, env: Environment, ends_ok: dict[Stage, bool]) -> dict[str, str]:
+def stage_input(
+    stage: Stage, job_id: str, job: Job, env: Environment, ends_ok: dict[Stage, bool], granted: Granted | None = None
+) -> dict[str, str]:
     """The content of the stage's Secret: ``stage.json`` (docs/stages.md), or the algorithm's ``secret``.
 
     :param job: opened, its secrets in clear.
     :param ends_ok: which stages before this one ended well.
+    :param granted: for configure of a job with assets by transaction: what it downloads them with, in the order of ``job.remotes``.
     """
     if stage is Stage.ALGORITHM:
         return {"secret": job.secret if isinstance(job.secret, str) else ""}
     content: dict[str, Any] = {"stage": str(stage), "job": job_id}
     if stage is Stage.CONFIGURE:
-        algorithm = job.algorithm
+        grants = iter(granted.of_assets if granted else ())
         content |= {
-            "inputs": [{"id": i.id, "files": [_dump(f) for f in i.files], "ddo": i.ddo} for i in job.inputs],
-            "algorithm": {
-                "id": algorithm.id,
-                "files": [_dump(f) for f in algorithm.files or []],
-                "rawcode": algorithm.rawcode,
-                "ddo": algorithm.ddo,
-            },
-            "customData": algorithm.algocustomdata,
+            "inputs": [_asset(i, grants) for i in job.inputs],
+            "algorithm": {**_asset(job.algorithm, grants), "rawcode": job.algorithm.rawcode},
+            "customData": job.algorithm.algocustomdata,
             "limits": {"totalBytes": env.disk_bytes, "seconds": env.C2D_STAGE_SECONDS, "connections": 4},
         }
+        if job.remotes:
+            content["metadataUri"] = job.output.metadataUri if job.output else None
+            content["consumerAddress"] = granted.consumer if granted else None
     elif stage is Stage.FILTER:
         content["limits"] = {
             "files": env.C2D_OUTPUT_FILES,
@@ -288,6 +291,14 @@ def stage_input(stage: Stage, job_id: str, job: Job, env: Environment, ends_ok: 
             "limits": {"logBytes": env.C2D_LOG_BYTES, "seconds": env.C2D_STAGE_SECONDS},
         }
     return {"stage.json": json.dumps(content)}
+
+
+def _asset(asset: Input | Algorithm, grants: Iterator[tuple[tuple[int, str], ...]]) -> dict[str, Any]:
+    """An asset of configure's stage.json; one that is named by transaction takes the next of ``grants``."""
+    made: dict[str, Any] = {"id": asset.id, "files": [_dump(f) for f in asset.files or []], "ddo": asset.ddo}
+    if asset.remote:
+        made["remote"] = {**asset.remote.model_dump(include={"txId", "serviceId", "userdata"}), "grants": next(grants, ())}
+    return made
 
 
 def _dump(file: Any) -> dict[str, Any]:

@@ -20,6 +20,10 @@ JOB: dict[str, Any] = {
 }
 
 
+TX = "0x" + "cd" * 32
+REMOTE: dict[str, Any] = {"txId": TX, "serviceId": "f25bc3a2"}
+
+
 def job(**changes: Any) -> dict[str, Any]:
     """JOB with dotted paths replaced: ``job(**{"algorithm.container.tag": "2"})``; a value of ``...`` removes the key."""
     conf = copy.deepcopy(JOB)
@@ -33,3 +37,9 @@ def job(**changes: Any) -> dict[str, Any]:
         else:
             node[int(last) if last.isdigit() else last] = value
     return conf
+
+
+def remote_job(**changes: Any) -> dict[str, Any]:
+    """JOB with all assets named by transaction."""
+    conf = job(**{"inputs.0": {"id": "did:op:aa", "remote": REMOTE}, "algorithm.rawcode": ..., "algorithm.remote": REMOTE})
+    return {**conf, "output": {"metadataUri": "https://aquarius.example"}, **changes}

@@ -7,7 +7,7 @@ import pytest
 
 from c2d import seal
 from c2d.job import CODE_BYTES, BadJob, Job, params_schema
-from tests.c2d.examples import OWNER, SECRET_URL, job
+from tests.c2d.examples import OWNER, REMOTE, SECRET_URL, job, remote_job
 
 KEY = seal.new_private_key()
 PUBLIC = seal.public_key(KEY)
@@ -41,7 +41,7 @@ REFUSED = {
     "image checksum": ({"algorithm.container.checksum": "sha256:xyz"}, "algorithm.container.checksum: must be sha256:"),
     "entrypoint of 1 MB": ({"algorithm.container.entrypoint": "x" * 2**20}, "algorithm.container.entrypoint: "),
     "entrypoint empty": ({"algorithm.container.entrypoint": ""}, "algorithm.container.entrypoint: "),
-    "two sources": ({"algorithm.files": [{"url": "http://h/a"}]}, "algorithm: must have rawcode or files, not both"),
+    "two sources": ({"algorithm.files": [{"url": "http://h/a"}]}, "algorithm: must have one of rawcode, files and remote, not several"),
     "code too long": ({"algorithm.rawcode": "x" * (CODE_BYTES + 1)}, "algorithm.rawcode: "),
     "code too long in bytes": ({"algorithm.rawcode": "ü" * CODE_BYTES}, "algorithm.rawcode must have at most"),
     "code is not UTF-8": ({"algorithm.rawcode": "\ud800"}, "algorithm.rawcode: must be valid UTF-8"),
@@ -51,6 +51,33 @@ REFUSED = {
     "limit is text": ({"maxJobDuration": "soon"}, "maxJobDuration: "),
     "another environment": ({"environment": "other"}, "environment: must be here"),
     "secret is a number": ({"secret": 5}, "secret: "),
+    "files and remote": ({"inputs.0.remote": REMOTE}, "inputs[0]: must have files or remote, and not both"),
+    "neither files nor remote": ({"inputs.0.files": ...}, "inputs[0]: must have files or remote, and not both"),
+    "remote without metadataUri": (
+        {"inputs.0": {"id": "did:op:aa", "remote": REMOTE}},
+        "output.metadataUri is required where an asset has remote",
+    ),
+    "rawcode and remote": ({"algorithm.remote": REMOTE}, "algorithm: must have one of rawcode, files and remote, not several"),
+    "transaction": (
+        {"inputs.0": {"id": "did:op:aa", "remote": {**REMOTE, "txId": "0x12"}}},
+        "inputs[0].remote.txId: must be 0x followed by 64 hex digits",
+    ),
+    "service id": (
+        {"inputs.0": {"id": "did:op:aa", "remote": {**REMOTE, "serviceId": "a\nb"}}},
+        "inputs[0].remote.serviceId: must be 1 to 256 characters",
+    ),
+    "unknown key in remote": (
+        {"inputs.0": {"id": "did:op:aa", "remote": {**REMOTE, "serviceEndpoint": "http://h"}}},
+        "inputs[0].remote.serviceEndpoint: is not a known field",
+    ),
+    "userdata is text": (
+        {"inputs.0": {"id": "did:op:aa", "remote": {**REMOTE, "userdata": "x"}}},
+        "inputs[0].remote.userdata: ",
+    ),
+    "userdata too long": (
+        {"inputs.0": {"id": "did:op:aa", "remote": {**REMOTE, "userdata": {"a": "x" * 4096}}}},
+        "inputs[0].remote.userdata: must have at most 4096 bytes",
+    ),
     "sealed is not hex": ({"secret": {"sealed": "zz"}}, "secret.sealed: must match"),
 }
 
@@ -107,6 +134,25 @@ def test_a_sealed_file_is_checked_like_a_plain_one() -> None:
 def test_a_bare_sha256_is_taken_as_one() -> None:
     parsed = Job.parse(job(**{"inputs.0.files.0.checksum": "a" * 64}), "here")
     assert parsed.inputs[0].files[0].checksum == "sha256:" + "a" * 64  # type: ignore[union-attr]
+
+
+def test_assets_may_be_named_by_transaction() -> None:
+    conf = remote_job()
+    conf["algorithm"]["remote"] = {**REMOTE, "serviceEndpoint": "http://provider", "userdata": {"k": 1}}
+    parsed = Job.parse(conf, "here")
+    assert [did for did, _ in parsed.remotes] == ["did:op:aa", "did:op:cc"]
+    assert parsed.sealed(PUBLIC, "j").opened(KEY, "j") == parsed == Job.parse(parsed.dump(), "here")
+    for name, field in params_schema().items():
+        field.pop("required")
+        if name in conf:
+            jsonschema.validate(conf[name], field)
+
+
+def test_an_algorithm_by_transaction_has_an_id() -> None:
+    conf = remote_job()
+    del conf["algorithm"]["id"]
+    with pytest.raises(BadJob, match="algorithm: must have an id where it has remote"):
+        Job.parse(conf, "here")
 
 
 def test_the_image_is_referred_to_by_digest_where_one_is_known() -> None:

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from c2d import objects, seal
+from c2d import grants, objects, seal
 from c2d.job import Job
 from c2d.settings import read
 from c2d.status import Stage
-from tests.c2d.examples import job
+from tests.c2d.examples import REMOTE, job, remote_job
 
 BASE = {
     "OPERATOR_PRIVATE_KEY": seal.new_private_key(),
@@ -171,6 +171,19 @@ def test_configure_is_told_what_to_fetch_and_its_limits() -> None:
     content = json.loads(stage_input("configure")["stage.json"])
     assert content["inputs"][0]["files"][0]["url"].endswith("TOPSECRET") and content["algorithm"]["rawcode"] == "print('hello')"
     assert content["limits"] == {"totalBytes": 3 * 2**30, "seconds": 3600, "connections": 4}
+
+
+def test_configure_is_told_how_to_fetch_what_is_named_by_transaction_and_not_the_key() -> None:
+    env, conf = read(BASE).environments[0], Job.parse(remote_job(), "ocean-compute")
+    granted = grants.grant(BASE["OPERATOR_PRIVATE_KEY"], ["did:op:aa", "did:op:cc"], 1000, 8, 60)
+    text = objects.stage_input(Stage.CONFIGURE, "j1", conf, env, {}, granted)["stage.json"]
+    content = json.loads(text)
+    assert content["metadataUri"] == "https://aquarius.example" and content["consumerAddress"] == granted.consumer
+    given = [content["inputs"][0]["remote"], content["algorithm"]["remote"]]
+    assert [{k: v for k, v in each.items() if k != "grants"} for each in given] == [{**REMOTE, "userdata": None}] * 2
+    assert [each["grants"] for each in given] == [[list(g) for g in own] for own in granted.of_assets]
+    assert content["inputs"][0]["files"] == [] and BASE["OPERATOR_PRIVATE_KEY"][2:] not in text
+    assert "metadataUri" not in stage_input("configure")["stage.json"]
 
 
 @pytest.mark.parametrize(("filtered", "release"), [(True, "filtered"), (False, "logs"), (None, "logs")])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,11 +15,13 @@ from c2d.hooks.pods import LogLine, Seen
 from c2d.job import Job
 from c2d.operators import pod as pod_module
 from c2d.operators.algorithm import AlgorithmOperator
+from c2d.operators.configure import ConfigureOperator
 from c2d.operators.pod import C2DPodOperator, PodLost, readable
 from c2d.operators.publish import PublishOperator
 from c2d.pod_state import PodEnd
+from c2d.signatures import signer_of_hash
 from c2d.status import Reason
-from tests.c2d.examples import job
+from tests.c2d.examples import job, remote_job
 
 RUNNING = {
     "status": {"phase": "Running", "containerStatuses": [{"name": "base", "state": {"running": {"startedAt": "2026-11-22T06:00:00Z"}}}]}
@@ -103,6 +107,23 @@ def test_a_stop_takes_the_stages_pod_and_in_the_last_stage_all_else(
     with pytest.raises(AirflowFailException, match="stopped"):
         it.on_kill()
     assert deleted == gone
+
+
+def test_configure_gets_grants_of_now_for_each_asset_by_transaction() -> None:
+    read = settings.read({"OPERATOR_PRIVATE_KEY": seal.new_private_key(), "C2D_DATABASE_URL": "postgresql://x"})
+    operator = ConfigureOperator()
+    operator.settings, operator.environment, operator.job_id = read, read.environments[0], "j1"
+    operator.job = Job.parse(remote_job(), "ocean-compute")
+    text = operator.content({})["stage.json"]
+    content = json.loads(text)
+    for asset in (content["inputs"][0], content["algorithm"]):
+        granted = asset["remote"]["grants"]
+        assert len(granted) == 1024
+        for nonce, signature in (granted[0], granted[-1]):
+            assert signer_of_hash(f"{asset['id']}{nonce}", signature) == read.address == content["consumerAddress"]
+        assert -10_000 < granted[0][0] - time.time() * 1000 < 10_000
+        assert granted[-1][0] - granted[0][0] > 7000 * 1000
+    assert read.OPERATOR_PRIVATE_KEY[2:] not in text and len(text) < 2**20
 
 
 def test_untrusted_lines_are_harmless_in_the_task_log() -> None:

@@ -79,6 +79,10 @@ class C2DPodOperator(KubernetesPodOperator):
     def begin(self) -> None:
         """Before the pod is made."""
 
+    def content(self, ends_ok: dict[Stage, bool]) -> dict[str, str]:
+        """What the pod may know. Called once for each pod that is made."""
+        return objects.stage_input(self.stage, self.job_id, self.job, self.environment, ends_ok)
+
     def started(self) -> None:
         """The pod's container works."""
 
@@ -162,8 +166,7 @@ class C2DPodOperator(KubernetesPodOperator):
             owner = self.pods.ensure(objects.owner(job_id, env.id))
             self.pods.ensure(objects.claim(job_id, env, owner["metadata"]["uid"]))
         uid = owner["metadata"]["uid"]
-        content = objects.stage_input(self.stage, job_id, self.job, env, ends_ok)
-        self.pods.ensure(objects.secret(job_id, self.stage, content, env.id, uid))
+        self.pods.ensure(objects.secret(job_id, self.stage, self.content(ends_ok), env.id, uid))
         if self.stage is Stage.CONFIGURE:
             self.pods.await_volume(f"{objects.object_name(job_id)}-data")
         pod = self.pods.ensure(objects.pod(self.stage, job_id, self.job, env, self.settings, uid))
