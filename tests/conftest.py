@@ -15,6 +15,14 @@ ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT / "plugins"), str(ROOT)]
 
 
+RECURSION_LIMIT = sys.getrecursionlimit()
+
+
+def pytest_collection_finish() -> None:
+    """eth_account, which tests check signatures with, sets the limit to 100,000; then json.loads of deeply nested text is a segmentation fault."""
+    sys.setrecursionlimit(RECURSION_LIMIT)
+
+
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A real PostgreSQL of this test run alone; the URL of its maintenance database."""
