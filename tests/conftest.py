@@ -19,7 +19,7 @@ RECURSION_LIMIT = sys.getrecursionlimit()
 
 
 def pytest_collection_finish() -> None:
-    """eth_account, which tests check signatures with, sets the limit to 100,000; then json.loads of deeply nested text is a segmentation fault."""
+    """eth_account, which tests check signatures with, sets it to 100,000; then json.loads of deeply nested text is a segmentation fault."""
     sys.setrecursionlimit(RECURSION_LIMIT)
 
 
