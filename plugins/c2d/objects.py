@@ -26,6 +26,8 @@ from c2d.status import Stage
 
 UID = 1000
 CONTAINER = "base"  # KubernetesPodOperator's own default name
+ISOLATED = "isolated"
+"""The init container that lets the next one start only once the pod is cut off from the network."""
 JOB_LABEL = "c2d/job"
 STAGE_LABEL = "c2d/stage"
 JOB_ANNOTATION = "c2d/job-id"
@@ -86,10 +88,11 @@ def seconds_of(stage: Stage, job: Job, env: Environment) -> int:
 def pod(stage: Stage, job_id: str, job: Job, env: Environment, settings: Settings, owner_uid: str) -> dict[str, Any]:
     """The stage's pod. The job's secrets are not in it: it names the stage's Secret."""
     if stage is Stage.ALGORITHM:
-        containers, init = [_algorithm(job_id, job, env)], []
+        containers, init = [_algorithm(job_id, job, env)], [_isolated(env, settings)]
     else:
         containers = [_ours(stage, job_id, env, settings)]
-        init = [_owners_filter(job_id, job, env)] if stage is Stage.FILTER and env.FILTERING_CONTAINER else []
+        owners = stage is Stage.FILTER and env.FILTERING_CONTAINER
+        init = [_isolated(env, settings), _owners_filter(job_id, job, env)] if owners else []
     spec: dict[str, Any] = {
         "restartPolicy": "Never",
         "activeDeadlineSeconds": seconds_of(stage, job, env),
@@ -214,6 +217,12 @@ def _ours(stage: Stage, job_id: str, env: Environment, settings: Settings) -> di
         mounts.append({"name": "results", "mountPath": "/results", "subPath": object_name(job_id)})
     resources = _resources(Decimal("0.1"), max(env.nCPU, Decimal(1)), Decimal("0.5"), env)
     return _container(settings.C2D_STAGE_IMAGE, ["python3", "-m", "c2d_stages", str(stage)], [], mounts, resources)
+
+
+def _isolated(env: Environment, settings: Settings) -> dict[str, Any]:
+    cpu = min(env.nCPU, Decimal("0.1"))
+    resources = _resources(cpu, max(env.nCPU, Decimal(1)), min(env.ramGB, Decimal("0.0625")), env)
+    return {**_container(settings.C2D_STAGE_IMAGE, ["python3", "-m", "c2d_stages", ISOLATED], [], [], resources), "name": ISOLATED}
 
 
 def _algorithm(job_id: str, job: Job, env: Environment) -> dict[str, Any]:

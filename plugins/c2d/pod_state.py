@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from c2d.objects import CONTAINER
+from c2d.objects import CONTAINER, ISOLATED
 from c2d.status import Reason, Stage, StageEnd
 
 MESSAGE_CHARS = 1000
@@ -77,6 +77,10 @@ def end_of(pod: dict[str, Any]) -> PodEnd | None:
     phase, why = status.get("phase"), status.get("reason")
     ended = _container(pod).get("state", {}).get("terminated")
     failed_init = next((c for c in _init_containers(pod) if (c.get("state", {}).get("terminated") or {}).get("exitCode")), None)
+    if failed_init and failed_init["name"] == ISOLATED:
+        return PodEnd(
+            Reason.NOT_STARTED, message="the pod was not cut off from the network in time; does the cluster enforce NetworkPolicy?"
+        )
     if failed_init:
         ended = {**failed_init["state"]["terminated"], "message": json.dumps({"ok": False, "message": "the environment's filter failed"})}
     terminal = phase in ("Succeeded", "Failed")

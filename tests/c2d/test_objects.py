@@ -86,6 +86,14 @@ def test_the_algorithms_time_is_the_smaller_of_the_jobs_and_the_environments(own
     assert pod("algorithm", job(maxJobDuration=own))["spec"]["activeDeadlineSeconds"] == limit
 
 
+def test_the_consumers_container_starts_only_once_ours_has_seen_that_the_network_is_gone() -> None:
+    spec = pod("algorithm")["spec"]
+    (isolated,) = spec["initContainers"]
+    assert isolated["command"] == ["python3", "-m", "c2d_stages", "isolated"] and isolated["image"] == "c2d.test/stages:1"
+    assert {m["mountPath"] for m in isolated["volumeMounts"]} == {"/tmp"}
+    assert isolated["securityContext"] == spec["containers"][0]["securityContext"]
+
+
 def test_algorithm_and_filter_have_no_resolver() -> None:
     for stage in ("algorithm", "filter"):
         assert pod(stage)["spec"]["dnsConfig"] == {"nameservers": ["127.0.0.1"]}
@@ -140,7 +148,8 @@ def test_the_log_file_is_cut_while_the_algorithm_runs_on(tmp_path: Path) -> None
 
 def test_the_owners_filter_runs_before_ours_without_the_jobs_secret() -> None:
     spec = pod("filter", FILTERING_CONTAINER="registry.example/filter:2")["spec"]
-    (owners,) = spec["initContainers"]
+    isolated, owners = spec["initContainers"]
+    assert isolated["name"] == "isolated" and isolated["image"] == "c2d.test/stages:1"
     assert owners["image"] == "registry.example/filter:2" and "command" not in owners
     assert "secret" not in {e["name"] for e in owners["env"]}
     assert "/data/adminlogs" not in {m["mountPath"] for m in owners["volumeMounts"]}

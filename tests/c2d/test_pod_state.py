@@ -39,6 +39,7 @@ CASES: dict[str, tuple[dict[str, Any], Reason | None]] = {
     "registry away": (pod(PULL_LATER, "Pending"), None),
     "bad image name": (pod({"waiting": {"reason": "InvalidImageName"}}, "Pending"), Reason.NOT_STARTED),
     "init container failed": (pod(None, "Failed", initContainerStatuses=[{"name": "i", "state": ended(2)}]), Reason.ERROR),
+    "never cut off": (pod(None, "Failed", initContainerStatuses=[{"name": "isolated", "state": ended(1)}]), Reason.NOT_STARTED),
     "init container works": (pod(None, "Pending", initContainerStatuses=[{"name": "i", "state": {"running": {}}}]), None),
     "init container cannot be pulled": (
         pod(None, "Pending", initContainerStatuses=[{"name": "i", "state": PULL_FAILED}]),

@@ -19,7 +19,14 @@ NUMBERS: list[tuple[str, str, str]] = []
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "cluster_only: an e2e test of something that the laptop's pod runner does not have")
     config.addinivalue_line("markers", "job(conf, environment='ocean-compute', once_running=None): the job that an e2e test is about")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    left_out = [i for i in items if i.get_closest_marker("cluster_only") and i.callspec.params["stack"] == "laptop"]  # type: ignore[attr-defined]
+    items[:] = [i for i in items if i not in left_out]
+    config.hook.pytest_deselected(items=left_out)
 
 
 @pytest.fixture(scope="session", params=PLATFORMS)

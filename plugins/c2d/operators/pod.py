@@ -111,17 +111,19 @@ class C2DPodOperator(KubernetesPodOperator):
             raise AirflowFailException(f"the job is refused: {e}") from None
         self.pods = Pods(self.client, self.settings.C2D_NAMESPACE)
         self.pod_name = objects.stage_name(self.job_id, self.stage)
+        self._following = True
         ends = self.store.stage_ends(self.job_id)
         end = ends.get(self.stage)
         if end is None:
             self.begin()
             end = self._run({s: e.ok for s, e in ends.items()}, int(context["ti"].try_number))
+        self._following = False
         self.conclude(end)
 
     def on_kill(self) -> None:
         """Called in SIGTERM's handler. Raises, so that the interrupted task cannot go on to a success."""
         if not self._following:
-            return  # the pod's end is recorded, or there is none: let the task finish
+            return  # nothing has begun, or the end is recorded: let the task finish
         self._following = False
         # Connections of its own, to the database and to Kubernetes: the interrupted code may hold a lock of the others.
         store = Store(self.settings.C2D_DATABASE_URL)
@@ -138,7 +140,6 @@ class C2DPodOperator(KubernetesPodOperator):
         raise AirflowFailException("the job was stopped")
 
     def _run(self, ends_ok: dict[Stage, bool], try_number: int) -> StageEnd:
-        self._following = True
         try:
             end = self._follow(self.make_pod(ends_ok, may_exist=try_number > 1))
         except Refused as e:
@@ -148,7 +149,7 @@ class C2DPodOperator(KubernetesPodOperator):
                 raise
             end = PodEnd(Reason.POD_LOST, message=str(e))
         recorded = self.record(end)
-        self._following = False
+        self._following = False  # the end is written: a stop comes too late to change it
         self.log.info("%s ended: %s%s", self.stage, recorded.reason, f" ({recorded.message})" if recorded.message else "")
         self.pods.delete(self.pod_name)
         return recorded
