@@ -132,6 +132,24 @@ def test_the_run_gets_the_whole_job_sealed(client: TestClient, runs: Runs, loade
     assert job.maxJobDuration == 300 and job.chainId == 8996 and job.secret
 
 
+def test_assets_that_are_named_by_transaction_reach_the_job(client: TestClient, runs: Runs) -> None:
+    order = {"txId": "0x" + "1f" * 32, "serviceId": "s0"}
+    algorithm = {
+        "id": "did:op:cc",
+        "rawcode": "",
+        "container": {"image": "c2d.test/python-data", "tag": "1", "entrypoint": "python3 $ALGO"},
+        "algouserdata": None,
+        "remote": {**order, "serviceEndpoint": "https://provider.example", "userData": None},
+    }
+    body = PROVIDER.start_body("0xa1", workflow=workflow(input=[{"index": 0, "id": "did:op:aa", "remote": order}], algorithm=algorithm))
+    answer = client.post(f"{API}/compute", json=body)
+    assert answer.status_code == 200, answer.text
+    background.release_all(client.app.state.service)  # type: ignore[attr-defined]
+    (conf,) = runs.started.values()
+    assert conf["inputs"] == [{"id": "did:op:aa", "remote": order}]
+    assert conf["algorithm"]["remote"] == {**order, "serviceEndpoint": "https://provider.example"}
+
+
 def test_paid_time_bounds_the_algorithm(client: TestClient, runs: Runs) -> None:
     job_id = start(client, validUntil=int(time.time()) + 100)
     background.release_all(client.app.state.service)  # type: ignore[attr-defined]
@@ -160,10 +178,10 @@ def test_what_a_start_needs_is_named(client: TestClient, name: str) -> None:
         ({"chainId": "many"}, "chainId: must be a whole number"),
         ({"validUntil": "soon"}, "validUntil: must be a whole number"),
         ({"workflow": workflow(input=[{"id": "did:op:aa", "url": "file:///etc/passwd"}])}, "inputs[0].files[0].url: must begin with http"),
-        ({"workflow": workflow(input=[{"id": "did:op:aa"}])}, "input[0].url: is required"),
+        ({"workflow": workflow(input=[{"id": "did:op:aa"}])}, "input[0]: must have url or remote"),
         (
             {"workflow": workflow(input=[{"id": "did:op:aa", "remote": {"txId": "0x1", "serviceId": "s"}}])},
-            "input[0].remote: assets that are",
+            "inputs[0].remote.txId: must be 0x followed by",
         ),
         ({"workflow": workflow(input="x")}, "input: must be a list"),
         ({"workflow": workflow(algorithm={"rawcode": "print('hello')"})}, "algorithm.container: must be an object"),

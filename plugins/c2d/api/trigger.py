@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from c2d import settings
+from c2d.api.body import loads
 from c2d.job import JOB_ID, BadJob, Job
 
 BODY_BYTES = 2 * 2**20
@@ -55,10 +56,10 @@ def guarded(body: bytes, environment: str) -> bytes:
     :raises BadJob: naming each field that is wrong.
     """
     try:
-        trigger = json.loads(body)
+        trigger = loads(body)
     except UnicodeDecodeError:
         raise BadJob("body: must be valid UTF-8") from None
-    except (ValueError, RecursionError):
+    except ValueError:
         raise BadJob("body: must be valid JSON") from None
     if not isinstance(trigger, dict):
         raise BadJob("body: must be a JSON object")

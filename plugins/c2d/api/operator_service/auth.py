@@ -10,7 +10,6 @@ the nonce in its text. It refuses no replay and tells every Provider's jobs to e
 from __future__ import annotations
 
 import hmac
-import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import Any, TypeVar
 
 from fastapi import Request
 
+from c2d.api.body import loads
 from c2d.api.operator_service.errors import Refusal
 from c2d.api.operator_service.limits import BODY_BYTES
 from c2d.api.operator_service.service import service_of
@@ -114,8 +114,8 @@ def _object(body: bytes) -> dict[str, Any]:
     if not body.strip():
         return {}
     try:
-        data = json.loads(body)
-    except (ValueError, RecursionError):
+        data = loads(body)
+    except ValueError:
         raise Refusal(400, "body: must be valid JSON") from None
     if not isinstance(data, dict):
         raise Refusal(400, "payload seems empty.")

@@ -7,6 +7,7 @@ import json
 import time
 from typing import Any
 
+from c2d.api.body import loads
 from c2d.api.operator_service.datamodels import seconds_at_most
 from c2d.api.operator_service.errors import Refusal
 from c2d.job import BadJob, Job
@@ -14,7 +15,6 @@ from c2d.settings import Environment, Settings
 
 STAGE_PARTS = ("algorithm", "compute", "input", "output")
 RAWCODE_FROM = 11  # characters: what is shorter is a placeholder, as pod-configuration takes it
-NO_ASSETS = "assets that are named by transaction (remote) are not resolved yet; give the files by url"
 
 
 def stage_of(workflow: Any) -> dict[str, Any]:
@@ -51,6 +51,7 @@ def job_of(data: dict[str, Any], env: Environment, settings: Settings) -> Job:
         "chainId": _whole(data.get("chainId"), "chainId"),
         "maxJobDuration": seconds_of(data.get("validUntil"), env, settings),
         "output": _output(stage["output"]),
+        "userdata": _userdata(stage["algorithm"]),
     }
     return Job.parse(conf, env.id)
 
@@ -78,11 +79,14 @@ def _inputs(given: Any) -> list[dict[str, Any]]:
 
 def _input(given: dict[str, Any], at: str) -> dict[str, Any]:
     files = _files(given.get("url"), f"{at}.url")
-    if not files:
-        raise BadJob(f"{at}.remote: {NO_ASSETS}" if given.get("remote") else f"{at}.url: is required")
-    # ocean-node's form may have no id; the folder of the files needs one.
-    name = given.get("id") or "did:op:" + hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
-    return {"id": name, "files": files}
+    remote = _remote(given.get("remote"), f"{at}.remote")
+    if files:
+        # ocean-node's form may have no id; the folder of the files needs one.
+        name = given.get("id") or "did:op:" + hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
+        return {"id": name, "files": files}
+    if not remote:
+        raise BadJob(f"{at}: must have url or remote")
+    return {"id": given.get("id"), "remote": remote}
 
 
 def _algorithm(given: dict[str, Any]) -> dict[str, Any]:
@@ -96,8 +100,8 @@ def _algorithm(given: dict[str, Any]) -> dict[str, Any]:
         algorithm["rawcode"] = rawcode
     elif given.get("url"):
         algorithm["files"] = _files(given["url"], "algorithm.url")
-    elif given.get("remote"):
-        raise BadJob(f"algorithm.remote: {NO_ASSETS}")
+    elif remote := _remote(given.get("remote"), "algorithm.remote"):
+        algorithm["remote"] = remote
     if custom := _parameters(given.get("algocustomdata"), "algorithm.algocustomdata"):
         algorithm["algocustomdata"] = custom
     return algorithm
@@ -111,6 +115,23 @@ def _files(given: Any, at: str) -> list[Any]:
     return [{"url": u} if isinstance(u, str) else _object(u, f"{at}[{n}]") for n, u in enumerate(urls)]
 
 
+def _remote(given: Any, at: str) -> dict[str, Any] | None:
+    """The order of an asset. The Provider writes ``userdata`` for a data set and ``userData`` for an algorithm."""
+    if not given:
+        return None
+    order = _object(given, at)
+    userdata = _parameters(order.get("userdata") or order.get("userData"), f"{at}.userdata")
+    named = {name: order[name] for name in ("txId", "serviceId", "serviceEndpoint") if order.get(name)}
+    if at.startswith("input"):
+        named.pop("serviceEndpoint", None)
+    return {**named, **({"userdata": userdata} if userdata else {})}
+
+
+def _userdata(algorithm: Any) -> dict[str, Any] | None:
+    given = _parameters(algorithm.get("algouserdata"), "algorithm.algouserdata")
+    return {"algouserdata": given} if given else None
+
+
 def _output(given: Any) -> dict[str, Any] | None:
     uri = given.get("metadataUri") if isinstance(given, dict) else None
     return {"metadataUri": uri} if uri else None
@@ -119,7 +140,7 @@ def _output(given: Any) -> dict[str, Any] | None:
 def _parameters(given: Any, at: str) -> dict[str, Any]:
     if isinstance(given, str) and given.strip():
         try:
-            given = json.loads(given)
+            given = loads(given.encode())
         except ValueError:
             raise BadJob(f"{at}: must be a JSON object") from None
     return _object(given, at) if given else {}
