@@ -220,8 +220,8 @@ def _ours(stage: Stage, job_id: str, env: Environment, settings: Settings) -> di
 
 
 def _isolated(env: Environment, settings: Settings) -> dict[str, Any]:
-    cpu = min(env.nCPU, Decimal("0.1"))
-    resources = _resources(cpu, max(env.nCPU, Decimal(1)), min(env.ramGB, Decimal("0.0625")), env)
+    # Within the algorithm's own CPUs and memory, and exact, so that the pod stays as it is for the scheduler (QoS Guaranteed).
+    resources = _resources(env.nCPU, env.nCPU, min(env.ramGB, Decimal("0.0625")), env)
     return {**_container(settings.C2D_STAGE_IMAGE, ["python3", "-m", "c2d_stages", ISOLATED], [], [], resources), "name": ISOLATED}
 
 
