@@ -3,17 +3,21 @@
 Its file system is `assets`; whoever overrides a route of its WebServer makes it misbehave.
 """
 
+from __future__ import annotations
+
 import json
 import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
-from conftest import Answer, WebServer, status
 from eth_account import Account
 from eth_account.messages import encode_defunct
 from eth_utils import keccak
+
+if TYPE_CHECKING:  # tests/e2e uses this server too, and has another conftest
+    from conftest import Answer, WebServer
 
 TX = "0x" + "ab" * 32
 SERVICE = "f25bc3a2"
@@ -104,6 +108,3 @@ class Ocean:
         request.end_headers()
         request.wfile.write(content[start:][: self.drop_after])
         return None
-
-
-__all__ = ["SERVICE", "TX", "Ocean", "as_json", "send_json", "status"]
