@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from c2d import seal, settings
+from c2d.api.operator_service.app import create_app
+from c2d.api.operator_service.limits import KEYS, Rate
+from c2d.signatures import address_of
+from tests.conformance.provider import API, KEY, Provider
+
+
+def test_so_many_at_once_then_so_many_a_second() -> None:
+    rate = Rate(2, 3)
+    assert [rate.wait("a", 0) for _ in range(4)] == [0, 0, 0, 0.5]
+    assert rate.wait("b", 0) == 0
+    assert [rate.wait("a", 0.5), rate.wait("a", 0.5)] == [0, 0.5]
+    assert [rate.wait("a", 100) for _ in range(4)] == [0, 0, 0, 0.5]
+
+
+def test_a_flood_of_names_takes_no_memory() -> None:
+    rate = Rate(1, 1)
+    for n in range(KEYS + 100):
+        rate.wait(str(n), 0)
+    assert len(rate._buckets) == KEYS
+
+
+@pytest.fixture
+def client(database_url: str) -> Iterator[TestClient]:
+    variables = {
+        "OPERATOR_PRIVATE_KEY": seal.new_private_key(),
+        "C2D_DATABASE_URL": database_url,
+        "ALLOWED_PROVIDERS": address_of(KEY),
+        "C2D_STARTS_PER_SECOND": "0.1",
+        "C2D_REQUESTS_PER_SECOND": "3",
+    }
+
+    def nothing(*_: Any) -> bool:
+        return False
+
+    with TestClient(create_app(settings.read(variables), nothing, nothing, work=False)) as c:  # type: ignore[arg-type]
+        yield c
+
+
+def test_a_signer_that_asks_too_often_is_told_when_to_come_again(client: TestClient) -> None:
+    answers = [client.get(f"{API}/compute", params=Provider().signed()) for _ in range(12)]
+    refused = [a for a in answers if a.status_code == 429]
+    assert [a.status_code for a in answers[:6]] == [200] * 6 and refused
+    assert refused[0].headers["retry-after"] == "1" and refused[0].json()["error"].startswith("too many requests")
+
+
+def test_an_owner_that_starts_too_often_is_refused_and_another_is_not(client: TestClient) -> None:
+    codes = [
+        client.post(f"{API}/compute", json=Provider(owner="0x" + o * 40).start_body(f"0x{n}")).status_code for n, o in enumerate("aab")
+    ]
+    assert codes == [200, 429, 200]
