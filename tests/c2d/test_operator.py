@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
 from c2d import seal, settings
-from c2d.hooks.pods import LogLine, Seen
+from c2d.hooks.pods import LogLine, Refused, Seen
 from c2d.job import Job
 from c2d.operators import pod as pod_module
 from c2d.operators.algorithm import AlgorithmOperator
@@ -109,11 +110,23 @@ def test_a_stop_takes_the_stages_pod_and_in_the_last_stage_all_else(
     assert deleted == gone
 
 
-def test_configure_gets_grants_of_now_for_each_asset_by_transaction() -> None:
-    read = settings.read({"OPERATOR_PRIVATE_KEY": seal.new_private_key(), "C2D_DATABASE_URL": "postgresql://x"})
+def configure_of_orders(provider: str | None) -> ConfigureOperator:
     operator = ConfigureOperator()
-    operator.settings, operator.environment, operator.job_id = read, read.environments[0], "j1"
+    operator.settings = settings.read({"OPERATOR_PRIVATE_KEY": seal.new_private_key(), "C2D_DATABASE_URL": "postgresql://x"})
+    operator.environment, operator.job_id = operator.settings.environments[0], "j1"
     operator.job = Job.parse(remote_job(), "ocean-compute")
+    operator.store = SimpleNamespace(job=lambda job_id: SimpleNamespace(provider=provider))  # type: ignore[assignment]
+    return operator
+
+
+def test_a_job_that_no_provider_sent_gets_no_grants() -> None:
+    with pytest.raises(Refused, match="an order is taken from an Ocean Provider only"):
+        configure_of_orders(provider=None).content({})
+
+
+def test_configure_gets_grants_of_now_for_each_asset_by_transaction() -> None:
+    operator = configure_of_orders(provider="0x" + "11" * 20)
+    read = operator.settings
     text = operator.content({})["stage.json"]
     content = json.loads(text)
     for asset in (content["inputs"][0], content["algorithm"]):

@@ -9,7 +9,7 @@ import pytest
 from c2d import seal, settings
 from c2d.api import trigger
 from c2d.job import Job
-from tests.c2d.examples import job
+from tests.c2d.examples import job, remote_job
 
 KEY = seal.new_private_key()
 PATH = "/api/v2/dags/ocean-compute/dagRuns"
@@ -89,6 +89,7 @@ def test_a_sealed_value_copied_from_another_run_is_refused() -> None:
     [
         (body(nosuch=1), "nosuch: is not a known field"),
         (body(**{"inputs.0.files.0.url": "file:///etc/passwd"}), "inputs[0].files[0].url: must begin with http"),
+        (json.dumps({"conf": remote_job()}).encode(), "remote: an order is taken from an Ocean Provider only"),
         (json.dumps({"conf": None}).encode(), "conf: must be a JSON object"),
         (json.dumps({"dag_run_id": "../x", "conf": job()}).encode(), "dag_run_id: must be"),
         (json.dumps({"dag_run_id": 5, "conf": job()}).encode(), "dag_run_id: must be"),

@@ -68,6 +68,9 @@ def guarded(body: bytes, environment: str) -> bytes:
         raise BadJob("dag_run_id: must be 1 to 50 lower-case letters, digits and inner '-', or be left out")
     loaded = settings.load()
     job = Job.parse(trigger.get("conf"), environment).opened(loaded.OPERATOR_PRIVATE_KEY, job_id)
+    if job.remotes:
+        # Who may use an order, and with which algorithm, only the asset's Provider checks.
+        raise BadJob("remote: an order is taken from an Ocean Provider only (the operator-service API); give files")
     # Sealed again for this job alone: a sealed value seen in its conf opens in no other.
     return json.dumps({**trigger, "dag_run_id": job_id, "conf": job.sealed(loaded.public_key, job_id).dump()}).encode()
 

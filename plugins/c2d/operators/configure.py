@@ -6,6 +6,7 @@ import secrets
 import time
 
 from c2d import grants, objects
+from c2d.hooks.pods import Refused
 from c2d.operators.pod import C2DPodOperator
 from c2d.pod_state import PodEnd
 from c2d.status import Stage, StageEnd, Status, after_configure
@@ -21,9 +22,18 @@ class ConfigureOperator(C2DPodOperator):
         self.store.set_status(self.job_id, Status.CONFIGURING)
 
     def content(self, ends_ok: dict[Stage, bool]) -> dict[str, str]:
+        """The stage's input, with grants where assets are named by transaction.
+
+        :raises Refused: they are, and no Provider sent the job.
+        """
         content = super().content(ends_ok)
         if not self.job.remotes:
             return content
+        row = self.store.job(self.job_id)
+        if row is None or row.provider is None:
+            # The order's Provider has not checked who uses it, nor with which algorithm: whoever may start a run could read every
+            # asset that was ever ordered for this operator, or have grants sent to a server of their own.
+            raise Refused("remote: an order is taken from an Ocean Provider only (the operator-service API); give files")
         dids = [did for did, _ in self.job.remotes]
         number = grants.number_for(len(dids), sum(len(text) for text in content.values()))
         # Two jobs that begin in the same millisecond should not offer a Provider the same nonce.
