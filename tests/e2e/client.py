@@ -43,13 +43,13 @@ COMMON = {"nCPU": 0.2, "ramGB": 0.25, "diskGB": 1, "C2D_TMP_GB": 0.125}
 
 
 def until(seen: Callable[[], Any], what: str, within: float = WITHIN) -> Any:
-    """Waits until ``seen()`` is true, and returns it. An API server that is away counts as not yet."""
+    """Waits until ``seen()`` is true, and returns it. An API server or database that is away counts as not yet."""
     deadline = time.monotonic() + within
     while True:
         try:
             if found := seen():
                 return found
-        except httpx.TransportError:
+        except (httpx.TransportError, sa.exc.OperationalError):
             pass
         assert time.monotonic() < deadline, f"not within {within:.0f} s: {what() if callable(what) else what}"
         time.sleep(0.1)

@@ -87,6 +87,15 @@ class Handler(BaseHTTPRequestHandler):
         while not self.data.closing.wait(0.2):
             self.wfile.write(b"x")
 
+    def serve_slow(self) -> None:
+        """A file that takes twelve seconds to come."""
+        self.send_response(200)
+        self.send_header("Content-Length", "60")
+        self.end_headers()
+        for _ in range(60):
+            self.wfile.write(b"x")
+            self.data.closing.wait(0.2)
+
     def serve_breaks(self) -> None:
         """The connection breaks after half of the first answer; the rest is to be had with Range."""
         tag = f'"{hashlib.sha256(BIG).hexdigest()[:16]}"'
