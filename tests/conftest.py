@@ -47,9 +47,13 @@ def migrated(postgres: str) -> str:
 
 
 @pytest.fixture
-def database_url(postgres: str, migrated: str) -> str:
+def database_url(postgres: str, migrated: str) -> Iterator[str]:
     """A database with empty jobs' tables, for one test."""
+    from c2d import intake
+
     name = f"t{uuid.uuid4().hex}"
     with sa.create_engine(postgres, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool).connect() as c:
         c.execute(sa.text(f"CREATE DATABASE {name} TEMPLATE migrated"))
-    return sa.make_url(postgres).set(database=name).render_as_string(hide_password=False)
+    url = sa.make_url(postgres).set(database=name).render_as_string(hide_password=False)
+    yield url
+    intake.close(url)

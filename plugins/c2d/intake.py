@@ -91,6 +91,12 @@ def _engines(url: str) -> tuple[sa.Engine, sa.Engine]:
     return changes, engine(connect_args=question, isolation_level="AUTOCOMMIT")
 
 
+def close(url: str) -> None:
+    """Closes the connections to ``url``."""
+    for engine in _engines(url):
+        engine.dispose()
+
+
 class Intake:
     """The jobs in ``url`` as an API sees them."""
 
