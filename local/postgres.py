@@ -15,7 +15,8 @@ from local.home import PROJECT, Home, StackError, write_private
 USER = "c2d"
 DATABASES = ("airflow", "c2d")  # Airflow's metadata; the jobs
 
-# A small server on a developer's machine. Losing power may lose the last half second of commits, never more and never the consistency.
+# A small server on a developer's machine. A crash may lose the last half second of Airflow's commits, never the consistency;
+# Airflow then does that half second again. The jobs' own tables wait for the disk (c2d.store).
 SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",

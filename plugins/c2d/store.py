@@ -130,7 +130,8 @@ class JobRow:
 COLUMNS = [jobs.c[f.name] for f in dataclasses.fields(JobRow)]
 
 
-_CONNECT = {"connect_timeout": 10, "application_name": "c2d"}
+# What is recorded is on the disk, also where the server's default is not to wait (the laptop's): else a stage's end could be forgotten.
+_CONNECT = {"connect_timeout": 10, "application_name": "c2d", "options": "-c synchronous_commit=on"}
 
 
 @functools.cache
