@@ -103,10 +103,10 @@ class C2DPodOperator(KubernetesPodOperator):
         self.environment = self.settings.environment(context["dag"].dag_id)
         self.store = Store(self.settings.C2D_DATABASE_URL, keep=True)
         try:
-            self.job = Job.parse(context["dag_run"].conf, self.environment.id)
-            if self.opens_secrets:
-                self.job = self.job.opened(self.settings.OPERATOR_PRIVATE_KEY, self.job_id)
-            self.store.open_job(self.job_id, self.environment.id, self.job)
+            sealed = Job.parse(context["dag_run"].conf, self.environment.id)
+            self.job = sealed.opened(self.settings.OPERATOR_PRIVATE_KEY, self.job_id) if self.opens_secrets else sealed
+            # The row keeps what is sealed: the notification of the job's end tells the receiver its secret.
+            self.store.open_job(self.job_id, self.environment.id, sealed)
         except (BadJob, JobTaken) as e:
             raise AirflowFailException(f"the job is refused: {e}") from None
         self.pods = Pods(self.client, self.settings.C2D_NAMESPACE)
