@@ -81,6 +81,18 @@ def test_following_a_pod_gives_its_log_and_its_end(cluster: Cluster, pods: Pods)
     assert lines == [b"one", b"two", None] and states[-1] is not None and states[-1].exit_code == 3
 
 
+def test_the_log_is_the_main_containers_also_beside_init_containers(cluster: Cluster, pods: Pods) -> None:
+    manifest = pod(cluster, "echo", "main")
+    manifest["spec"]["initContainers"] = [{**manifest["spec"]["containers"][0], "name": "first", "command": ["echo", "first"]}]
+    lines = []
+    for event in pods.follow(pods.ensure(manifest), 10000):
+        if isinstance(event, LogLine):
+            lines.append(event.text)
+            if event.text is None:
+                break
+    assert lines == [b"main", None]
+
+
 def test_following_tells_when_the_pod_is_gone_and_deleting_twice_is_harmless(cluster: Cluster, pods: Pods) -> None:
     manifest = pod(cluster, "sleep", "60")
     manifest["spec"]["terminationGracePeriodSeconds"] = 0

@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+from c2d.objects import CONTAINER
+
 TAIL_BYTES = 64 * 1024
 
 
@@ -21,7 +23,9 @@ def tail(namespace: str, pod: str, lines: int) -> str | None:
     :raises Exception: Kubernetes does not answer.
     """
     try:
-        answer = _api().read_namespaced_pod_log(pod, namespace, tail_lines=lines, _preload_content=False, _request_timeout=(2, 5))
+        answer = _api().read_namespaced_pod_log(
+            pod, namespace, container=CONTAINER, tail_lines=lines, _preload_content=False, _request_timeout=(2, 5)
+        )
     except Exception as e:
         if getattr(e, "status", None) in (400, 404):  # 400: its container waits to start
             return None

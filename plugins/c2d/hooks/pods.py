@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from c2d.objects import CONTAINER
+
 if TYPE_CHECKING:
     from kubernetes.client import CoreV1Api
 
@@ -182,7 +184,13 @@ class Pods:
     def _stream_log(self, name: str, limit_bytes: int, inbox: queue.SimpleQueue[Any], stop: threading.Event) -> None:
         try:
             response = self.api.read_namespaced_pod_log(
-                name, self.namespace, follow=True, limit_bytes=limit_bytes, _preload_content=False, _request_timeout=(10, None)
+                name,
+                self.namespace,
+                container=CONTAINER,  # the pod may have init containers
+                follow=True,
+                limit_bytes=limit_bytes,
+                _preload_content=False,
+                _request_timeout=(10, None),
             )
             for line in _lines(response):
                 inbox.put(LogLine(line))
