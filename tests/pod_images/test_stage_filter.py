@@ -2,7 +2,6 @@
 
 import os
 import socket
-import time
 from pathlib import Path
 from typing import Any
 
@@ -64,9 +63,7 @@ def test_what_is_not_a_plain_file_is_withheld_by_name_and_nothing_waits(pod: Pod
             os.mknod(outputs / "null", 0o20666, os.makedev(1, 3))
         except PermissionError:
             pass
-    started = time.monotonic()
-    outcome = run(pod)
-    assert time.monotonic() - started < 5 and outcome.answer["ok"] is True
+    assert run(pod).answer["ok"] is True  # whatever hung would run into the fixture's time limit
     assert released(pod) == ["outputs/plain"]
     found = reasons(pod)
     assert found.pop("outputs/null", "a device").startswith("a device")
@@ -150,9 +147,7 @@ def test_the_total_is_filled_in_sorted_order_and_what_fits_still_goes(pod: Pod) 
 def test_a_sparse_file_counts_with_its_apparent_size(pod: Pod) -> None:
     with pod.write("data/outputs/sparse").open("wb") as file:
         file.truncate(1 << 40)
-    started = time.monotonic()
     run(pod)
-    assert time.monotonic() - started < 5
     assert reasons(pod) == {"outputs/sparse": "1099511627776 bytes; 5000 are allowed for a file (limits.fileBytes)"}
 
 
