@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import sys
 import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,9 +16,7 @@ from tests.conformance.provider import workflow
 from tests.e2e.client import Job, Stack
 from tests.e2e.confs import IMAGE
 from tests.e2e.test_operator_service import Operator
-
-sys.path.append(str(Path(__file__).parents[1] / "pod_images"))
-from ocean_server import SERVICE, TX, Ocean
+from tests.pod_images.ocean_server import SERVICE, TX, Ocean
 
 ALGORITHM = b"""
 import json, os, pathlib

@@ -17,7 +17,7 @@ from eth_account.messages import encode_defunct
 from eth_utils import keccak
 
 if TYPE_CHECKING:  # tests/e2e uses this server too, and has another conftest
-    from conftest import Answer, WebServer
+    from tests.pod_images.conftest import Answer, WebServer
 
 TX = "0x" + "ab" * 32
 SERVICE = "f25bc3a2"

@@ -15,7 +15,8 @@ import pytest
 from c2d_stages import configure, download
 from c2d_stages.configure import ConfigureInput
 from c2d_stages.stage import Paths, StageError, StageLog, answer_text, run
-from conftest import Answer, Pod, WebServer, sha256, status
+
+from tests.pod_images.conftest import Answer, Pod, WebServer, sha256, status
 
 MIB = 1 << 20
 CONTENT = bytes(range(256)) * 4096 * 3  # 3 MiB

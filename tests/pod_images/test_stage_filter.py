@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from c2d_stages import filter as filter_stage
 from c2d_stages.stage import StageLog
-from conftest import Outcome, Pod, sha256
+
+from tests.pod_images.conftest import Outcome, Pod, sha256
 
 LIMITS = {"files": 100, "totalBytes": 10_000, "fileBytes": 5_000, "depth": 3, "nameBytes": 20, "logBytes": 1_000}
 

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from c2d_stages import publish, stores
 from c2d_stages.stage import Paths, StageLog
-from conftest import Pod, sha256
+
+from tests.pod_images.conftest import Pod, sha256
 
 FILTER = {
     "stage": "filter",
@@ -112,7 +113,7 @@ def test_a_crash_at_any_point_leaves_a_store_that_the_next_run_completes(filtere
     import subprocess
     import sys
 
-    from conftest import POD_IMAGES
+    from tests.pod_images.conftest import POD_IMAGES
 
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(POD_IMAGES), "C2D_ROOT": str(filtered.root)}
     crashes = 0
@@ -233,7 +234,7 @@ def test_a_stop_removes_what_was_staged(filtered: Pod) -> None:
     import subprocess
     import sys
 
-    from conftest import POD_IMAGES
+    from tests.pod_images.conftest import POD_IMAGES
 
     filtered.write("c2d/stage.json", json.dumps(stage_json()).encode())
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(POD_IMAGES), "C2D_ROOT": str(filtered.root)}

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from c2d_stages import configure
 from c2d_stages.stage import Paths, StageError, StageLog
-from conftest import Pod, WebServer, status
-from ocean_server import SERVICE, TX, Ocean, as_json, send_json
 
 from c2d import grants
 from c2d.signatures import address_of
+from tests.pod_images.conftest import Pod, WebServer, status
+from tests.pod_images.ocean_server import SERVICE, TX, Ocean, as_json, send_json
 
 KEY = "0x1f990f8b013fc5c7955e0f8746f11ded231721b9cf3f99ff06cdc03492b28090"  # the public test key of Ocean's operator-service
 CONSUMER = address_of(KEY)
