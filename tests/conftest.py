@@ -7,6 +7,7 @@ import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -21,6 +22,16 @@ RECURSION_LIMIT = sys.getrecursionlimit()
 def pytest_collection_finish() -> None:
     """eth_account, which tests check signatures with, sets it to 100,000; then json.loads of deeply nested text is a segmentation fault."""
     sys.setrecursionlimit(RECURSION_LIMIT)
+
+
+@pytest.fixture(scope="session")
+def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """The laptop's pod runner, one process for the test session (:class:`tests.runner_client.Runner`)."""
+    from tests.runner_client import Runner
+
+    it = Runner(tmp_path_factory.mktemp("runner"))
+    yield it
+    it.stop()
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +14,6 @@ from c2d.pod_state import end_of
 from tests.runner_client import Cluster, Runner
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="module")
-def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
-    it = Runner(tmp_path_factory.mktemp("runner"))
-    yield it
-    it.stop()
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""One runner process for the test session, and a namespace of its own for each test."""
+"""A namespace of its own for each test."""
 
 from __future__ import annotations
 
@@ -9,14 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.runner_client import Cluster, Runner
-
-
-@pytest.fixture(scope="session")
-def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
-    it = Runner(tmp_path_factory.mktemp("runner"))
-    yield it
-    it.stop()
+from tests.runner_client import Cluster
 
 
 @pytest.fixture
