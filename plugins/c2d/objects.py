@@ -34,14 +34,19 @@ JOB_ANNOTATION = "c2d/job-id"
 ENVIRONMENT_ANNOTATION = "c2d/environment"
 
 # The consumer's command in the consumer's shell. Its output goes to the pod's log and to algorithm.log (cut at $1 blocks of 512 bytes, by
-# a tee that outlives a full file); its own exit code is the pod's, which a plain pipe to tee would swallow.
+# a tee that outlives a full file); its own exit code is the pod's, which a plain pipe to tee would swallow. It ends at TERM, with all it
+# started: as the container's first process it would have to be killed, after the pod's whole grace period, for having no handler.
 ALGORITHM_WRAPPER = """\
-exec 4>&1
-code=$({
-  { sh -c "$2" 2>&1 3>&- 4>&-; echo $? >&3; } |
-    (ulimit -f "$1"; trap '' XFSZ; exec tee -a "$LOGS/algorithm.log" 2>/dev/null >&4 3>&-)
-} 3>&1)
-exit "$code"
+trap 'exit 143' TERM
+{
+  exec 4>&1
+  code=$({
+    { sh -c "$2" 2>&1 3>&- 4>&-; echo $? >&3; } |
+      (ulimit -f "$1"; trap '' XFSZ; exec tee -a "$LOGS/algorithm.log" 2>/dev/null >&4 3>&-)
+  } 3>&1)
+  exit "$code"
+} &
+wait $!
 """
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -144,6 +145,18 @@ def test_the_log_file_is_cut_while_the_algorithm_runs_on(tmp_path: Path) -> None
     done = run_wrapper("yes | head -c 200000; exit 4", tmp_path, blocks=100)
     assert (tmp_path / "algorithm.log").stat().st_size == 51200
     assert (done.returncode, len(done.stdout)) == (4, 200000)
+
+
+def test_the_wrapper_ends_at_once_when_it_is_told_to(tmp_path: Path) -> None:
+    env = {"LOGS": str(tmp_path), "PATH": os.environ["PATH"]}
+    command = ["sh", "-c", objects.ALGORITHM_WRAPPER, "algorithm", "2048", "echo $$; exec sleep 600"]
+    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE) as wrapper:
+        assert wrapper.stdout
+        algorithm = int(wrapper.stdout.readline())
+        wrapper.terminate()
+        # By a handler of its own (not -15): without one the first process of a container does not get the signal at all.
+        assert wrapper.wait(60) == 143
+        os.kill(algorithm, signal.SIGKILL)  # in a container all others end with the first
 
 
 def test_the_owners_filter_runs_before_ours_without_the_jobs_secret() -> None:

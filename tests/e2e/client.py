@@ -226,6 +226,11 @@ class Job:
     def run(self) -> dict[str, Any]:
         return self.stack.api.get(self.path)
 
+    def goes_on(self) -> bool:
+        """Whether its run has not ended. A job that was stopped in our queue never had one."""
+        answer = self.stack.api.send("GET", self.path, {})
+        return answer.status_code != 404 and answer.json()["state"] not in ENDED
+
     def task(self, stage: str) -> dict[str, Any]:
         return self.stack.api.get(f"{self.path}/taskInstances/{stage}")
 

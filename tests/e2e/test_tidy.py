@@ -49,7 +49,7 @@ def rows_with(stack: Stack, text: str) -> list[str]:
 
 def test_nothing_of_any_job_is_left(stack: Stack) -> None:
     for job in stack.jobs.values():
-        if job.run["state"] not in ("success", "failed"):
+        if job.goes_on():
             job.stop_run()
             job.await_end()
     until(lambda: not stack.job_objects(), lambda: f"nothing of a job in {stack.namespace}: {stack.job_objects()}")
