@@ -39,7 +39,13 @@ def _run(arguments: argparse.Namespace) -> int:
 
         store.migrate(settings.load().C2D_DATABASE_URL)
     elif arguments.command == "check":
-        for env in settings.load().environments:
+        loaded = settings.load()
+        print(f"Provider API: {'on' if loaded.provider.on else 'off (PROVIDER_PRIVATE_KEY and NETWORK_URL turn it on)'}")
+        for name, value in loaded.provider.shown().items():
+            print(f"  {name}: {value}")
+        for note in loaded.provider.notes():
+            print(f"  {note}")
+        for env in loaded.environments:
             print(f"environment {env.id}: {env.nCPU} CPU, {env.ramGB} GiB, {env.maxJobs} jobs at once, {env.maxJobDuration} s each")
             for warning in env.not_in_force():
                 print(f"  {warning}")

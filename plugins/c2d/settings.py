@@ -26,6 +26,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from c2d import seal
 from c2d.job import ADDRESS, YEAR, explain
+from c2d.provider_settings import ProviderSettings
 
 # Read and checked, but acting only once the part that they steer exists: said at every start, never silently ignored.
 NOT_YET_IN_FORCE = {
@@ -166,6 +167,7 @@ class Settings(BaseModel):
     C2D_RESULTS_CLAIM: str = Field(default="c2d-results", pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")
     C2D_RESULTS_PATH: Path = Path("/opt/airflow/results")
     environments: tuple[Environment, ...] = Field(min_length=1)
+    provider: ProviderSettings = ProviderSettings()
 
     # the operator-service API (docs/operator-service.md)
     SIGNATURE_REQUIRED: bool = Field(default=True, description="0: legacy mode, any signature is taken and replays are not refused")
@@ -215,7 +217,7 @@ def read(variables: Mapping[str, str]) -> Settings:
 
     :raises BadSettings: naming every setting that is missing or wrong.
     """
-    own: dict[str, Any] = {n: variables[n] for n in Settings.model_fields if n in variables and n != "environments"}
+    own: dict[str, Any] = {n: variables[n] for n in Settings.model_fields if n in variables and n not in ("environments", "provider")}
     own.setdefault("C2D_DATABASE_URL", _database_url(variables))
     if not own["C2D_DATABASE_URL"]:
         raise BadSettings(
@@ -228,7 +230,8 @@ def read(variables: Mapping[str, str]) -> Settings:
     if variables.get("C2D_ENVIRONMENTS"):
         environments = [{**shared, **e} if isinstance(e, dict) else e for e in _from_yaml(variables["C2D_ENVIRONMENTS"])]
     try:
-        settings = Settings.model_validate({**own, "environments": environments})
+        provider = ProviderSettings.model_validate({n: variables[n] for n in ProviderSettings.model_fields if n in variables})
+        settings = Settings.model_validate({**own, "environments": environments, "provider": provider})
     except ValidationError as e:
         raise BadSettings(explain(e)) from None
     ids = [e.id for e in settings.environments]

@@ -1,0 +1,118 @@
+"""The Provider's settings, as an Ocean Provider's environment file has them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from c2d import cli, settings
+from c2d.settings import BadSettings, read
+from c2d.signatures import address_of
+from tests.c2d.test_settings import BASE
+
+KEY = "0x" + "11" * 32
+OTHER = "22" * 32
+TOKEN = "0x" + "ab" * 20
+
+
+def provider(**variables: Any) -> Any:
+    return read({**BASE, **{n: v if isinstance(v, str) else json.dumps(v) for n, v in variables.items()}}).provider
+
+
+def test_without_key_and_network_there_is_no_provider() -> None:
+    assert not provider().on
+    assert not provider(PROVIDER_PRIVATE_KEY=KEY).on
+    assert not provider(NETWORK_URL="http://127.0.0.1:8545").on
+    assert not provider(PROVIDER_PRIVATE_KEY="", NETWORK_URL="").on
+
+
+def test_one_key_and_one_url_are_for_every_chain() -> None:
+    loaded = provider(PROVIDER_PRIVATE_KEY=KEY, NETWORK_URL="http://127.0.0.1:8545")
+    assert loaded.on and loaded.key(8996) == loaded.key(1) == KEY
+    assert loaded.address(8996) == address_of(KEY)
+    assert loaded.NETWORK_URL == {0: ("http://127.0.0.1:8545",)}
+
+
+def test_keys_and_urls_by_chain() -> None:
+    loaded = provider(
+        PROVIDER_PRIVATE_KEY={"1": KEY, "8996": OTHER},
+        NETWORK_URL={"1": ["https://a.example/k", "https://b.example"], "8996": "http://127.0.0.1:8545, http://127.0.0.1:8546"},
+    )
+    assert (loaded.key(1), loaded.key(8996), loaded.key(5)) == (KEY, OTHER, None)
+    assert loaded.NETWORK_URL == {
+        1: ("https://a.example/k", "https://b.example"),
+        8996: ("http://127.0.0.1:8545", "http://127.0.0.1:8546"),
+    }
+
+
+@pytest.mark.parametrize("urls", ['["http://a.example", "http://b.example"]', "http://a.example,http://b.example"])
+def test_several_urls_of_one_chain(urls: str) -> None:
+    assert provider(NETWORK_URL=urls).NETWORK_URL == {0: ("http://a.example", "http://b.example")}
+
+
+def test_the_fee_token_is_oceans_where_none_is_given(tmp_path: Path) -> None:
+    file = tmp_path / "address.json"
+    file.write_text(json.dumps({"development": {"chainId": 8996, "Ocean": TOKEN, "Router": "0x"}, "broken": "x"}))
+    assert provider(ADDRESS_FILE=str(file)).fee_token(8996) == TOKEN
+    assert provider(ADDRESS_FILE=str(file)).fee_token(1) is None
+    other = "0x" + "cd" * 20
+    assert provider(ADDRESS_FILE=str(file), PROVIDER_FEE_TOKEN={"8996": other}).fee_token(8996) == other
+    assert provider(PROVIDER_FEE_TOKEN=other).fee_token(1) == other
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("PROVIDER_PRIVATE_KEY", "0x1234", "PROVIDER_PRIVATE_KEY"),
+        ("PROVIDER_PRIVATE_KEY", '{"a": "SECRET"}', "chain ids as its keys"),
+        ("PROVIDER_PRIVATE_KEY", "{SECRET", "one value, or a JSON object"),
+        ("NETWORK_URL", "wss://SECRET.example", "http:// or https:// URLs of JSON-RPC nodes"),
+        ("NETWORK_URL", '{"1": []}', "NETWORK_URL"),
+        ("NETWORK_URL", '["http://a', "JSON list of URLs"),
+        ("AQUARIUS_URL", "aquarius", "must be an http:// or https:// URL"),
+        ("IPFS_GATEWAY", "http://", "must be an http:// or https:// URL"),
+        ("ADDRESS_FILE", "/nowhere/address.json", "ADDRESS_FILE: cannot be read"),
+        ("PROVIDER_FEE_TOKEN", "ocean", "PROVIDER_FEE_TOKEN"),
+        ("MAX_CHECKSUM_LENGTH", "-1", "MAX_CHECKSUM_LENGTH"),
+        ("REQUEST_TIMEOUT", "0", "REQUEST_TIMEOUT"),
+        ("REQUEST_RETRIES", "many", "REQUEST_RETRIES"),
+        ("ALLOW_NON_PUBLIC_IP", "perhaps", "ALLOW_NON_PUBLIC_IP"),
+        ("AUTHORIZED_DECRYPTERS", '["me"]', "AUTHORIZED_DECRYPTERS"),
+    ],
+)
+def test_a_wrong_setting_is_named_and_not_shown(name: str, value: str, sentence: str) -> None:
+    with pytest.raises(BadSettings) as e:
+        provider(**{name: value})
+    assert sentence in str(e.value) and name in str(e.value) and "SECRET" not in str(e.value)
+
+
+def test_every_chain_needs_its_key() -> None:
+    for urls in ({"1": "http://a.example", "5": "http://b.example"}, "http://a.example"):
+        with pytest.raises(BadSettings, match="a key for each chain of NETWORK_URL"):
+            provider(PROVIDER_PRIVATE_KEY={"1": KEY}, NETWORK_URL=urls)
+
+
+def test_check_shows_the_provider_and_no_secret(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    given = {
+        "PROVIDER_PRIVATE_KEY": KEY,
+        "NETWORK_URL": "https://rpc.example/RPCSECRET",
+        "REDIS_CONNECTION": "redis://:REDISSECRET@r",
+        "STORAGE_PATH": "/data",
+        "REQUEST_TIMEOUT": "20",
+    }
+    for name, value in {**BASE, **given}.items():
+        monkeypatch.setenv(name, value)
+    settings.load.cache_clear()
+    try:
+        assert cli.main(["check"]) == 0
+    finally:
+        settings.load.cache_clear()
+    printed = capsys.readouterr().out
+    assert "Provider API: on" in printed and address_of(KEY) in printed and "REQUEST_TIMEOUT: 20" in printed
+    assert "REDIS_CONNECTION: not needed; nonces and tokens are in the jobs' PostgreSQL" in printed
+    assert "SECRET" not in printed and KEY not in printed
+    shown = repr(provider(**given))
+    assert "RPCSECRET" not in shown and "REDISSECRET" not in shown and KEY not in shown
