@@ -1,7 +1,8 @@
 """What the pod runner runs in place of container images: `python -m local.images FILE` writes its images.yaml (local/runner/images.py).
 
-The stage image is Python's own library and pod_images/; an image for algorithms is an environment made from the same requirements file as
-the container image of that name. The environments are shared by all stacks of this project.
+The stage image is Python's own library, pod_images/, and what the publish stage encrypts with: the plugin's module and the packages of
+pod_images/requirements.txt. An image for algorithms is an environment made from the same requirements file as the container image of that
+name. The environments are shared by all stacks of this project.
 """
 
 import compileall
@@ -21,6 +22,7 @@ from local.venv import install, run
 
 STORE = PROJECT / ".venv" / "images"
 POD_IMAGES = PROJECT / "pod_images"
+PLUGINS = PROJECT / "plugins"
 
 
 def environment(name: str, requirements: Path) -> Path:
@@ -45,8 +47,10 @@ def compiled(folder: Path) -> None:
     compileall.compile_dir(folder, quiet=2, workers=0)
 
 
-def images(python_data: Path) -> dict[str, Any]:
-    stages = {"python": "base", "binds": {"/opt/c2d": str(POD_IMAGES)}, "env": {"PYTHONPATH": "/opt/c2d"}, "trusted": True}
+def images(python_data: Path, stages_packages: Path) -> dict[str, Any]:
+    (packages,) = stages_packages.glob("lib/python*/site-packages")
+    binds = {"/opt/c2d": str(POD_IMAGES), "/opt/plugins": str(PLUGINS), "/opt/packages": str(packages)}
+    stages = {"python": "base", "binds": binds, "env": {"PYTHONPATH": ":".join(binds)}, "trusted": True}
     # at /opt/venv as in the container image: below its own path a pod's /tmp may hide it, when this project lies in /tmp
     path = "/opt/venv/bin:/usr/local/bin:/usr/bin:/bin"
     tmp = {"MPLCONFIGDIR": "/tmp", "MPLBACKEND": "Agg"}
@@ -60,8 +64,10 @@ def main() -> None:
     with (STORE / ".lock").open("w") as lock:  # stacks that start at the same time share what is made here
         fcntl.flock(lock, fcntl.LOCK_EX)
         compiled(POD_IMAGES / "c2d_stages")
+        compileall.compile_file(PLUGINS / "c2d" / "encryption.py", quiet=2)
         python_data = environment("python-data", POD_IMAGES / "python-data" / "requirements.txt")
-    Path(sys.argv[1]).write_text(yaml.safe_dump(images(python_data)))
+        stages = environment("stages", POD_IMAGES / "requirements.txt")
+    Path(sys.argv[1]).write_text(yaml.safe_dump(images(python_data, stages)))
 
 
 if __name__ == "__main__":

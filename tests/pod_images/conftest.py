@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 POD_IMAGES = Path(__file__).parents[2] / "pod_images"
+PYTHONPATH = f"{POD_IMAGES}:{POD_IMAGES.parent / 'plugins'}"  # as the image has it; the packages are this environment's
 sys.path.insert(0, str(POD_IMAGES))
 
 
@@ -42,7 +43,7 @@ class Pod:
         text = stage_json if isinstance(stage_json, str) else json.dumps(stage_json)
         (self.root / "c2d/stage.json").write_text(text)
         self.answer.unlink(missing_ok=True)
-        environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(POD_IMAGES), "C2D_ROOT": str(self.root)}
+        environment = {"PATH": os.environ["PATH"], "PYTHONPATH": PYTHONPATH, "C2D_ROOT": str(self.root)}
         command = [*before, sys.executable, "-m", "c2d_stages", stage]
         return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options)
 

@@ -1,0 +1,193 @@
+"""The format of docs/encryption.md. The vector was made by Google's Tink, which also read files of ours (all sizes of SIZES)."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from c2d import encryption, seal
+from c2d.encryption import HEADER, PLAIN, SEGMENT, Decryption, Encrypted, Tampered
+
+KEY = bytes(range(32))
+PATH = "data/outputs/result.csv"
+CONTENT = b"id,score\n1,0.5\n"
+BY_TINK = bytes.fromhex(
+    "2828f6b759482366b15f0a2f23a0c5560c06dcb18944f4e9cc28d29b069cc6c4fbe20af7d43ae581"
+    "c0664133692f61729be1b2cf58ca085bb9a0dcd84598b4c936fff8c6b7c10b"
+)
+BY_US = bytes.fromhex(
+    "2850b9941ebdb8ee12f44b65758c6c38b77ee91611beaa533b8e3f91ef2ee846154369d7e59abf0f"
+    "a8e557ac87dd5b00be245a3d56840c5fad8144c3c9254314cb72cca32762fd"
+)
+FIRST = PLAIN - HEADER  # content in the first segment
+SIZES = [0, 1, 100, FIRST - 1, FIRST, FIRST + 1, FIRST + PLAIN, FIRST + PLAIN + 1, 3 * SEGMENT + 7]
+
+
+def content(size: int, seed: int = 1) -> bytes:
+    return random.Random(seed).randbytes(size)
+
+
+def encrypted(data: bytes, path: str = PATH, key: bytes = KEY, prefix: bytes = b"") -> Encrypted:
+    return Encrypted(lambda offset, length: data[offset : offset + length], len(data), hashlib.sha256(data).hexdigest(), key, path, prefix)
+
+
+def stored(data: bytes, path: str = PATH, key: bytes = KEY) -> bytes:
+    file = encrypted(data, path, key)
+    return file.read(0, file.size)
+
+
+def decrypted(file: bytes, size: int | None = None, path: str = PATH, key: bytes = KEY, piece: int = 70_000) -> bytes:
+    size = encryption.content_size(len(file)) if size is None else size
+    decryption = Decryption(key, path, file[:HEADER], size)
+    out = b"".join(b"".join(decryption.feed(file[at : at + piece])) for at in range(0, len(file), piece))
+    decryption.end()
+    return out
+
+
+def test_the_vector() -> None:
+    assert stored(CONTENT) == BY_US
+    assert decrypted(BY_US) == decrypted(BY_TINK) == CONTENT
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_what_is_written_is_read_and_the_size_is_known_before(size: int) -> None:
+    data = content(size)
+    file = stored(data)
+    assert len(file) == encryption.stored_size(size)
+    assert encryption.content_size(len(file)) == size
+    assert decrypted(file) == data
+
+
+def test_any_part_can_be_made_again() -> None:
+    data, prefix = content(3 * SEGMENT + 7), b'{"c2d": "..."}\n'
+    whole = encrypted(data, prefix=prefix).read(0, 10 * SEGMENT)
+    assert whole == prefix + stored(data)
+    chance = random.Random(2)
+    again = encrypted(data, prefix=prefix)
+    assert again.size == len(whole)
+    for _ in range(100):
+        offset, length = chance.randrange(len(whole)), chance.randrange(2 * SEGMENT)
+        assert again.read(offset, length) == whole[offset : offset + length]
+    assert again.read(len(whole), 1) == b""
+
+
+def test_any_part_can_be_read_from_the_segments_that_have_it() -> None:
+    data = content(3 * SEGMENT + 7)
+    file, chance = stored(data), random.Random(3)
+    edges = [0, 1, FIRST - 1, FIRST, FIRST + 1, FIRST + PLAIN, len(data) - 1]
+    parts = [(a, b) for a in edges for b in [*edges, len(data)] if a < b]
+    parts += [tuple(sorted(chance.sample(range(len(data)), 2))) for _ in range(50)]
+    header = encryption.header_for(KEY, PATH, hashlib.sha256(data).hexdigest())
+    for first, last in parts:
+        part = Decryption(KEY, PATH, header, len(data), first, last)
+        assert part.length < last - first + 2 * SEGMENT
+        got = b"".join(part.feed(file[part.offset : part.offset + part.length]))
+        part.end()
+        assert got == data[first:last]
+
+
+@pytest.mark.parametrize("at", [0, 5, 35, HEADER, HEADER + 5, SEGMENT - 1, SEGMENT, 2 * SEGMENT + 3, -1])
+def test_a_changed_byte_is_refused(at: int) -> None:
+    data = content(3 * SEGMENT)
+    file = bytearray(stored(data))
+    file[at] ^= 1
+    with pytest.raises(Tampered):
+        decrypted(bytes(file))
+
+
+@pytest.mark.parametrize("length", [0, 10, HEADER, SEGMENT - 1, SEGMENT, 2 * SEGMENT, 3 * SEGMENT + 1])
+def test_a_file_that_was_cut_off_is_refused(length: int) -> None:
+    """Whether its size is known (the server's manifest) or taken from the file itself (a consumer's disk)."""
+    data = content(3 * SEGMENT)
+    cut = stored(data)[:length]
+    for size in (len(data), None):
+        with pytest.raises(Tampered):
+            decrypted(cut, size)
+
+
+def test_what_is_appended_is_refused() -> None:
+    data = content(100)
+    for more in (b"x", b"x" * 16, b"x" * SEGMENT):
+        for size in (len(data), None):
+            with pytest.raises(Tampered):
+                decrypted(stored(data) + more, size)
+
+
+def test_exchanged_segments_are_refused() -> None:
+    file = stored(content(4 * SEGMENT))
+    pieces = [file[at : at + SEGMENT] for at in range(0, len(file), SEGMENT)]
+    pieces[1], pieces[2] = pieces[2], pieces[1]
+    with pytest.raises(Tampered):
+        decrypted(b"".join(pieces))
+
+
+def test_exchanged_files_are_refused() -> None:
+    """Of the same job and size: another path, another content for the same path, and the same under another job's key."""
+    a, b = content(SEGMENT * 2, 1), content(SEGMENT * 2, 2)
+    header = encryption.header_for(KEY, "a", hashlib.sha256(a).hexdigest())
+    for file in (stored(b, "b"), stored(a, "b"), stored(b, "a"), stored(a, "a", bytes(32))):
+        for first, last in ((0, 10), (SEGMENT + 10, SEGMENT + 20)):  # also where the beginning is not read
+            part = Decryption(KEY, "a", header, len(a), first, last)
+            with pytest.raises(Tampered):
+                list(part.feed(file[part.offset : part.offset + part.length]))
+
+
+def test_a_wrong_key_is_refused() -> None:
+    with pytest.raises(Tampered):
+        decrypted(stored(CONTENT), key=bytes(32))
+
+
+def test_nothing_of_a_wrong_segment_comes_out() -> None:
+    data = content(2 * SEGMENT)
+    file = bytearray(stored(data))
+    file[SEGMENT + 100] ^= 1
+    part, got = Decryption(KEY, PATH, bytes(file[:HEADER]), len(data)), b""
+    with pytest.raises(Tampered):
+        for piece in part.feed(bytes(file)):
+            got += piece
+    assert got == data[:FIRST]
+
+
+def test_other_content_has_another_file_key() -> None:
+    """A nonce is never used twice: the same path with other content begins with another salt."""
+    one, other = stored(b"a" * 50), stored(b"b" * 50)
+    assert one[:HEADER] != other[:HEADER]
+    assert stored(b"a" * 50, "x")[:HEADER] != one[:HEADER]
+
+
+def test_a_file_for_the_consumer_names_its_path_to_who_has_the_key() -> None:
+    prefix = encryption.prefix_for(KEY, "0xabcd", "data/outputs/ä b.csv")
+    assert prefix.count(b"\n") == 1 and "ä".encode() not in prefix and b"outputs" not in prefix
+    sealed_key, path = encryption.read_prefix(prefix)
+    assert sealed_key == "0xabcd"
+    assert encryption.open_path(KEY, path) == "data/outputs/ä b.csv"
+    for wrong_key, wrong_path in ((bytes(32), path), (KEY, path[:-2] + "00"), (KEY, "zz")):
+        with pytest.raises(Tampered):
+            encryption.open_path(wrong_key, wrong_path)
+
+
+@pytest.mark.parametrize("line", [b"", b"\n", b"{}\n", b"[]\n", b'{"c2d": 1, "key": "", "path": ""}\n', b"[" * 200_000, b"\xff\xfe\n"])
+def test_a_file_that_is_not_for_a_consumer(line: bytes) -> None:
+    with pytest.raises(ValueError, match="is not a result"):
+        encryption.read_prefix(line)
+
+
+def test_the_documented_reader_reads_a_file_for_the_consumer(tmp_path: Path) -> None:
+    """A second implementation, written from the format alone; and the documented vectors are those of this file."""
+    page = (Path(__file__).parents[2] / "docs" / "encryption.md").read_text()
+    private_key, data = seal.new_private_key(), content(2 * SEGMENT)
+    prefix = encryption.prefix_for(KEY, seal.seal(seal.public_key(private_key), KEY.hex()), PATH)
+    file = encrypted(data, prefix=prefix)
+    (tmp_path / "reader.py").write_text(page.split("```python\n")[1].split("```")[0])
+    (tmp_path / "result.csv.c2d").write_bytes(file.read(0, file.size))
+    command = [sys.executable, "reader.py", "result.csv.c2d", "result.csv"]
+    done = subprocess.run(command, cwd=tmp_path, env={"CONSUMER_PRIVATE_KEY": private_key}, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == (PATH + "\n", "")
+    assert (tmp_path / "result.csv").read_bytes() == data
+    shown = page.replace("\n    ", "")
+    assert BY_US.hex() in shown and BY_TINK.hex() in shown
