@@ -19,6 +19,7 @@ NUMBERS: list[tuple[str, str, str]] = []
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "kubernetes: runs on a real cluster (given by C2D_CLUSTER=kubernetes); so one can choose with -m")
     config.addinivalue_line("markers", "cluster_only: an e2e test of something that the laptop's pod runner does not have")
     config.addinivalue_line("markers", "job(conf, environment='ocean-compute', once_running=None): the job that an e2e test is about")
 
@@ -27,6 +28,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     left_out = [i for i in items if i.get_closest_marker("cluster_only") and i.callspec.params["stack"] == "laptop"]  # type: ignore[attr-defined]
     items[:] = [i for i in items if i not in left_out]
     config.hook.pytest_deselected(items=left_out)
+    for item in items:
+        if getattr(item, "callspec", None) and item.callspec.params.get("stack") == "kubernetes":
+            item.add_marker("kubernetes")
 
 
 @pytest.fixture(scope="session", params=PLATFORMS)
