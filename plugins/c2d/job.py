@@ -130,18 +130,23 @@ class RemoteAlgorithm(Remote):
     serviceEndpoint: str | None = Field(default=None, max_length=2048, pattern=HTTP_URL, description="recorded; the DDO's own holds")
 
 
+class Order(Remote):
+    """An asset of this operator's own Provider key: the order is checked on chain and the files opened before they are fetched."""
+
+
 class Input(_Closed):
     """One data set: its files arrive as ``/data/inputs/<id without did:op:>/<0..n>``."""
 
     id: Did
     files: Files | None = Field(default=None, min_length=1)
-    remote: Remote | None = Field(default=None, description="in place of files: the order of the asset")
+    order: Order | None = Field(default=None, description="in place of files: the order of an asset that is kept here")
+    remote: Remote | None = Field(default=None, description="in place of files: the order of an asset that its own Provider keeps")
     ddo: dict[str, Any] | None = Field(default=None, description="the asset's DDO, laid down for the algorithm")
 
     @model_validator(mode="after")
     def _one_source(self) -> Input:
-        if (self.files is None) == (self.remote is None):
-            raise ValueError("must have files or remote, and not both")
+        if sum(source is not None for source in (self.files, self.order, self.remote)) != 1:
+            raise ValueError("must have one of files, order and remote, and not several")
         return self
 
 
@@ -172,16 +177,17 @@ class Algorithm(_Closed):
     container: Container
     rawcode: str | None = Field(default=None, max_length=CODE_BYTES, description="the algorithm's source")
     files: Files | None = Field(default=None, min_length=1)
-    remote: RemoteAlgorithm | None = Field(default=None, description="in place of both: the order of the algorithm")
+    order: Order | None = Field(default=None, description="in place of both: the order of an algorithm that is kept here")
+    remote: RemoteAlgorithm | None = Field(default=None, description="in place of both: the order of one that its own Provider keeps")
     ddo: dict[str, Any] | None = None
     algocustomdata: dict[str, Any] = Field(default_factory=dict, description="becomes /data/inputs/algoCustomData.json")
 
     @model_validator(mode="after")
     def _one_source(self) -> Algorithm:
-        if sum(source is not None for source in (self.rawcode, self.files, self.remote)) > 1:
-            raise ValueError("must have one of rawcode, files and remote, not several")
-        if self.remote is not None and self.id is None:
-            raise ValueError("must have an id where it has remote")
+        if sum(source is not None for source in (self.rawcode, self.files, self.order, self.remote)) > 1:
+            raise ValueError("must have one of rawcode, files, order and remote, not several")
+        if (self.order or self.remote) and self.id is None:
+            raise ValueError("must have an id where it has order or remote")
         return self
 
 
@@ -204,6 +210,8 @@ class Job(_Closed):
     output: Output | None = None
     userdata: dict[str, Any] = Field(default_factory=dict, description="the consumer's parameters, recorded with the job")
     secret: Secret | None = Field(default=None, description="handed to the algorithm as $secret")
+    nonce: int | None = Field(default=None, ge=0, lt=2**63, description="with orders: higher than every nonce that the owner used before")
+    signature: Secret | None = Field(default=None, description="with orders: the owner's, over owner + first input's id + nonce")
 
     @model_validator(mode="after")
     def _consistent(self) -> Job:
@@ -221,6 +229,12 @@ class Job(_Closed):
             if len(value.encode()) > limit:
                 raise ValueError(f"{name} must have at most {limit} bytes")
         return self
+
+    @property
+    def orders(self) -> list[tuple[str, Order]]:
+        """The assets that are kept here, as id and order: the inputs, then the algorithm."""
+        assets: list[Input | Algorithm] = [*self.inputs, self.algorithm]
+        return [(a.id or "", a.order) for a in assets if a.order]
 
     @property
     def remotes(self) -> list[tuple[str, Remote]]:
@@ -256,8 +270,10 @@ class Job(_Closed):
         def file(f: File | Sealed, path: str) -> Sealed:
             return f if isinstance(f, Sealed) else Sealed(sealed=seal.seal(public_key, f.model_dump(exclude_defaults=True), job_id))
 
-        secret = Sealed(sealed=seal.seal(public_key, self.secret, job_id)) if isinstance(self.secret, str) else self.secret
-        return self._with_secrets(file, secret)
+        def text(value: str | Sealed | None, path: str) -> Sealed | None:
+            return Sealed(sealed=seal.seal(public_key, value, job_id)) if isinstance(value, str) else value
+
+        return self._with_secrets(file, text)
 
     def opened(self, private_key: str, job_id: str) -> Job:
         """The same job with every sealed value in clear.
@@ -279,20 +295,24 @@ class Job(_Closed):
             except ValidationError as e:
                 raise BadJob(explain(e, path)) from None
 
-        secret = self.secret
-        if isinstance(secret, Sealed):
-            secret = clear("secret", secret)
-            if not isinstance(secret, str) or len(secret) > 4096:
-                raise BadJob("secret: must hold text of at most 4096 characters")
-        return self._with_secrets(file, secret)
+        def text(value: str | Sealed | None, path: str) -> str | None:
+            if not isinstance(value, Sealed):
+                return value
+            opened = clear(path, value)
+            if not isinstance(opened, str) or len(opened) > 4096:
+                raise BadJob(f"{path}: must hold text of at most 4096 characters")
+            return opened
 
-    def _with_secrets(self, file: Callable[[File | Sealed, str], File | Sealed], secret: Any) -> Job:
+        return self._with_secrets(file, text)
+
+    def _with_secrets(self, file: Callable[[File | Sealed, str], File | Sealed], text: Callable[[str | Sealed | None, str], Any]) -> Job:
         def files(fs: list[File | Sealed] | None, path: str) -> list[File | Sealed] | None:
             return None if fs is None else [file(f, f"{path}[{n}]") for n, f in enumerate(fs)]
 
+        texts = {name: text(getattr(self, name), name) for name in ("secret", "signature")}
         inputs = [i.model_copy(update={"files": files(i.files, f"inputs[{n}].files")}) for n, i in enumerate(self.inputs)]
         algorithm = self.algorithm.model_copy(update={"files": files(self.algorithm.files, "algorithm.files")})
-        return self.model_copy(update={"inputs": inputs, "algorithm": algorithm, "secret": secret})
+        return self.model_copy(update={"inputs": inputs, "algorithm": algorithm, **texts})
 
     def dump(self) -> dict[str, Any]:
         """The job as conf: JSON without what is only a default."""

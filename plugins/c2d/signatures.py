@@ -44,6 +44,19 @@ def signer_of_text(text: str, signature: str) -> str:
     return _recover(_prefixed(text.encode()), signature)
 
 
+def signer_of_digest(digest: bytes, signature: str) -> str:
+    """The checksummed address that signed these 32 bytes with the personal_sign prefix.
+
+    :raises BadSignature: nobody can have made it.
+    """
+    return _recover(_prefixed(digest), signature)
+
+
+def sign_digest(private_key: str, digest: bytes) -> str:
+    """personal_sign of 32 bytes: 0x and 65 bytes, the last one 27 or 28."""
+    return _sign(private_key, _prefixed(digest), 27)
+
+
 def sign_hash(private_key: str, text: str) -> str:
     """What a Provider sends as ``providerSignature`` for ``text``: 0x and 65 bytes, the last one 0 or 1."""
     from eth_hash.auto import keccak

@@ -41,7 +41,10 @@ REFUSED = {
     "image checksum": ({"algorithm.container.checksum": "sha256:xyz"}, "algorithm.container.checksum: must be sha256:"),
     "entrypoint of 1 MB": ({"algorithm.container.entrypoint": "x" * 2**20}, "algorithm.container.entrypoint: "),
     "entrypoint empty": ({"algorithm.container.entrypoint": ""}, "algorithm.container.entrypoint: "),
-    "two sources": ({"algorithm.files": [{"url": "http://h/a"}]}, "algorithm: must have one of rawcode, files and remote, not several"),
+    "two sources": (
+        {"algorithm.files": [{"url": "http://h/a"}]},
+        "algorithm: must have one of rawcode, files, order and remote, not several",
+    ),
     "code too long": ({"algorithm.rawcode": "x" * (CODE_BYTES + 1)}, "algorithm.rawcode: "),
     "code too long in bytes": ({"algorithm.rawcode": "ü" * CODE_BYTES}, "algorithm.rawcode must have at most"),
     "code is not UTF-8": ({"algorithm.rawcode": "\ud800"}, "algorithm.rawcode: must be valid UTF-8"),
@@ -51,13 +54,13 @@ REFUSED = {
     "limit is text": ({"maxJobDuration": "soon"}, "maxJobDuration: "),
     "another environment": ({"environment": "other"}, "environment: must be here"),
     "secret is a number": ({"secret": 5}, "secret: "),
-    "files and remote": ({"inputs.0.remote": REMOTE}, "inputs[0]: must have files or remote, and not both"),
-    "neither files nor remote": ({"inputs.0.files": ...}, "inputs[0]: must have files or remote, and not both"),
+    "files and remote": ({"inputs.0.remote": REMOTE}, "inputs[0]: must have one of files, order and remote, and not several"),
+    "neither files nor remote": ({"inputs.0.files": ...}, "inputs[0]: must have one of files, order and remote, and not several"),
     "remote without metadataUri": (
         {"inputs.0": {"id": "did:op:aa", "remote": REMOTE}},
         "output.metadataUri is required where an asset has remote",
     ),
-    "rawcode and remote": ({"algorithm.remote": REMOTE}, "algorithm: must have one of rawcode, files and remote, not several"),
+    "rawcode and remote": ({"algorithm.remote": REMOTE}, "algorithm: must have one of rawcode, files, order and remote, not several"),
     "transaction": (
         {"inputs.0": {"id": "did:op:aa", "remote": {**REMOTE, "txId": "0x12"}}},
         "inputs[0].remote.txId: must be 0x followed by 64 hex digits",
@@ -151,7 +154,7 @@ def test_assets_may_be_named_by_transaction() -> None:
 def test_an_algorithm_by_transaction_has_an_id() -> None:
     conf = remote_job()
     del conf["algorithm"]["id"]
-    with pytest.raises(BadJob, match="algorithm: must have an id where it has remote"):
+    with pytest.raises(BadJob, match="algorithm: must have an id where it has order or remote"):
         Job.parse(conf, "here")
 
 

@@ -26,6 +26,8 @@ class ConfigureOperator(C2DPodOperator):
 
         :raises Refused: they are, and no Provider sent the job.
         """
+        if self.job.orders:
+            raise Refused("order: assets that are kept here are not served yet")
         content = super().content(ends_ok)
         if not self.job.remotes:
             return content

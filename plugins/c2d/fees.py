@@ -1,0 +1,98 @@
+"""Provider fees: what a compute start costs, made and signed as Ocean's Provider does, and checked."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from decimal import ROUND_DOWN, Decimal, localcontext
+
+ZERO_ADDRESS = "0x" + "0" * 40
+
+
+@dataclass(frozen=True)
+class ProviderFee:
+    """The fee that an order must pay, as the datatoken's contract checks and emits it.
+
+    :param providerFeeAmount: in the token's smallest unit.
+    :param providerData: JSON, UTF-8: environment, timestamp (when the fee was made), dt (datatoken), id (service).
+    :param v: 27 or 28. r, s: 32 bytes each.
+    :param validUntil: seconds since 1970, 0: no end.
+    """
+
+    providerFeeAddress: str
+    providerFeeToken: str
+    providerFeeAmount: int
+    providerData: bytes
+    v: int
+    r: bytes
+    s: bytes
+    validUntil: int
+
+    def dump(self) -> dict[str, str | int]:
+        """As clients get it."""
+        return {
+            "providerFeeAddress": self.providerFeeAddress,
+            "providerFeeToken": self.providerFeeToken,
+            "providerFeeAmount": str(self.providerFeeAmount),
+            "providerData": "0x" + self.providerData.hex(),
+            "v": self.v,
+            "r": "0x" + self.r.hex(),
+            "s": "0x" + self.s.hex(),
+            "validUntil": self.validUntil,
+        }
+
+
+def amount(seconds: float, price_minute: Decimal, token: str | None, decimals: int) -> int:
+    """What ``seconds`` of an environment cost, in the token's smallest unit; 0 without a token. Whole days count too.
+
+    :param price_minute: in whole tokens.
+    """
+    if token in (None, ZERO_ADDRESS) or seconds <= 0:
+        return 0
+    with localcontext() as context:
+        context.prec = 78  # uint256
+        exact = Decimal(int(seconds)) * price_minute / 60 * Decimal(10) ** decimals
+        return int(exact.to_integral_value(ROUND_DOWN))
+
+
+def make(
+    private_key: str,
+    token: str | None,
+    fee_amount: int,
+    *,
+    environment: str | None,
+    datatoken: str,
+    service_id: str,
+    valid_until: int,
+    now: int,
+) -> ProviderFee:
+    """A fee, signed by the Provider.
+
+    :param now: seconds since 1970; goes into ``providerData``.
+    """
+    from c2d import signatures
+
+    data = json.dumps({"environment": environment, "timestamp": now, "dt": datatoken, "id": service_id}, separators=(",", ":")).encode()
+    address = signatures.address_of(private_key)
+    token = token or ZERO_ADDRESS
+    signature = bytes.fromhex(signatures.sign_digest(private_key, digest(data, address, token, fee_amount, valid_until))[2:])
+    return ProviderFee(address, token, fee_amount, data, signature[64], signature[:32], signature[32:64], valid_until)
+
+
+def signer(fee: ProviderFee) -> str | None:
+    """The checksummed address that signed the fee; None: nobody can have."""
+    from c2d import signatures
+
+    digest_ = digest(fee.providerData, fee.providerFeeAddress, fee.providerFeeToken, fee.providerFeeAmount, fee.validUntil)
+    try:
+        return signatures.signer_of_digest(digest_, "0x" + (fee.r + fee.s + bytes([fee.v & 0xFF])).hex())
+    except signatures.BadSignature:
+        return None
+
+
+def digest(data: bytes, address: str, token: str, fee_amount: int, valid_until: int) -> bytes:
+    """keccak of the packed fields, the 32 bytes that are signed by personal_sign."""
+    from eth_hash.auto import keccak
+
+    packed = data + bytes.fromhex(address[2:]) + bytes.fromhex(token[2:]) + fee_amount.to_bytes(32, "big") + valid_until.to_bytes(32, "big")
+    return keccak(packed)
