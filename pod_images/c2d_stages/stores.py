@@ -1,34 +1,65 @@
-"""Where results go. A new kind (S3, IPFS) is one more class with the methods of Store, chosen by `store.type`."""
+"""Where results go. Each kind is one class with the methods of Store, chosen by `store.type`."""
 
+import hashlib
+import json
 import os
-from collections.abc import Iterator
-from typing import Protocol
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Protocol
 
+from c2d_stages.content import Content
 from c2d_stages.fields import Field
-from c2d_stages.stage import Paths
-from c2d_stages.tree import regular_below
+from c2d_stages.stage import Paths, StageError, StageLog
+from c2d_stages.tree import NotRegular, new_buffer, regular_below
 
 MANIFEST = "manifest.json"
 MANIFEST_BYTES = 64 << 20
 
 
+@dataclass(frozen=True)
+class Item:
+    """One file that is published. path: in the store; size, sha256: of the file; content: what goes into the store."""
+
+    path: str
+    type: str
+    contentType: str
+    size: int
+    sha256: str
+    content: Content
+
+
+@dataclass(frozen=True)
+class Run:
+    """What all uploads of one run share. deadline: of time.monotonic(); seconds: what that was; retrySeconds: as in PublishInput."""
+
+    job: str
+    log: StageLog
+    deadline: float
+    seconds: int
+    retrySeconds: int
+
+    def check(self) -> None:
+        """Raises StageError when the time is over."""
+        if time.monotonic() > self.deadline:
+            raise StageError(f"publishing took more than {self.seconds} s (limits.seconds)", "limits.seconds")
+
+
 class Store(Protocol):
     """The place for one job's results. Nothing counts as published before commit() returned."""
 
-    def manifest(self) -> bytes | None:
-        """The manifest of an earlier run that was complete."""
+    def published(self, job: str) -> bytes | None:
+        """The manifest of an earlier run of this job, if it is whole and every file is as it says."""
 
-    def begin(self) -> None:
-        """Make room; what an earlier run left half is gone."""
+    def put(self, items: Sequence[Item], run: Run) -> dict[str, dict[str, Any]]:
+        """Keep these files. Returns what the manifest is to say of each, by its path."""
 
-    def put(self, path: str, size: int, content_type: str, content: Iterator[memoryview]) -> None:
-        """Keep one file; what `content` raises goes through."""
-
-    def commit(self, manifest: bytes) -> None:
-        """Make all files visible, the manifest last."""
+    def commit(self, manifest: bytes, run: Run) -> dict[str, Any]:
+        """Keep the manifest, the last of all. Returns what the answer is to say."""
 
     def abort(self) -> None:
-        """Remove what was put since begin()."""
+        """Something failed: remove what nobody could use."""
 
 
 class DirectoryStore:
@@ -38,6 +69,7 @@ class DirectoryStore:
         self.path = path
         self._staging = f"{path}/.staging"
         self._folders: set[str] = set()
+        self._begun = False
 
     @classmethod
     def from_field(cls, store: Field, paths: Paths) -> "DirectoryStore":
@@ -46,14 +78,33 @@ class DirectoryStore:
             raise path.wrong("must be an absolute path")
         return cls(paths.root + path.text().rstrip("/"))
 
-    def manifest(self) -> bytes | None:
+    def published(self, job: str) -> bytes | None:
+        """Raises StageError when the store is another job's."""
         try:
             with open(f"{self.path}/{MANIFEST}", "rb") as file:
-                return file.read(MANIFEST_BYTES)
+                manifest = file.read(MANIFEST_BYTES)
         except FileNotFoundError:
             return None
+        try:
+            value = json.loads(manifest)
+            owner, files = value["job"], value["files"]
+        except (ValueError, KeyError, TypeError, RecursionError):
+            return None
+        if owner != job:
+            raise StageError("store: holds the results of another job", "store")
+        buffer = new_buffer()
+        try:
+            for file in files:
+                digest = hashlib.sha256()
+                for chunk in self._read(file["path"], buffer):
+                    digest.update(chunk)
+                if digest.hexdigest() != file.get("stored", file)["sha256"]:
+                    return None
+        except (OSError, NotRegular, KeyError, TypeError):
+            return None
+        return manifest
 
-    def read(self, path: str, chunk: memoryview) -> Iterator[memoryview]:
+    def _read(self, path: str, chunk: memoryview) -> Iterator[memoryview]:
         """The content of a published file. Raises NotRegular or OSError."""
         folder = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
@@ -63,26 +114,32 @@ class DirectoryStore:
         finally:
             os.close(folder)
 
-    def begin(self) -> None:
+    def put(self, items: Sequence[Item], run: Run) -> dict[str, dict[str, Any]]:
         os.makedirs(self.path, exist_ok=True)
-        self.abort()
-        os.makedirs(f"{self._staging}/data")
+        if not self._begun:
+            _remove(self._staging)
+            os.makedirs(f"{self._staging}/data")
+            self._begun = True
+        for item in items:
+            self._put(item, run)
+        return {}
 
-    def put(self, path: str, size: int, content_type: str, content: Iterator[memoryview]) -> None:
-        place = f"{self._staging}/{path}"
+    def _put(self, item: Item, run: Run) -> None:
+        place = f"{self._staging}/{item.path}"
         folder = os.path.dirname(place)
         if folder not in self._folders:
             os.makedirs(folder, exist_ok=True)
             self._folders.add(folder)
         fd = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
         try:
-            for piece in content:
+            for piece in item.content.read(0, item.content.size):
+                run.check()
                 while piece:
                     piece = piece[os.write(fd, piece) :]
         finally:
             os.close(fd)
 
-    def commit(self, manifest: bytes) -> None:
+    def commit(self, manifest: bytes, run: Run) -> dict[str, Any]:
         with open(f"{self._staging}/{MANIFEST}", "wb") as file:
             file.write(manifest)
         # The old manifest goes first: at no time does one stand beside files that are not its own.
@@ -93,10 +150,12 @@ class DirectoryStore:
         os.rename(f"{self._staging}/{MANIFEST}", f"{self.path}/{MANIFEST}")
         self._sync()
         _remove(self._staging)
+        return {}
 
     def abort(self) -> None:
         _remove(self._staging)
         self._folders.clear()
+        self._begun = False
 
     def _sync(self) -> None:
         """To the disk, so that a crash of the node cannot leave a manifest without its files. One syncfs, not 10,000 times fsync."""
@@ -121,8 +180,11 @@ def _remove(path: str) -> None:
         os.unlink(path)
 
 
-STORES: dict[str, type[DirectoryStore]] = {"directory": DirectoryStore}
+# Only the store of the job is imported: what speaks HTTP is half of a pod's start-up.
+STORES = {"directory": ("stores", "DirectoryStore")}
 
 
-def store_from_field(store: Field, paths: Paths) -> DirectoryStore:
-    return STORES[store.get("type").choice(tuple(STORES))].from_field(store, paths)
+def store_from_field(store: Field, paths: Paths) -> Store:
+    module, name = STORES[store.get("type").choice(tuple(STORES))]
+    made: Store = getattr(import_module(f"c2d_stages.{module}"), name).from_field(store, paths)
+    return made

@@ -227,8 +227,7 @@ def test_a_stop_removes_what_was_staged(filtered: Pod) -> None:
     os.mkfifo(filtered.root / "gate")
     script = (
         "import os; from c2d_stages import publish; from c2d_stages.stage import Paths, run\n"
-        f"real = publish.Publication.manifest\n"
-        f"publish.Publication.manifest = lambda *a: open({str(filtered.root / 'gate')!r}).read()\n"
+        f"publish.entry = lambda *a: open({str(filtered.root / 'gate')!r}).read()\n"
         "code = run('publish', publish.work, Paths.from_environment(os.environ)); os._exit(code)\n"
     )
     import subprocess

@@ -1,0 +1,325 @@
+"""Real stores on this machine: MinIO, kubo, and an IPFS cluster of two peers. Each is one object that is started, stopped and asked.
+
+The programs are built from their Go modules by ../shared/services/get (.ci/run does it before the tests), or found on the PATH.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+ROOT = Path(__file__).parents[1]
+GET = ROOT.parent / "shared" / "services" / "get"
+PROGRAMS = {"minio": "minio", "kubo": "ipfs", "ipfs-cluster": "ipfs-cluster-service"}
+WITHIN = 60  # seconds for a service to answer
+
+
+def program(name: str) -> str:
+    """The path of a service's program."""
+    if GET.exists():
+        done = subprocess.run([str(GET), name], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.split()[-1]
+    found = shutil.which(PROGRAMS[name])
+    assert found, f"{PROGRAMS[name]} is needed on the PATH, for there is no ../shared/services/get"
+    return found
+
+
+def free_port(address: str = "127.0.0.1") -> int:
+    with socket.socket() as s:
+        s.bind((address, 0))
+        return int(s.getsockname()[1])
+
+
+def await_answer(answers: Callable[[], bool], what: Service) -> None:
+    """Until ``answers()``. A service that ended says its last lines."""
+    deadline = time.monotonic() + WITHIN
+    while True:
+        with contextlib.suppress(httpx.HTTPError):
+            if answers():
+                return
+        assert what.process is not None and what.process.poll() is None, what.log.read_text()[-2000:]
+        assert time.monotonic() < deadline, f"no answer within {WITHIN} s: {what.log.read_text()[-2000:]}"
+        time.sleep(0.05)
+
+
+class Service:
+    """One program with its folder, its log, and a start that returns once it answers."""
+
+    def __init__(self, folder: Path, command: list[str], environ: dict[str, str]) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder, self.command = folder, command
+        self.environ = {"PATH": os.environ["PATH"], "HOME": str(folder), **environ}
+        self.log = folder / "log"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def answers(self) -> bool:
+        raise NotImplementedError
+
+    def start(self) -> None:
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(self.command, env=self.environ, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+        await_answer(self.answers, self)
+
+    def kill(self) -> None:
+        """As a crash does."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+    def stop(self) -> None:
+        if self.process is not None:
+            self.process.terminate()
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                self.kill()
+            self.process = None
+
+    def run(self, *command: str, **options: Any) -> str:
+        done = subprocess.run(command, env=self.environ, capture_output=True, text=True, timeout=120, **options)
+        assert done.returncode == 0, f"{command}: {done.stderr}"
+        return done.stdout
+
+
+class Minio(Service):
+    """S3. ``endpoint``, ``access_key``, ``secret_key``, ``region``; encryption at rest works (a key of its own)."""
+
+    region = "us-east-1"
+    kms_key = "c2d-key"
+
+    def __init__(self, folder: Path, address: str = "127.0.0.1") -> None:
+        self.access_key, self.secret_key = "operator", "SECRET" + secrets.token_hex(12)
+        self.port = free_port(address)
+        self.endpoint = f"http://{address}:{self.port}"
+        key = "Y2QyZC1rZXktZm9yLXRlc3RzLW9ubHktMzItYnl0ZXM="
+        super().__init__(
+            folder,
+            [
+                program("minio"),
+                "server",
+                "--quiet",
+                "--address",
+                f"{address}:{self.port}",
+                "--console-address",
+                f"127.0.0.1:{free_port()}",
+                str(folder / "data"),
+            ],
+            {
+                "MINIO_ROOT_USER": self.access_key,
+                "MINIO_ROOT_PASSWORD": self.secret_key,
+                "MINIO_BROWSER": "off",
+                "MINIO_KMS_SECRET_KEY": f"{self.kms_key}:{key}",
+                "MINIO_API_REQUESTS_MAX": "1000",
+                "MINIO_CI_CD": "1",  # on a machine's only disk
+            },
+        )
+
+    def answers(self) -> bool:
+        return httpx.get(f"{self.endpoint}/minio/health/live").status_code == 200
+
+    def client(self) -> Any:
+        """boto3's S3 client with the root keys."""
+        import boto3
+        from botocore.config import Config
+
+        return boto3.client(
+            "s3",
+            endpoint_url=self.endpoint,
+            aws_access_key_id=self.access_key,
+            aws_secret_access_key=self.secret_key,
+            region_name=self.region,
+            config=Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 1}),
+        )
+
+    def bucket(self, name: str | None = None) -> str:
+        """A new bucket."""
+        name = name or f"b{secrets.token_hex(6)}"
+        self.client().create_bucket(Bucket=name)
+        return name
+
+    def settings(self, **more: str) -> dict[str, str]:
+        """What a deployment sets to use it."""
+        return {
+            "AWS_ACCESS_KEY_ID": self.access_key,
+            "AWS_SECRET_ACCESS_KEY": self.secret_key,
+            "AWS_REGION": self.region,
+            "AWS_ENDPOINT_URL": self.endpoint,
+            **more,
+        }
+
+
+class Kubo(Service):
+    """An IPFS node with an API that wants a right: ``operator`` may do all, ``pod`` may add and nothing else.
+
+    :param open: without rights, as kubo is by itself.
+    :param swarm_key: of the private network that it is in.
+    """
+
+    def __init__(self, folder: Path, address: str = "127.0.0.1", open: bool = False, swarm_key: str | None = None) -> None:
+        self.port, self.gateway_port, self.swarm_port = free_port(address), free_port(address), free_port()
+        self.url, self.gateway = f"http://{address}:{self.port}", f"http://{address}:{self.gateway_port}"
+        self.open = open
+        self.operator_token, self.pod_token = "OPERATOR" + secrets.token_hex(12), "POD" + secrets.token_hex(12)
+        self.ipfs = program("kubo")
+        super().__init__(folder, [self.ipfs, "daemon"], {"IPFS_PATH": str(folder / "repo"), "IPFS_TELEMETRY": "off"})
+        self.run(self.ipfs, "init", "--empty-repo")
+        file = folder / "repo" / "config"
+        config = json.loads(file.read_text())
+        config["Addresses"] |= {
+            "API": f"/ip4/{address}/tcp/{self.port}",
+            "Gateway": f"/ip4/{address}/tcp/{self.gateway_port}",
+            "Swarm": [f"/ip4/127.0.0.1/tcp/{self.swarm_port}"],
+        }
+        # Nothing that leaves this machine: no bootstrap nodes, no routing, no discovery, nothing fetched at start.
+        config |= {"Bootstrap": [], "AutoConf": {"Enabled": False}, "AutoTLS": {"Enabled": False}, "DNS": {"Resolvers": {}}}
+        config["Routing"] = {"Type": "none", "DelegatedRouters": []}
+        config["Ipns"] = {**config.get("Ipns", {}), "DelegatedPublishers": []}
+        config["Discovery"] = {"MDNS": {"Enabled": False}}
+        config["Swarm"] = {
+            **config.get("Swarm", {}),
+            "DisableNatPortMap": True,
+            "Transports": {"Network": {"QUIC": False, "WebRTCDirect": False}},
+        }
+        config["Provide"] = {"Enabled": False}
+        config["Gateway"] = {**config.get("Gateway", {}), "NoFetch": True}
+        if not open:
+            config["API"]["Authorizations"] = {
+                "operator": {"AuthSecret": f"bearer:{self.operator_token}", "AllowedPaths": ["/api/v0"]},
+                "pod": {"AuthSecret": f"bearer:{self.pod_token}", "AllowedPaths": ["/api/v0/add"]},
+            }
+        file.write_text(json.dumps(config))
+        self.peer_id = config["Identity"]["PeerID"]
+        if swarm_key:
+            (folder / "repo" / "swarm.key").write_text(swarm_key)
+            self.environ["LIBP2P_FORCE_PNET"] = "1"
+
+    @property
+    def multiaddress(self) -> str:
+        return f"/ip4/127.0.0.1/tcp/{self.swarm_port}/p2p/{self.peer_id}"
+
+    def answers(self) -> bool:
+        return self.api("version").status_code == 200
+
+    def api(self, command: str, token: str | None = None, **parameters: Any) -> httpx.Response:
+        """A command of the RPC API, with the operator's right or another."""
+        headers = {} if self.open else {"Authorization": f"Bearer {token or self.operator_token}"}
+        return httpx.post(f"{self.url}/api/v0/{command}", params=parameters, headers=headers, timeout=60)
+
+    def cat(self, path: str) -> bytes:
+        answer = self.api("cat", arg=path, offline="true")
+        assert answer.status_code == 200, answer.text
+        return answer.content
+
+    def pins(self) -> dict[str, str]:
+        """CID and name of each recursive pin."""
+        listed = json.loads(self.api("pin/ls", type="recursive", names="true").text).get("Keys") or {}
+        return {cid: pin.get("Name", "") for cid, pin in listed.items()}
+
+    def settings(self, **more: str) -> dict[str, str]:
+        rights = {} if self.open else {"C2D_IPFS_AUTH": f"bearer:{self.operator_token}", "C2D_IPFS_ADD_AUTH": f"bearer:{self.pod_token}"}
+        return {"IPFS_TYPE": "CLIENT", "IPFS_OUTPUT": self.url, "IPFS_OUTPUT_PREFIX": f"{self.gateway}/ipfs/", **rights, **more}
+
+
+class ClusterPeer(Service):
+    """A peer of an IPFS cluster, beside its kubo. Its REST API wants ``operator`` and a password."""
+
+    def __init__(self, folder: Path, kubo: Kubo, secret: str, bootstrap: str | None = None) -> None:
+        self.kubo = kubo
+        self.port, self.swarm_port = free_port(), free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.user, self.password = "operator", "CLUSTER" + secrets.token_hex(12)
+        binary = program("ipfs-cluster")
+        daemon = [binary, "daemon", *(["--bootstrap", bootstrap] if bootstrap else [])]
+        super().__init__(folder, daemon, {"IPFS_CLUSTER_PATH": str(folder / "peer"), "CLUSTER_SECRET": secret})
+        self.run(binary, "init", "--consensus", "crdt")
+        file = folder / "peer" / "service.json"
+        config = json.loads(file.read_text())
+        config["cluster"] |= {
+            "peername": folder.name,
+            "listen_multiaddress": [f"/ip4/127.0.0.1/tcp/{self.swarm_port}"],
+            "mdns_interval": "0s",
+            "monitor_ping_interval": "1s",
+            "peer_watch_interval": "1s",
+        }
+        config["consensus"]["crdt"] |= {"trusted_peers": ["*"], "rebroadcast_interval": "2s"}
+        config["api"]["restapi"] |= {
+            "http_listen_multiaddress": f"/ip4/127.0.0.1/tcp/{self.port}",
+            "basic_auth_credentials": {self.user: self.password},
+        }
+        config["api"].pop("ipfsproxy", None)
+        config["api"].pop("pinsvcapi", None)
+        config["ipfs_connector"]["ipfshttp"] |= {"node_multiaddress": f"/ip4/127.0.0.1/tcp/{kubo.port}"}
+        for metric in config.get("informer", {}).values():
+            metric["metric_ttl"] = "5s"
+        file.write_text(json.dumps(config))
+        self.peer_id = json.loads((folder / "peer" / "identity.json").read_text())["id"]
+
+    @property
+    def multiaddress(self) -> str:
+        return f"/ip4/127.0.0.1/tcp/{self.swarm_port}/p2p/{self.peer_id}"
+
+    def answers(self) -> bool:
+        return self.api("GET", "id").status_code == 200
+
+    def api(self, method: str, path: str, **parameters: Any) -> httpx.Response:
+        return httpx.request(method, f"{self.url}/{path}", params=parameters, auth=(self.user, self.password), timeout=60)
+
+    def pinned_on(self, cid: str) -> int:
+        """How many peers have it."""
+        answer = self.api("GET", f"pins/{cid}")
+        return sum(peer["status"] == "pinned" for peer in answer.json().get("peer_map", {}).values())
+
+
+class Cluster:
+    """Two peers, each with its kubo, in a private network of this machine. ``kubos[0]`` is where pods add."""
+
+    def __init__(self, folder: Path) -> None:
+        key = f"/key/swarm/psk/1.0.0/\n/base16/\n{secrets.token_hex(32)}\n"
+        secret = secrets.token_hex(32)
+        # The cluster peers know no bearer token: their kubos are open to this machine, and pods get a third one's right to add.
+        self.kubos = [Kubo(folder / f"kubo{n}", open=n < 2, swarm_key=key) for n in range(3)]
+        first = ClusterPeer(folder / "peer0", self.kubos[0], secret)
+        self.peers = [first, ClusterPeer(folder / "peer1", self.kubos[1], secret, first.multiaddress)]
+
+    @property
+    def adds(self) -> Kubo:
+        """Where pods add: a node of the same private network, with rights."""
+        return self.kubos[2]
+
+    def start(self) -> None:
+        for kubo in self.kubos:
+            kubo.start()
+        for kubo in self.kubos[:2]:
+            answer = kubo.api("swarm/peering/add", arg=self.adds.multiaddress)
+            assert answer.status_code == 200, answer.text
+            kubo.api("swarm/connect", arg=self.adds.multiaddress)
+        for peer in self.peers:
+            peer.start()
+        await_answer(lambda: len(self.peers[0].api("GET", "peers").text.strip().splitlines()) == 2, self.peers[0])
+
+    def stop(self) -> None:
+        for service in (*reversed(self.peers), *self.kubos):
+            service.stop()
+
+    def settings(self, **more: str) -> dict[str, str]:
+        return {
+            "IPFS_TYPE": "CLUSTER",
+            "IPFS_OUTPUT": self.peers[0].url,
+            "C2D_IPFS_AUTH": f"basic:{self.peers[0].user}:{self.peers[0].password}",
+            "C2D_IPFS_ADD_URL": self.adds.url,
+            "C2D_IPFS_ADD_AUTH": f"bearer:{self.adds.pod_token}",
+            **more,
+        }
