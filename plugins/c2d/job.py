@@ -195,6 +195,16 @@ class Output(_Closed):
     """Where the results go, as far as the consumer has a say."""
 
     metadataUri: str | None = Field(default=None, max_length=2048, pattern=HTTP_URL, description="where the DDOs are")
+    publicKey: str | None = Field(
+        default=None, max_length=132, description="secp256k1, 0x and hex; encrypt_results: consumer encrypts the results to it"
+    )
+
+    @field_validator("publicKey")
+    @classmethod
+    def _on_the_curve(cls, key: str | None) -> str | None:
+        if key is not None and not seal.is_public_key(key):
+            raise ValueError("must be a secp256k1 public key, 0x and hex")
+        return key
 
 
 class Job(_Closed):

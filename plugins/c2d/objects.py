@@ -267,12 +267,19 @@ def _algorithm_env(job_id: str, job: Job) -> list[dict[str, Any]]:
 
 
 def stage_input(
-    stage: Stage, job_id: str, job: Job, env: Environment, ends_ok: dict[Stage, bool], granted: Granted | None = None
+    stage: Stage,
+    job_id: str,
+    job: Job,
+    env: Environment,
+    ends_ok: dict[Stage, bool],
+    granted: Granted | None = None,
+    encryption: dict[str, str] | None = None,
 ) -> dict[str, str]:
     """The content of the stage's Secret: ``stage.json`` (docs/stages.md), or the algorithm's ``secret``.
 
     :param job: opened, its secrets in clear.
     :param ends_ok: which stages before this one ended well.
+    :param encryption: for publish, the keys of the job's results (:func:`c2d.keys.for_publish`).
     :param granted: for configure of a job with assets by transaction: what it downloads them with, in the order of ``job.remotes``.
     """
     if stage is Stage.ALGORITHM:
@@ -302,6 +309,7 @@ def stage_input(
         content |= {
             "release": "filtered" if ends_ok.get(Stage.FILTER) else "logs",
             "store": {"type": "directory", "path": "/results"},
+            "encryption": encryption,
             "limits": {"logBytes": env.C2D_LOG_BYTES, "seconds": env.C2D_STAGE_SECONDS},
         }
     return {"stage.json": json.dumps(content)}

@@ -92,6 +92,9 @@ class Environment(BaseModel):
     allowedChainId: Text = Field(
         default=None, pattern=r"^[0-9]+(\s*,\s*[0-9]+)*$", description="chain ids, with commas; unset: every chain"
     )
+    encrypt_results: Annotated[Literal["store", "consumer", "none"] | None, BeforeValidator(_empty_is_unset)] = Field(
+        default=None, description="store where results go to IPFS, else none, if it is not set"
+    )
     share_algorithm_logs: bool = Field(default=False, description="the Provider may read the algorithm's log while it runs")
 
     STORAGE_EXPIRY: int = Field(default=0, ge=0, description="hours; 0: never")
@@ -139,6 +142,11 @@ class Environment(BaseModel):
     def chains(self) -> frozenset[int]:
         """The chains whose jobs are taken; empty: all."""
         return frozenset(int(c) for c in (self.allowedChainId or "").split(",") if c.strip())
+
+    @property
+    def encryption(self) -> str:
+        """Who holds the key of stored results: store (the database), consumer, or none (they are not encrypted). docs/encryption.md"""
+        return self.encrypt_results or ("store" if self.IPFS_OUTPUT else "none")
 
     @property
     def at_once(self) -> int:

@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB, insert
 
 from c2d.job import Job, Sealed
+from c2d.keys import after_publishing
 from c2d.status import FINAL, TEXTS, Outcome, Reason, Stage, StageEnd, Status, can_follow, outcome
 
 SCHEMA = "c2d"
@@ -45,6 +46,9 @@ jobs = sa.Table(
     sa.Column("provider", sa.Text, comment="address of the Provider that asked, in lower case"),
     sa.Column("conf", JSONB(none_as_null=True), comment="the sealed job, until its run exists"),
     sa.Column("secret", sa.Text, comment="the job's secret, sealed, for notifications"),
+    sa.Column(
+        "resultKeys", JSONB(none_as_null=True), comment="that the results are encrypted with, sealed (c2d.keys); gone once they expire"
+    ),
     sa.Column("released", sa.DateTime(timezone=True), comment="when its run was made"),
     sa.Index("jobs_owner", "owner"),
     sa.Index("jobs_agreement", "agreementId"),
@@ -207,6 +211,17 @@ class Store:
                 self._advance(c, job_id, status)
             return self._ends(c, job_id)[end.stage]
 
+    def result_keys(self, job_id: str) -> dict[str, str] | None:
+        """The keys of the job's results (:mod:`c2d.keys`); None: there are none, or they have been deleted."""
+        with self.engine.connect() as c:
+            return c.execute(sa.select(jobs.c.resultKeys).where(jobs.c.jobId == job_id)).scalar()
+
+    def keep_keys(self, job_id: str, new: dict[str, str]) -> dict[str, str]:
+        """The keys of the job's results: ``new``, or those of a former try."""
+        with self.engine.begin() as c:
+            c.execute(sa.update(jobs).where(jobs.c.jobId == job_id, jobs.c.resultKeys.is_(None)).values(resultKeys=new))
+            return dict(c.execute(sa.select(jobs.c.resultKeys).where(jobs.c.jobId == job_id)).scalar_one())
+
     def request_stop(self, job_id: str) -> None:
         """Notes that somebody asked for the job to stop; a job that has ended stays as it is."""
         with self.engine.begin() as c:
@@ -219,7 +234,7 @@ class Store:
         :raises LookupError: there is no such job.
         """
         with self.engine.begin() as c:
-            row = c.execute(sa.select(*COLUMNS).where(jobs.c.jobId == job_id).with_for_update()).one_or_none()
+            row = c.execute(sa.select(jobs.c.resultKeys, *COLUMNS).where(jobs.c.jobId == job_id).with_for_update()).one_or_none()
             if row is None:
                 raise LookupError(f"no job {job_id}")
             end = outcome(self._ends(c, job_id), stopped=row.stopreq == 1)
@@ -236,7 +251,7 @@ class Store:
                 "conf": None,
             }
             if manifest is not None:
-                values |= {"results": manifest["files"], "withheld": manifest["withheld"]}
+                values |= {"results": manifest["files"], "withheld": manifest["withheld"], "resultKeys": after_publishing(row.resultKeys)}
             c.execute(sa.update(jobs).where(jobs.c.jobId == job_id).values(values))
             c.execute(insert(notifications).values(jobId=job_id, event="stop").on_conflict_do_nothing())
             return Outcome(number, end.terminationDetails)

@@ -6,6 +6,7 @@ import secrets
 
 from c2d.intake import Caller, Intake, new_job_id
 from c2d.job import BadJob, Job
+from c2d.keys import consumers_key
 from c2d.settings import Settings
 
 
@@ -15,12 +16,13 @@ def submit(settings: Settings, intake: Intake, job: Job, environment: str, calle
     A job without a ``secret`` gets one, as the incumbent gives one: the algorithm and the receiver of notifications know it.
 
     :param job: with its secrets in clear or sealed to this operator; it leaves here sealed for its own job id.
-    :raises BadJob: the environment does not take jobs of this chain.
+    :raises BadJob: the environment does not take jobs of this chain, or needs the consumer's public key.
     :raises NonceUsed, AgreementInUse, TooManyJobs: see :meth:`c2d.intake.Intake.accept`.
     """
     env = settings.environment(environment)
     if env.chains and job.chainId not in env.chains:
         raise BadJob(f"chainId: environment {env.id} takes jobs of {', '.join(map(str, sorted(env.chains)))} only")
+    consumers_key(job, env)
     job_id = new_job_id()
     job = job.opened(settings.OPERATOR_PRIVATE_KEY, job_id)
     if job.secret is None:

@@ -18,6 +18,7 @@ from typing import Any
 from c2d import settings
 from c2d.api.body import loads
 from c2d.job import JOB_ID, BadJob, Job
+from c2d.keys import consumers_key
 
 BODY_BYTES = 2 * 2**20
 TRIGGER = re.compile(r"/api/v2/dags/([^/]+)/dagRuns/?$")
@@ -68,6 +69,7 @@ def guarded(body: bytes, environment: str) -> bytes:
         raise BadJob("dag_run_id: must be 1 to 50 lower-case letters, digits and inner '-', or be left out")
     loaded = settings.load()
     job = Job.parse(trigger.get("conf"), environment).opened(loaded.OPERATOR_PRIVATE_KEY, job_id)
+    consumers_key(job, loaded.environment(environment))
     if job.remotes:
         # Who may use an order, and with which algorithm, only the asset's Provider checks.
         raise BadJob("remote: an order is taken from an Ocean Provider only (the operator-service API); give files")

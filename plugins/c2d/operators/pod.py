@@ -25,6 +25,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from c2d import objects, settings
 from c2d.hooks.pods import LOG_LINE_BYTES, LogLine, Pods, Refused
 from c2d.job import BadJob, Job
+from c2d.keys import consumers_key
 from c2d.pod_state import PodEnd, end_of, running_since, why_pending
 from c2d.status import Reason, Stage, StageEnd
 from c2d.store import JobTaken, Store
@@ -105,6 +106,7 @@ class C2DPodOperator(KubernetesPodOperator):
         try:
             sealed = Job.parse(context["dag_run"].conf, self.environment.id)
             self.job = sealed.opened(self.settings.OPERATOR_PRIVATE_KEY, self.job_id) if self.opens_secrets else sealed
+            consumers_key(self.job, self.environment)
             # The row keeps what is sealed: the notification of the job's end tells the receiver its secret.
             self.store.open_job(self.job_id, self.environment.id, sealed)
         except (BadJob, JobTaken) as e:

@@ -9,7 +9,7 @@ from typing import Any
 
 from airflow.sdk.exceptions import AirflowFailException
 
-from c2d import objects
+from c2d import keys, objects
 from c2d.operators.pod import C2DPodOperator
 from c2d.pod_state import PodEnd
 from c2d.status import Reason, Stage, StageEnd, Status
@@ -29,6 +29,13 @@ class PublishOperator(C2DPodOperator):
 
     def begin(self) -> None:
         self.store.set_status(self.job_id, Status.PUBLISHING)
+
+    def content(self, ends_ok: dict[Stage, bool]) -> dict[str, str]:
+        kept = keys.new_keys(self.job_id, self.job, self.environment, self.settings.public_key)
+        if kept:
+            kept = self.store.keep_keys(self.job_id, kept)
+        encryption = keys.for_publish(kept, self.settings.OPERATOR_PRIVATE_KEY, self.job_id)
+        return objects.stage_input(self.stage, self.job_id, self.job, self.environment, ends_ok, encryption=encryption)
 
     def record(self, end: PodEnd) -> StageEnd:
         of_stage = end.of_stage(self.stage)

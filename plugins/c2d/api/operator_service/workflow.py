@@ -133,8 +133,9 @@ def _userdata(algorithm: Any) -> dict[str, Any] | None:
 
 
 def _output(given: Any) -> dict[str, Any] | None:
-    uri = given.get("metadataUri") if isinstance(given, dict) else None
-    return {"metadataUri": uri} if uri else None
+    """``publicKey`` is ours: what results are encrypted to in an environment that encrypts them to the consumer."""
+    output = {n: given[n] for n in ("metadataUri", "publicKey") if given.get(n)} if isinstance(given, dict) else {}
+    return output or None
 
 
 def _parameters(given: Any, at: str) -> dict[str, Any]:

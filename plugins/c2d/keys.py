@@ -1,0 +1,71 @@
+"""The keys that a job's results are encrypted with (:mod:`c2d.encryption`): made when publish begins, sealed in the job's row.
+
+    {"results": "0x...", "adminlogs": "0x...", "consumer": "0x..."}
+
+``results`` and ``adminlogs`` are sealed to the operator and good for this job alone; ``consumer`` (``encrypt_results: consumer``) is the
+key of the results sealed to the consumer. Once such a job's results are published ``results`` is forgotten, and only the consumer can
+read them.
+With the expiry of the results all keys are deleted.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from c2d import encryption, seal
+from c2d.job import BadJob, Job
+from c2d.settings import Environment
+
+MODES = {"output": "results", "algorithmLog": "results"}
+"""By a file's type, which key it has; the others are admin logs."""
+
+
+def consumers_key(job: Job, env: Environment) -> str | None:
+    """The public key that the job's results are encrypted to; None where they are not encrypted to a consumer.
+
+    :raises BadJob: the environment needs one and the job has none.
+    """
+    if env.encryption != "consumer":
+        return None
+    if job.output is None or job.output.publicKey is None:
+        raise BadJob(f"output.publicKey: is required, for environment {env.id} encrypts results to the consumer")
+    return job.output.publicKey
+
+
+def new_keys(job_id: str, job: Job, env: Environment, operators_key: str) -> dict[str, str]:
+    """Fresh keys as they are kept; none where the environment does not encrypt.
+
+    :param operators_key: the operator's public key.
+    """
+    consumer = consumers_key(job, env)
+    if env.encryption == "none":
+        return {}
+    results, adminlogs = encryption.new_key().hex(), encryption.new_key().hex()
+    keys = {"results": seal.seal(operators_key, results, job_id), "adminlogs": seal.seal(operators_key, adminlogs, job_id)}
+    return keys | ({"consumer": seal.seal(consumer, results)} if consumer else {})
+
+
+def for_publish(keys: dict[str, str], private_key: str, job_id: str) -> dict[str, str] | None:
+    """``encryption`` of publish's stage.json: a right to write this job's results, and nothing else. None: nothing is encrypted."""
+    if not keys:
+        return None
+    opened = {name: seal.unseal(private_key, keys[name], job_id) for name in ("results", "adminlogs")}
+    return opened | ({"sealedKey": keys["consumer"]} if "consumer" in keys else {})
+
+
+def after_publishing(keys: dict[str, str] | None) -> dict[str, str] | None:
+    """What of them is kept once the results are where they belong."""
+    return {n: k for n, k in keys.items() if n != "results"} if keys and "consumer" in keys else keys
+
+
+def key_of(file: dict[str, Any], keys: dict[str, str] | None, private_key: str, job_id: str) -> bytes | None:
+    """The key that the operator reads a file of the manifest with; None where it is stored as it is, or for the consumer alone.
+
+    :raises LookupError: it has been deleted.
+    """
+    if file.get("encrypted") != "store":
+        return None
+    name = MODES.get(file["type"], "adminlogs")
+    if not keys or name not in keys:
+        raise LookupError("the key of these results has been deleted")
+    return bytes.fromhex(seal.unseal(private_key, keys[name], job_id))

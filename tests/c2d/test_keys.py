@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from c2d import keys, objects, seal, settings, submit
+from c2d.api import trigger
+from c2d.intake import Caller, Intake
+from c2d.job import BadJob, Job
+from c2d.settings import Settings
+from c2d.status import Reason, Stage, StageEnd
+from c2d.store import Store
+from tests.c2d.examples import job
+
+OPERATOR = seal.new_private_key()
+CONSUMER = seal.new_private_key()
+MANIFEST = {"files": [], "withheld": []}
+
+
+def read(**variables: str) -> Settings:
+    return settings.read({"OPERATOR_PRIVATE_KEY": OPERATOR, "C2D_DATABASE_URL": "postgresql://x", **variables})
+
+
+def a_job(public_key: str | None = None) -> Job:
+    return Job.parse(job(**({"output": {"publicKey": public_key}} if public_key else {})), "ocean-compute")
+
+
+def made(mode: str) -> dict[str, str]:
+    (env,) = read(encrypt_results=mode).environments
+    return keys.new_keys("j1", a_job(seal.public_key(CONSUMER)), env, seal.public_key(OPERATOR))
+
+
+@pytest.mark.parametrize(
+    ("variables", "mode"),
+    [
+        ({}, "none"),
+        ({"IPFS_OUTPUT": "http://ipfs:5001"}, "store"),
+        ({"IPFS_OUTPUT": "http://ipfs:5001", "encrypt_results": "none"}, "none"),
+        ({"encrypt_results": "store"}, "store"),
+        ({"encrypt_results": "consumer"}, "consumer"),
+        ({"encrypt_results": " "}, "none"),
+    ],
+)
+def test_what_goes_to_ipfs_is_encrypted_unless_the_operator_says_otherwise(variables: dict[str, str], mode: str) -> None:
+    assert read(**variables).environments[0].encryption == mode
+
+
+def test_the_publish_stage_gets_the_jobs_keys_and_no_more() -> None:
+    for mode in ("store", "consumer"):
+        kept = made(mode)
+        given = keys.for_publish(kept, OPERATOR, "j1")
+        assert given and set(given) == {"results", "adminlogs"} | ({"sealedKey"} if mode == "consumer" else set())
+        assert given["results"] != given["adminlogs"] and not any(k in json.dumps(kept) for k in (given["results"], given["adminlogs"]))
+        (env,) = read(encrypt_results=mode).environments
+        content = json.loads(objects.stage_input(Stage.PUBLISH, "j1", a_job(), env, {}, encryption=given)["stage.json"])
+        assert content["encryption"] == given and OPERATOR[2:] not in json.dumps(content)
+        with pytest.raises(seal.BadSeal):
+            keys.for_publish(kept, OPERATOR, "j2")
+    assert made("none") == {} and keys.for_publish({}, OPERATOR, "j1") is None
+
+
+def test_the_consumer_can_open_its_key_and_the_operator_soon_cannot() -> None:
+    kept = made("consumer")
+    given = keys.for_publish(kept, OPERATOR, "j1")
+    assert given and seal.unseal(CONSUMER, given["sealedKey"], "") == given["results"]
+    later = keys.after_publishing(kept)
+    assert later == {n: kept[n] for n in ("adminlogs", "consumer")}
+    assert keys.key_of({"type": "output", "encrypted": "consumer"}, later, OPERATOR, "j1") is None
+    log = keys.key_of({"type": "configrationLog", "encrypted": "store"}, later, OPERATOR, "j1")
+    assert log and log.hex() == given["adminlogs"]
+
+
+def test_what_the_operator_reads_with_which_key() -> None:
+    kept = made("store")
+    given = keys.for_publish(kept, OPERATOR, "j1")
+    assert given and keys.after_publishing(kept) == kept
+    for kind, name in (("output", "results"), ("algorithmLog", "results"), ("filteringLog", "adminlogs"), ("publishLog", "adminlogs")):
+        key = keys.key_of({"type": kind, "encrypted": "store"}, kept, OPERATOR, "j1")
+        assert key and key.hex() == given[name]
+        with pytest.raises(LookupError, match="has been deleted"):
+            keys.key_of({"type": kind, "encrypted": "store"}, None, OPERATOR, "j1")
+    assert keys.key_of({"type": "output"}, None, OPERATOR, "j1") is None
+
+
+def test_a_second_try_of_publish_has_the_same_keys(database_url: str) -> None:
+    """So that what it uploads is the same, part by part."""
+    store, first = Store(database_url), made("store")
+    store.open_job("j1", "ocean-compute", a_job())
+    assert store.result_keys("j1") is None
+    assert store.keep_keys("j1", first) == first
+    assert store.keep_keys("j1", made("store")) == first == store.result_keys("j1")
+
+
+@pytest.mark.parametrize("published", [True, False])
+def test_the_consumers_key_is_forgotten_once_the_results_are_published_and_not_before(database_url: str, published: bool) -> None:
+    store, kept = Store(database_url), made("consumer")
+    store.open_job("j1", "ocean-compute", a_job())
+    store.keep_keys("j1", kept)
+    store.end_stage("j1", StageEnd(Stage.PUBLISH, Reason.COMPLETED if published else Reason.ERROR, 0, "", {}), None, None)
+    store.finish_job("j1", MANIFEST if published else None)
+    assert store.result_keys("j1") == (keys.after_publishing(kept) if published else kept)
+
+
+def test_a_job_without_the_consumers_key_is_refused_where_it_is_needed(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = read(encrypt_results="consumer", C2D_DATABASE_URL=database_url)
+    wanted = "output.publicKey: is required, for environment ocean-compute encrypts results to the consumer"
+    with pytest.raises(BadJob, match=wanted):
+        submit.submit(loaded, Intake(database_url), a_job(), "ocean-compute", Caller("0xprovider", 1))
+    monkeypatch.setattr(settings, "load", lambda: loaded)
+    with pytest.raises(BadJob, match=wanted):
+        trigger.guarded(json.dumps({"conf": job()}).encode(), "ocean-compute")
+    trigger.guarded(json.dumps({"conf": job(output={"publicKey": seal.public_key(CONSUMER)})}).encode(), "ocean-compute")
+
+
+@pytest.mark.parametrize("key", ["0x04", "no hex", "0x04" + "11" * 64, "0x" + "02" * 300])
+def test_a_key_that_nothing_can_be_encrypted_to_is_refused(key: str) -> None:
+    with pytest.raises(BadJob, match=r"output\.publicKey"):
+        a_job(key)
