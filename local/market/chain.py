@@ -208,7 +208,12 @@ class Chain:
         nft = self.deploy("ERC721Template")
         factory = self.deploy("ERC721Factory", nft, templates[0], router)
         self.send(me, "ERC721Factory", factory, "addTokenTemplate", templates[1])
-        for function, address in (("addFactory", factory), ("addFixedRateContract", fixed), ("addDispenserContract", dispenser)):
+        for function, address in (
+            ("addFactory", factory),
+            ("addFixedRateContract", fixed),
+            ("addDispenserContract", dispenser),
+            ("addApprovedToken", ocean),  # no swap fee
+        ):
             self.send(me, "FactoryRouter", router, function, address)
         return {
             "chainId": CHAIN_ID,
