@@ -2,209 +2,24 @@
 
 All facts are gathered first (DDOs, chain, checksums of the algorithm's files), then checked in the order of Ocean's Provider with its
 texts: the first that fails is a :class:`~c2d.ddo.Refused`. What cannot be asked (a chain, the metadata cache, RBAC) is an
-:class:`Unavailable`, never a pass.
+:class:`~c2d.facts.Unavailable`, never a pass.
 """
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
-from typing import Any, Protocol
+from typing import Any
 
-from c2d.ddo import Asset, Service
-from c2d.orders import Order, Receipt
-
-
-class Unavailable(Exception):
-    """Something that has to be asked does not answer; asking again later may help. The text names what, and holds no URL."""
-
-
-# -- what is asked for -------------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class AssetRequest:
-    """An asset as a client names it; anything may be missing or wrong."""
-
-    documentId: Any = None
-    serviceId: Any = None
-    transferTxId: Any = None
-    userdata: Any = None
-
-    @classmethod
-    def of(cls, given: object) -> AssetRequest:
-        d = given if isinstance(given, Mapping) else {}
-        return cls(d.get("documentId"), d.get("serviceId"), d.get("transferTxId"), d.get("userdata"))
-
-
-@dataclass(frozen=True)
-class AlgorithmRequest(AssetRequest):
-    """The algorithm: an asset, or ``meta`` (raw code or url, and container)."""
-
-    meta: Any = None
-    algocustomdata: Any = None
-
-    @classmethod
-    def of(cls, given: object) -> AlgorithmRequest:
-        d = given if isinstance(given, Mapping) else {}
-        return cls(
-            d.get("documentId"), d.get("serviceId"), d.get("transferTxId"), d.get("userdata"), d.get("meta"), d.get("algocustomdata")
-        )
-
-
-@dataclass(frozen=True)
-class ComputeRequest:
-    """A compute start (or initializeCompute, whose assets need no transaction yet).
-
-    :param consumerAddress: who asks; the caller has checked the signature.
-    :param environment: the environment's id.
-    :param priceMinute: of the environment, in whole tokens.
-    :param additionalDatasets: as it came: must be a list, or empty.
-    """
-
-    consumerAddress: str
-    environment: str
-    priceMinute: Decimal
-    dataset: AssetRequest
-    algorithm: AlgorithmRequest
-    additionalDatasets: Any = None
-    output: Any = None
-    policyServer: Any = None
-
-    @classmethod
-    def of_body(cls, body: Mapping[str, Any], price_minute: Decimal) -> ComputeRequest:
-        """Of the Provider's ``POST compute``."""
-        return cls(
-            consumerAddress=str(body.get("consumerAddress")),
-            environment=str(body.get("environment")),
-            priceMinute=price_minute,
-            dataset=AssetRequest.of(body.get("dataset")),
-            algorithm=AlgorithmRequest.of(body.get("algorithm")),
-            additionalDatasets=body.get("additionalDatasets"),
-            output=body.get("output"),
-            policyServer=body.get("policyServer"),
-        )
-
-
-# -- what is granted ---------------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class GrantedAsset:
-    """An asset that may be used.
-
-    :param order: None in initializeCompute where there is none yet, or none that is good.
-    :param files: the decrypted file objects (never to be logged or stored); None: another Provider hands them out.
-    :param valid_order: initializeCompute: the order is good, apart from its fee's time.
-    :param fee_paid: initializeCompute: its fee's time is not over either.
-    """
-
-    asset: Asset
-    service: Service
-    userdata: dict[str, Any] | None
-    order: Order | None
-    files: tuple[dict[str, Any], ...] | None = field(repr=False)
-    fee_paid: bool = False
-
-
-@dataclass(frozen=True)
-class Granted:
-    """A compute start that may begin.
-
-    :param algorithm: None: raw code of the consumer's.
-    :param container: the algorithm's: entrypoint, image, tag, checksum.
-    :param agreementId: the transaction that paid the environment's fee.
-    :param validUntil: when the paid time ends, seconds since 1970; 0: it has no end.
-    :param allowNetworkAccess: the owner of each data set allows the algorithm the network.
-    """
-
-    datasets: tuple[GrantedAsset, ...]
-    algorithm: GrantedAsset | None
-    container: Mapping[str, str]
-    agreementId: str
-    validUntil: int
-    allowNetworkAccess: bool
-
-
-# -- who is asked ------------------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class NftFacts:
-    """An asset's NFT on chain. ``state`` is None where it has no metadata; ``metadataHash`` where no event of it was found."""
-
-    state: int | None
-    owner: str | None
-    metadataHash: bytes | None
-
-
-@dataclass(frozen=True)
-class ChainFacts:
-    """What a chain says. Keys are in lower case; ``now`` is the latest block's time."""
-
-    now: int
-    nfts: Mapping[str, NftFacts]
-    deployed: frozenset[tuple[str, str]]
-    receipts: Mapping[str, Receipt | None]
-    decimals: Mapping[str, int | None]
-
-
-@dataclass(frozen=True)
-class ChainQuestions:
-    """nfts: NFT, datatoken, and the metadata event that the cache knows of. tokens: whose decimals are wanted."""
-
-    nfts: frozenset[tuple[str, str, tuple[str, int] | None]] = frozenset()
-    transactions: frozenset[str] = frozenset()
-    tokens: frozenset[str] = frozenset()
-
-
-class Chains(Protocol):
-    """:class:`c2d.hooks.datatoken.DatatokenHook`."""
-
-    def facts(self, chain_id: int, questions: ChainQuestions) -> ChainFacts:
-        """:raises Unavailable:"""
-        ...
-
-
-class Assets(Protocol):
-    """:class:`c2d.hooks.assets.AssetsHook`."""
-
-    def ddos(self, dids: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
-        """The DDOs that there are, by DID.
-
-        :raises Unavailable:
-        """
-        ...
-
-
-class Policies(Protocol):
-    """:class:`c2d.hooks.policy.PolicyHook`: RBAC and policy server."""
-
-    replaces_credentials: bool
-
-    def check_start(self, request: ComputeRequest, datasets: Sequence[GrantedAsset], algorithm: GrantedAsset | None) -> None:
-        """:raises c2d.ddo.Refused:
-        :raises Unavailable:
-        """
-        ...
-
-
-@dataclass(frozen=True)
-class Rules:
-    """The operator's choices.
-
-    :param key: the Provider's private key on a chain; None: it has none there.
-    :param fee_token: the token of fees on a chain.
-    :param deny_by_default: a data set whose trust lists are both empty allows no algorithm.
-    :param check_metadata_hash: a DDO must be the one whose hash is on chain.
-    """
-
-    key: Callable[[int], str | None] = field(repr=False)
-    fee_token: Callable[[int], str | None]
-    deny_by_default: bool = False
-    check_metadata_hash: bool = True
+from c2d.compute_request import AlgorithmRequest, AssetRequest, ComputeRequest, Granted, GrantedAsset, Policies, Rules
+from c2d.ddo import Asset, BadDdo, Service
+from c2d.decision import Check, opened, parsed
+from c2d.facts import Assets, ChainQuestions, Chains
+from c2d.fees import ZERO_ADDRESS
+from c2d.job import TRANSACTION
 
 
 class Access:
@@ -229,21 +44,71 @@ class Access:
         """What a compute start may use.
 
         :raises c2d.ddo.Refused: with Ocean's resource and message.
-        :raises Unavailable: something cannot be asked.
+        :raises c2d.facts.Unavailable: something cannot be asked.
         """
-        raise NotImplementedError
+        check = self._gathered(request)
+        algorithm = check.algorithm_asset()
+        datasets = tuple(check.dataset(n, asked, algorithm, order_needed=True) for n, asked in enumerate(request.datasets))
+        algorithm = check.with_order(algorithm)
+        container = check.container(algorithm)
+        granted = check.paid(datasets, algorithm, container)
+        check.output()
+        self.policies.check_start(request, datasets, algorithm)
+        return granted
 
     def initialize(self, request: ComputeRequest) -> tuple[tuple[GrantedAsset, ...], GrantedAsset | None]:
         """The same without orders: the data sets and the algorithm (None: raw code) of an initializeCompute, each with what its
         transaction, if it names one, is good for.
 
-        :raises c2d.ddo.Refused, Unavailable: as :meth:`start`.
+        :raises c2d.ddo.Refused, c2d.facts.Unavailable: as :meth:`start`.
         """
-        raise NotImplementedError
+        check = self._gathered(request)
+        algorithm = check.algorithm_asset()
+        datasets = tuple(check.dataset(n, asked, algorithm, order_needed=False) for n, asked in enumerate(request.datasets))
+        return datasets, algorithm and check.with_known_order(algorithm, request.algorithm)
 
-    def consume(self, did: str, service_id: str, consumer: str, tx: str | None) -> GrantedAsset:
+    def consume(self, did: str, service_id: str, consumer: str, tx: str | None, userdata: Any = None) -> GrantedAsset:
         """One asset for ``initialize`` (``tx`` None) and ``download`` of an access service.
 
-        :raises c2d.ddo.Refused, Unavailable: as :meth:`start`.
+        :raises c2d.ddo.Refused, c2d.facts.Unavailable: as :meth:`start`.
         """
-        raise NotImplementedError
+        asked = AssetRequest(did, service_id, tx, userdata)
+        request = ComputeRequest(consumer, "", Decimal(0), asked, AlgorithmRequest())
+        return self._gathered(request).consumed(asked)
+
+    def _gathered(self, request: ComputeRequest) -> Check:
+        """All facts that a decision needs: DDOs first, then each chain and the algorithm's files at the same time."""
+        named = [a for a in (*request.datasets, request.algorithm) if isinstance(a.documentId, str)]
+        documents = self.assets.ddos([a.documentId for a in named])
+        known = {did: parsed(did, document) for did, document in documents.items()}
+        questions: dict[int, ChainQuestions] = {}
+        for asked in named:
+            asset = known.get(asked.documentId)
+            service = asset.service(asked.serviceId) if isinstance(asset, Asset) else None
+            if isinstance(asset, Asset) and service:
+                questions[asset.chainId] = questions.get(asset.chainId, ChainQuestions()) | self._questions(asset, service, asked)
+        with ThreadPoolExecutor(len(questions) + 1) as pool:
+            facts = {chain_id: pool.submit(self.chains.facts, chain_id, q) for chain_id, q in questions.items()}
+            checksums = pool.submit(self._checksums, known.get(str(request.algorithm.documentId)), request.algorithm)
+            of_chains = {chain_id: answer.result() for chain_id, answer in facts.items()}
+            # A chain's clock that is ahead of ours counts: paid time is the chain's.
+            now = max([self.now(), *(float(f.now) for f in of_chains.values())])
+            return Check(request, self.rules, known, of_chains, checksums.result(), now, not self.policies.replaces_credentials)
+
+    def _questions(self, asset: Asset, service: Service, asked: AssetRequest) -> ChainQuestions:
+        tx = asked.transferTxId
+        token = self.rules.fee_token(asset.chainId)
+        return ChainQuestions(
+            nfts=frozenset({(asset.nftAddress, service.datatokenAddress, asset.event)}),
+            transactions=frozenset({tx.lower()} if isinstance(tx, str) and re.match(TRANSACTION, tx) else ()),
+            tokens=frozenset({token} if token and token != ZERO_ADDRESS else ()),
+        )
+
+    def _checksums(self, asset: Asset | BadDdo | None, asked: AlgorithmRequest) -> tuple[str | None, ...] | None:
+        """Of the algorithm's files, each; None: it has no files that this Provider could open."""
+        service = asset.service(asked.serviceId) if isinstance(asset, Asset) else None
+        if not isinstance(asset, Asset) or service is None:
+            return None
+        files = opened(asset, service, self.rules)
+        userdata = asked.userdata if isinstance(asked.userdata, dict) else None
+        return None if files is None else tuple(self.checksum(file, userdata, asset.chainId) for file in files)

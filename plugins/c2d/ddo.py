@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Mapping
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from c2d.job import ADDRESS, TRANSACTION
 from c2d.signatures import checksummed
 
 VERSIONS = ("4.0.0", "4.1.0", "4.3.0", "4.5.0")
@@ -175,166 +177,6 @@ def metadata_hashes(document: Mapping[str, Any]) -> frozenset[bytes]:
     return frozenset(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest() for text in texts)
 
 
-# -- may it be used? ---------------------------------------------------------------------------------------------------------------
-
-
-def why_not_consumable(asset: Asset, service: Service, consumer: str, nft_state: int | None, credentials: bool = True) -> str | None:
-    """Why ``consumer`` may not use the service, in Ocean's words; None: it may.
-
-    :param nft_state: of the NFT's metadata, from the chain; None: the NFT has no metadata or does not exist.
-    :param credentials: whether allow and deny lists are looked at (a policy server stands in for them).
-    """
-    if nft_state is None:
-        return "Asset malformed or disabled."
-    if nft_state not in ACTIVE_STATES:
-        return "Asset is not consumable."
-    code = None
-    if (asset.cachedState is not None and asset.cachedState not in ACTIVE_STATES) or service.state not in ACTIVE_STATES:
-        code = "ASSET_DISABLED"
-    elif credentials:
-        code = _credential_code(asset.credentials, consumer) or _credential_code(service.credentials, consumer)
-    return f"Error: Access to asset {asset.did} was denied with code: ConsumableCodes.{code}." if code else None
-
-
-def _credential_code(credentials: Credentials, consumer: str) -> str | None:
-    address = consumer.lower()
-    if credentials.allow and not credentials.allow & {address, "*"}:
-        return "CREDENTIAL_NOT_IN_ALLOW_LIST"
-    if credentials.deny and credentials.deny & {address, "*"}:
-        return "CREDENTIAL_IN_DENY_LIST"
-    return None
-
-
-# -- which algorithm? --------------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class AlgorithmFacts:
-    """What trust lists are compared with.
-
-    :param publisher: owner of the algorithm's NFT, from the chain.
-    :param filesChecksum: see :func:`files_checksum`.
-    :param containerSectionChecksum: see :func:`container_checksum`.
-    """
-
-    did: str
-    publisher: str | None
-    filesChecksum: str
-    containerSectionChecksum: str
-
-
-def why_algorithm_refused(rules: ComputeRules, algorithm: AlgorithmFacts | None, deny_by_default: bool = False) -> str | None:
-    """Why an owner does not allow the algorithm, as Ocean's key; None: it is allowed.
-
-    :param algorithm: None: raw code of the consumer's.
-    :param deny_by_default: two empty lists allow nothing (ocean-node) rather than everything (Provider).
-    """
-    if algorithm is None:
-        return None if rules.allowRawAlgorithm else "no_raw_algo_allowed"
-    trusted, publishers = rules.publisherTrustedAlgorithms, rules.publisherTrustedAlgorithmPublishers
-    if not trusted and not publishers:
-        return "not_trusted_algo" if deny_by_default else None
-    if publishers and "*" not in publishers and (algorithm.publisher or "").lower() not in {p.lower() for p in publishers}:
-        return "not_trusted_algo_publisher"
-    if not trusted:
-        return None
-    if any(t.did is None for t in trusted):
-        return "no_publisherTrustedAlgorithms"
-    named = [t for t in trusted if t.did in (algorithm.did, "*")]
-    if not named:
-        return "not_trusted_algo"
-    return _why_no_entry_fits(named, algorithm)
-
-
-def _why_no_entry_fits(named: Iterable[TrustedAlgorithm], algorithm: AlgorithmFacts) -> str | None:
-    reason: str | None = None
-    for entry in named:
-        if entry.filesChecksum not in ("", "*") and entry.filesChecksum.lower() != algorithm.filesChecksum.lower():
-            reason = reason or "algorithm_file_checksum_mismatch"
-        elif (
-            entry.containerSectionChecksum not in ("", "*")
-            and entry.containerSectionChecksum.lower() != algorithm.containerSectionChecksum.lower()
-        ):
-            reason = reason or "algorithm_container_checksum_mismatch"
-        else:
-            return None
-    return reason
-
-
-def files_checksum(of_files: Iterable[str]) -> str:
-    """The sha256 (hex) of each file's content, one after the other, as the Provider's."""
-    return "".join(of_files).lower()
-
-
-def container_checksum(entrypoint: str, checksum: str) -> str:
-    """The sha256 (hex) of the container's entrypoint and checksum."""
-    return hashlib.sha256((entrypoint + checksum).encode()).hexdigest()
-
-
-def why_bad_container(container: Mapping[str, Any] | None) -> str | None:
-    """What is wrong with an algorithm's container, as Ocean's key; None: nothing."""
-    container = container or {}
-    if not all(container.get(key) for key in ("entrypoint", "image", "checksum")):
-        return "missing_entrypoint_image_checksum"
-    return None if str(container["checksum"]).startswith("sha256:") else "checksum_prefix"
-
-
-# -- the consumer's parameters -----------------------------------------------------------------------------------------------------
-
-
-def why_bad_userdata(userdata: Mapping[str, Any] | None, schema: Collection[Mapping[str, Any]]) -> str | None:
-    """What is wrong with the consumer's parameters by the publisher's ``consumerParameters``, in one sentence; None: nothing.
-
-    Without a schema any parameters are taken, as before 4.1.0. Values may be texts, as forms send them.
-    """
-    if not schema:
-        return None
-    given = userdata or {}
-    named = {str(p.get("name")): p for p in schema}
-    for name in given:
-        if name not in named:
-            return f"userdata.{name}: is not a parameter of this asset"
-    for name, parameter in named.items():
-        value = given.get(name)
-        if value is None or value == "":
-            if parameter.get("required") is True and parameter.get("default") in (None, ""):
-                return f"userdata.{name}: is required"
-        elif (wrong := _why_bad_value(value, parameter)) is not None:
-            return f"userdata.{name}: {wrong}"
-    return None
-
-
-def _why_bad_value(value: Any, parameter: Mapping[str, Any]) -> str | None:
-    kind = parameter.get("type")
-    if kind == "number":
-        try:
-            if isinstance(value, bool):
-                raise ValueError
-            float(value)
-        except (TypeError, ValueError):
-            return "must be a number"
-    elif kind == "boolean":
-        if value not in (True, False, "true", "false"):
-            return "must be true or false"
-    elif kind == "select":
-        options = _options(parameter.get("options"))
-        if not isinstance(value, str) or value not in options:
-            return f"must be one of {', '.join(options)}"
-    elif not isinstance(value, str):
-        return "must be text"
-    return None
-
-
-def _options(options: Any) -> list[str]:
-    """``[{"key": "Label"}, ...]``; the keys are the values."""
-    if isinstance(options, str):
-        try:
-            options = json.loads(options)
-        except ValueError:
-            return []
-    return [str(key) for option in options if isinstance(option, dict) for key in option] if isinstance(options, list) else []
-
-
 # -- reading -----------------------------------------------------------------------------------------------------------------------
 
 
@@ -401,7 +243,9 @@ def _event(value: Any) -> tuple[str, int] | None:
     if not isinstance(value, dict):
         return None
     tx, block = value.get("tx") or value.get("txid"), value.get("block")
-    return (tx, block) if isinstance(tx, str) and isinstance(block, int) else None
+    if not isinstance(tx, str) or not re.match(TRANSACTION, tx):
+        return None
+    return (tx.lower(), block) if isinstance(block, int) and not isinstance(block, bool) and block >= 0 else None
 
 
 def _parameters(value: Any, at: str) -> tuple[dict[str, Any], ...]:
@@ -431,6 +275,6 @@ def _text(d: dict[str, Any], name: str, at: str) -> str:
 
 def _address(d: dict[str, Any], name: str, at: str) -> str:
     value = _text(d, name, at)
-    if len(value) != 42 or not value.startswith("0x") or any(c not in "0123456789abcdefABCDEF" for c in value[2:]):
+    if not re.match(ADDRESS, value):
         raise BadDdo(f"{at}{name}: must be 0x and 40 hex digits")
     return checksummed(value)

@@ -49,18 +49,11 @@ class Caller:
     """Who asks.
 
     :param provider: the signer's address in lower case.
-    :param nonce: to be used up by what is asked; None: replays are refused elsewhere, or in legacy mode not at all.
-    :param everybody: every Provider's jobs are seen (legacy mode).
+    :param nonce: to be used up by what is asked; None: replays are not refused and every Provider's jobs are seen (legacy mode).
     """
 
     provider: str
     nonce: int | None
-    everybody: bool = False
-
-    @property
-    def sees(self) -> str | None:
-        """Whose jobs the caller may see; None: everybody's."""
-        return None if self.everybody else self.provider
 
 
 @dataclass(frozen=True)
@@ -85,7 +78,7 @@ def new_job_id() -> str:
 
 
 @functools.cache
-def engines(url: str) -> tuple[sa.Engine, sa.Engine]:
+def _engines(url: str) -> tuple[sa.Engine, sa.Engine]:
     """One for changes, and one for questions that does not wait for the disk: they change nothing but the nonce."""
 
     def engine(**options: Any) -> sa.Engine:
@@ -100,7 +93,7 @@ def engines(url: str) -> tuple[sa.Engine, sa.Engine]:
 
 def close(url: str) -> None:
     """Closes the connections to ``url``."""
-    for engine in engines(url):
+    for engine in _engines(url):
         engine.dispose()
 
 
@@ -108,7 +101,7 @@ class Intake:
     """The jobs in ``url`` as an API sees them."""
 
     def __init__(self, url: str):
-        self.engine, self.questions = engines(url)
+        self.engine, self.questions = _engines(url)
 
     # -- a job enters ---------------------------------------------------------------------------------------------------
 
@@ -145,7 +138,7 @@ class Intake:
         if wanted.jobId is not None and not OUR_JOB_ID.match(wanted.jobId):
             return []  # none of ours, so there is nothing to tell and no nonce to use up (see new_job_id)
         if caller.nonce is None:
-            return self.see(caller.sees, wanted)
+            return self.see(None, wanted)
         given = {"signer": caller.provider, "nonce": caller.nonce, **_given(wanted)}
         with self.questions.connect() as c:
             rows = c.exec_driver_sql(_question(frozenset(_given(wanted))), given).all()
@@ -203,7 +196,7 @@ class Intake:
             return []
         with self.engine.begin() as c:
             _use_nonce(c, caller)
-            own = jobs.c.provider.is_not(None) if caller.sees is None else jobs.c.provider == caller.sees
+            own = jobs.c.provider.is_not(None) if caller.nonce is None else jobs.c.provider == caller.provider
             unfinished = sa.select(jobs.c.conf, *COLUMNS).where(own, _fits(wanted), jobs.c.dateFinished.is_(None))
             found = c.execute(unfinished.order_by(jobs.c.jobId).with_for_update()).all()
             for row in found:

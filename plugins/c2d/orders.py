@@ -8,12 +8,14 @@ started it) and ``ProviderFee``, the fee that the Provider had signed for it.
 
 from __future__ import annotations
 
+import functools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from c2d import fees
+from c2d.signatures import checksummed
 
 ONE_DATATOKEN = 10**18
 BLOCK_TIME_MARGIN = 90
@@ -60,6 +62,7 @@ class Receipt:
     txId: str
     succeeded: bool
     block: int
+    timestamp: int = 0
     started: tuple[OrderStarted, ...] = ()
     reused: tuple[OrderReused, ...] = ()
     fees: tuple[FeePaid, ...] = ()
@@ -113,23 +116,164 @@ def check(network: str, use: Use, receipt: Receipt | None, original: Receipt | N
     :param deployed: the asset's NFT says that the datatoken is its own.
     :raises BadOrder: in the order of the Provider's checks.
     """
-    raise NotImplementedError
+    try:
+        return _checked(use, receipt, original, deployed)
+    except BadOrder as e:
+        raise BadOrder(f"Provider {network}: {e}") from None
+
+
+def _checked(use: Use, receipt: Receipt | None, original: Receipt | None, deployed: bool) -> Order:
+    if not deployed:
+        raise BadOrder("The datatoken was not deployed by the asset's data NFT.")
+    if receipt is None:
+        raise BadOrder("Failed to get tx receipt for the `startOrder` transaction.")
+    if not receipt.succeeded:
+        raise BadOrder("order transaction failed.")
+    fee = _fee(use, receipt)
+    reused = [r for r in receipt.reused if _same(r.datatoken, use.datatoken)]
+    started, since = receipt, None
+    if reused:
+        since = reused[0].timestamp
+        if original is None or not _same(original.txId, reused[0].orderTxId):
+            raise BadOrder("Failed to get tx receipt referenced in OrderReused.")
+        if not original.succeeded:
+            raise BadOrder("order referenced in OrderReused failed.")
+        started = original
+    event = _started(use, started)
+    age = use.now - (event.timestamp if since is None else since)
+    if use.timeout and age > use.timeout:
+        raise BadOrder(f"The order has expired: it is good for {use.timeout} s and {int(age)} s old.")
+    if not any(_same(use.consumer, who) for who in (event.consumer, event.payer)):
+        raise BadOrder("sender of order transaction is not the consumer/payer.")
+    return Order(receipt.txId, started.txId, event.consumer, event.payer, fee)
+
+
+def _fee(use: Use, receipt: Receipt) -> fees.ProviderFee:
+    """The fee that was paid for this service; that its Provider signed it, and that its time is not over."""
+    found = [paid.fee for paid in receipt.fees if _same(paid.datatoken, use.datatoken) and _is_for(paid.fee, use)]
+    if not found:
+        raise BadOrder(f"Cannot find the event for the provider fee in tx id {receipt.txId}.")
+    fee = found[0]
+    data = fee_data(fee)
+    if use.environment is not None and data.get("environment") != use.environment:
+        raise BadOrder("Mismatch between ordered c2d environment and selected one.")
+    if use.provider is not None and not _same(fee.providerFeeAddress, use.provider):
+        raise BadOrder(f"The providerFeeAddress {fee.providerFeeAddress} in the event does not match the provider address {use.provider}")
+    if not _same(fees.signer(fee) or "", fee.providerFeeAddress):
+        raise BadOrder("Provider was not able to check the signed message in ProviderFees event")
+    if not use.expired_fee_ok and use.environment is not None and _is_over(fee, data, receipt, use.now):
+        raise BadOrder("Ordered c2d time was exceeded, check validUntil.")
+    return fee
+
+
+def _is_for(fee: fees.ProviderFee, use: Use) -> bool:
+    data = fee_data(fee)
+    if use.provider is None and "dt" not in data:
+        return True  # another Provider's own words
+    return _same(str(data.get("dt")), use.datatoken) and str(data.get("id")) == use.serviceId
+
+
+def _is_over(fee: fees.ProviderFee, data: dict[str, Any], receipt: Receipt, now: float) -> bool:
+    """The time between the fee's making and its payment is the chain's, not the consumer's: it is added."""
+    made = data.get("timestamp")
+    if not fee.validUntil or now < fee.validUntil:
+        return False
+    if not isinstance(made, int) or isinstance(made, bool) or not receipt.timestamp:
+        return True
+    return now >= fee.validUntil + max(0, receipt.timestamp - made) + BLOCK_TIME_MARGIN
+
+
+def _started(use: Use, receipt: Receipt) -> OrderStarted:
+    events = [e for e in receipt.started if _same(e.datatoken, use.datatoken)]
+    if not events:
+        raise BadOrder(f"Cannot find the event for the order transaction with tx id {receipt.txId}.")
+    # One transaction may order several services of one datatoken; the one that is meant counts.
+    event = next((e for e in events if e.serviceIndex == use.serviceIndex), events[0])
+    if event.serviceIndex != use.serviceIndex:
+        raise BadOrder(
+            "The service id in the event does not match the requested asset. "
+            f"requested: serviceIndex={use.serviceIndex} event: serviceIndex={event.serviceIndex}"
+        )
+    if event.amount < ONE_DATATOKEN:
+        raise BadOrder(
+            f"The amount in the event is less than the amount requested. requested: amount={ONE_DATATOKEN} event: amount={event.amount}"
+        )
+    return event
+
+
+def _same(one: str, other: str) -> bool:
+    return one.lower() == other.lower()
+
+
+# -- reading -----------------------------------------------------------------------------------------------------------------------
+
+_STARTED = "OrderStarted(address,address,uint256,uint256,uint256,address,uint256)"
+_REUSED = "OrderReused(bytes32,address,uint256,uint256)"
+_FEE = "ProviderFee(address,address,uint256,bytes,uint8,bytes32,bytes32,uint256)"
+
+
+@functools.cache
+def topic(event: str) -> str:
+    """The first topic of an event's logs: keccak of its signature, 0x and hex."""
+    from eth_hash.auto import keccak
+
+    return "0x" + keccak(event.encode()).hex()
 
 
 def decode(raw: Mapping[str, Any]) -> Receipt:
-    """A receipt as JSON-RPC gives it."""
-    raise NotImplementedError
+    """A receipt as JSON-RPC gives it. Logs that are no order's, or not of the form that their topic promises, are left out."""
+    started: list[OrderStarted] = []
+    reused: list[OrderReused] = []
+    paid: list[FeePaid] = []
+    for log in raw.get("logs") or ():
+        topics = [str(t).lower() for t in log.get("topics") or ()]
+        try:
+            if topics[:1] == [topic(_STARTED)]:
+                payer, amount, index, time, _ = _data(log, "address", "uint256", "uint256", "uint256", "uint256")
+                started.append(OrderStarted(log["address"], _address(topics[1]), payer, amount, index, time))
+            elif topics[:1] == [topic(_REUSED)]:
+                tx, _caller, time, _ = _data(log, "bytes32", "address", "uint256", "uint256")
+                reused.append(OrderReused(log["address"], "0x" + tx.hex(), time))
+            elif topics[:1] == [topic(_FEE)]:
+                amount, data, v, r, s, until = _data(log, "uint256", "bytes", "uint8", "bytes32", "bytes32", "uint256")
+                fee = fees.ProviderFee(_address(topics[1]), _address(topics[2]), amount, data, v, r, s, until)
+                paid.append(FeePaid(log["address"], fee))
+        except (IndexError, KeyError, ValueError, TypeError, OverflowError):
+            continue
+    return Receipt(
+        txId=str(raw["transactionHash"]).lower(),
+        succeeded=int(raw.get("status") or "0x0", 16) == 1,
+        block=int(raw["blockNumber"], 16),
+        timestamp=next(iter([e.timestamp for e in started] + [e.timestamp for e in reused]), 0),
+        started=tuple(started),
+        reused=tuple(reused),
+        fees=tuple(paid),
+    )
 
 
-def originals(receipts: Sequence[Receipt | None]) -> list[str]:
+def _data(log: Mapping[str, Any], *types: str) -> tuple[Any, ...]:
+    from eth_abi import decode as abi_decode
+    from eth_abi.exceptions import DecodingError
+
+    try:
+        return tuple(abi_decode(types, bytes.fromhex(str(log["data"]).removeprefix("0x"))))
+    except DecodingError:
+        raise ValueError("not the event's data") from None
+
+
+def _address(topic: str) -> str:
+    return checksummed(topic[-40:])
+
+
+def originals(receipts: Iterable[Receipt | None]) -> frozenset[str]:
     """The transactions that these use on."""
-    return [r.orderTxId for receipt in receipts if receipt for r in receipt.reused]
+    return frozenset(r.orderTxId.lower() for receipt in receipts if receipt for r in receipt.reused)
 
 
 def fee_data(fee: fees.ProviderFee) -> dict[str, Any]:
     """``providerData`` as a JSON object; {} where it is none."""
     try:
         data = json.loads(fee.providerData)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return data if isinstance(data, dict) else {}

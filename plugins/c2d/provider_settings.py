@@ -104,6 +104,11 @@ class ProviderSettings(BaseModel):
     REQUEST_TIMEOUT: float = Field(default=10, gt=0, le=300, description="seconds that a server may be silent")
     REQUEST_RETRIES: int = Field(default=1, ge=0, le=10, description="further attempts at a fetch that broke")
     RBAC_SERVER_URL: HttpUrl = None
+    POLICY_SERVER_URL: HttpUrl = Field(default=None, description="asked before each start (as ocean-node); decides in place of credentials")
+    POLICY_SERVER_API_KEY: Annotated[str | None, BeforeValidator(empty_is_unset)] = Field(default=None, repr=False)
+    C2D_DENY_BY_DEFAULT: bool = Field(default=False, description="a data set whose trust lists are both empty allows no algorithm")
+    C2D_CHECK_METADATA_HASH: bool = Field(default=True, description="a DDO must be the one whose hash is on chain")
+    C2D_ORDERS_ONCE: bool = Field(default=False, description="an order is good for one job")
     PRIVATE_PROVIDER: bool = Field(default=False, description="told to the RBAC server")
     USE_CHAIN_PROOF: bool = Field(default=False, description="write each download on the chain")
     USE_HTTP_PROOF: HttpUrl = Field(default=None, description="a URL that is told of each download")
@@ -112,7 +117,7 @@ class ProviderSettings(BaseModel):
     STORAGE_PATH: Annotated[str | None, BeforeValidator(empty_is_unset)] = None
     OPERATOR_SERVICE_URL: Annotated[str | None, BeforeValidator(empty_is_unset)] = Field(default=None, repr=False)
 
-    @field_validator("AQUARIUS_URL", "IPFS_GATEWAY", "ARWEAVE_GATEWAY", "RBAC_SERVER_URL", "USE_HTTP_PROOF")
+    @field_validator("AQUARIUS_URL", "IPFS_GATEWAY", "ARWEAVE_GATEWAY", "RBAC_SERVER_URL", "USE_HTTP_PROOF", "POLICY_SERVER_URL")
     @classmethod
     def _http(cls, value: str | None) -> str | None:
         if value is not None and not _is_http(value):
@@ -177,7 +182,7 @@ class ProviderSettings(BaseModel):
         return [f"{name}: not needed; {why}" for name, why in ANSWERED.items() if getattr(self, name)]
 
 
-_SECRET = ("PROVIDER_PRIVATE_KEY", "NETWORK_URL")
+_SECRET = ("PROVIDER_PRIVATE_KEY", "NETWORK_URL", "POLICY_SERVER_API_KEY")
 
 
 def _chain(chain_id: int) -> str:

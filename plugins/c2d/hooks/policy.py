@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from c2d import signatures
+from c2d.ddo import Refused
+from c2d.facts import Unavailable
+from c2d.hooks.assets import client
+
 if TYPE_CHECKING:
-    from c2d.access import ComputeRequest, GrantedAsset
+    from c2d.compute_request import ComputeRequest, GrantedAsset
+
+RBAC_FAILED = "RBAC Validation failed!"
 
 
 class PolicyHook:
     """Fails closed: whoever does not answer in time has not said yes.
 
-    :param rbac_url: RBAC_SERVER_URL. :param policy_url: POLICY_SERVER_URL. :param api_key: sent to the policy server as X-API-Key.
+    :param rbac_url: RBAC_SERVER_URL, told of each request; its JSON answer must be ``true``.
+    :param policy_url: POLICY_SERVER_URL, asked for each asset of a start; HTTP status 200 is yes.
+    :param api_key: for the policy server, as X-API-Key.
+    :param key: the Provider's private key, which signs what RBAC is told.
+    :param private_provider: PRIVATE_PROVIDER, told to RBAC.
+    :param seconds: that each has for its answer.
     """
 
     def __init__(
@@ -20,12 +33,12 @@ class PolicyHook:
         rbac_url: str | None = None,
         policy_url: str | None = None,
         api_key: str | None = None,
-        provider_address: str | None = None,
+        key: str | None = None,
         private_provider: bool = False,
         seconds: float = 5,
     ):
-        self.rbac_url, self.policy_url, self.api_key, self.seconds = rbac_url, policy_url, api_key, seconds
-        self.provider_address, self.private_provider = provider_address, private_provider
+        self.rbac_url, self.policy_url, self.api_key, self.key = rbac_url, policy_url, api_key, key
+        self.private_provider, self.seconds = private_provider, seconds
 
     @property
     def replaces_credentials(self) -> bool:
@@ -36,18 +49,75 @@ class PolicyHook:
         """Whether the compute may start.
 
         :raises c2d.ddo.Refused: somebody says no.
-        :raises c2d.access.Unavailable: somebody does not answer.
+        :raises c2d.facts.Unavailable: somebody does not answer.
         """
-        raise NotImplementedError
+        assets = [named(a.asset.did, a.service.id) for a in datasets]
+        algos = [named(algorithm.asset.did, algorithm.service.id)] if algorithm else []
+        self.check_rbac("compute", request.consumerAddress, dids=assets[:1], algos=algos, additional_dids=assets[1:])
+        if self.policy_url is None:
+            return
+        for granted in [*datasets, *([algorithm] if algorithm else [])]:
+            question = {
+                "action": "startCompute",
+                "documentId": granted.asset.did,
+                "ddo": granted.asset.document,
+                "serviceId": granted.service.id,
+                "consumerAddress": request.consumerAddress,
+                "policyServer": request.policyServer,
+                "nodeAddress": signatures.address_of(self.key) if self.key else None,
+            }
+            headers = {"X-API-Key": self.api_key} if self.api_key else {}
+            status, _ = self._ask("policy server", self.policy_url, question, headers)
+            if status != 200:
+                raise Refused("policyServer", "denied", f"{granted.asset.did}: HTTP status {status}")
 
-    def check(self, event: str, consumer: str, did: str | None = None) -> None:
-        """RBAC for the Provider's other routes (``encryptUrl``, ``initialize``, ``access``).
+    def check_rbac(
+        self,
+        event: str,
+        consumer: str,
+        dids: Sequence[Mapping[str, str]] = (),
+        algos: Sequence[Mapping[str, str]] = (),
+        additional_dids: Sequence[Mapping[str, str]] = (),
+    ) -> None:
+        """Tells RBAC what somebody wants; nothing happens where there is none.
 
-        :raises c2d.ddo.Refused, c2d.access.Unavailable:
+        :param event: ``encryptUrl``, ``initialize``, ``access`` or ``compute``.
+        :param dids: assets, as ``did`` and ``serviceId`` (:func:`named`).
+        :raises c2d.ddo.Refused: it does not say yes.
+        :raises c2d.facts.Unavailable: it does not answer.
         """
-        raise NotImplementedError
+        if self.rbac_url is None:
+            return
+        credentials = {"type": "address", "value": consumer}
+        payload: dict[str, Any] = {"eventType": event, "component": "provider", "credentials": credentials}
+        text = event + json.dumps(credentials)
+        if event == "compute":
+            text += json.dumps(list(dids)) + "".join(json.dumps(list(part)) for part in (algos, additional_dids) if part)
+        for name, value in (("dids", dids), ("algos", algos), ("additionalDids", additional_dids)):
+            if value:
+                payload[name] = list(value)
+        if self.private_provider:
+            payload["private"] = True
+        if self.key:
+            payload |= {"providerAddress": signatures.address_of(self.key), "signature": signatures.sign_hash(self.key, text)}
+        status, answer = self._ask("RBAC", self.rbac_url, payload, {})
+        if status != 200 or answer is not True:
+            raise Refused("RBAC", RBAC_FAILED, f"HTTP status {status}")
+
+    def _ask(self, who: str, url: str, question: Mapping[str, Any], headers: Mapping[str, str]) -> tuple[int, Any]:
+        import httpx
+
+        try:
+            response = client().post(url, json=question, headers=dict(headers), timeout=self.seconds)
+        except httpx.HTTPError as e:  # its text holds the URL
+            raise Unavailable(f"{who}: does not answer ({type(e).__name__}); try again later") from None
+        if response.status_code >= 500:
+            raise Unavailable(f"{who}: HTTP status {response.status_code}; try again later")
+        try:
+            return response.status_code, response.json()
+        except ValueError:
+            return response.status_code, None
 
 
-def asked(**fields: Any) -> Mapping[str, Any]:
-    """A question without what is not known."""
-    return {k: v for k, v in fields.items() if v is not None}
+def named(did: str, service_id: str) -> dict[str, str]:
+    return {"did": did, "serviceId": service_id}

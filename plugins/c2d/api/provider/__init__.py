@@ -1,1 +1,0 @@
-"""Ocean's Provider: what its clients are given as providerUri."""

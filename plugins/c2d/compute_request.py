@@ -1,0 +1,154 @@
+"""A compute start as a client asks for it, and what is granted. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, Protocol
+
+from c2d.ddo import Asset, Refused, Service
+from c2d.orders import Order
+
+# -- what is asked for -------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class AssetRequest:
+    """An asset as a client names it; anything may be missing or wrong."""
+
+    documentId: Any = None
+    serviceId: Any = None
+    transferTxId: Any = None
+    userdata: Any = None
+
+    @classmethod
+    def of(cls, given: object) -> AssetRequest:
+        d = given if isinstance(given, Mapping) else {}
+        return cls(d.get("documentId"), d.get("serviceId"), d.get("transferTxId"), d.get("userdata"))
+
+
+@dataclass(frozen=True)
+class AlgorithmRequest(AssetRequest):
+    """The algorithm: an asset, or ``meta`` (raw code or url, and container)."""
+
+    meta: Any = None
+    algocustomdata: Any = None
+
+    @classmethod
+    def of(cls, given: object) -> AlgorithmRequest:
+        d = given if isinstance(given, Mapping) else {}
+        return cls(
+            d.get("documentId"), d.get("serviceId"), d.get("transferTxId"), d.get("userdata"), d.get("meta"), d.get("algocustomdata")
+        )
+
+
+@dataclass(frozen=True)
+class ComputeRequest:
+    """A compute start (or initializeCompute, whose assets need no transaction yet).
+
+    :param consumerAddress: who asks; the caller has checked the signature.
+    :param environment: the environment's id.
+    :param priceMinute: of the environment, in whole tokens.
+    :param additionalDatasets: as it came: must be a list, or empty.
+    """
+
+    consumerAddress: str
+    environment: str
+    priceMinute: Decimal
+    dataset: AssetRequest
+    algorithm: AlgorithmRequest
+    additionalDatasets: Any = None
+    output: Any = None
+    policyServer: Any = None
+
+    @property
+    def datasets(self) -> tuple[AssetRequest, ...]:
+        """:raises Refused: additionalDatasets is no list."""
+        more = self.additionalDatasets or []
+        if not isinstance(more, list):
+            raise Refused("additional_input", "invalid")
+        return (self.dataset, *(AssetRequest.of(each) for each in more))
+
+    @classmethod
+    def of_body(cls, body: Mapping[str, Any], price_minute: Decimal) -> ComputeRequest:
+        """Of the Provider's ``POST compute``."""
+        return cls(
+            consumerAddress=str(body.get("consumerAddress")),
+            environment=str(body.get("environment")),
+            priceMinute=price_minute,
+            dataset=AssetRequest.of(body.get("dataset")),
+            algorithm=AlgorithmRequest.of(body.get("algorithm")),
+            additionalDatasets=body.get("additionalDatasets"),
+            output=body.get("output"),
+            policyServer=body.get("policyServer"),
+        )
+
+
+# -- what is granted ---------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class GrantedAsset:
+    """An asset that may be used.
+
+    :param order: None in initializeCompute where there is none yet, or none that is good.
+    :param files: the decrypted file objects (never to be logged or stored); None: another Provider hands them out.
+    :param valid_order: initializeCompute: the order is good, apart from its fee's time.
+    :param fee_paid: initializeCompute: its fee's time is not over either.
+    """
+
+    asset: Asset
+    service: Service
+    userdata: dict[str, Any] | None
+    order: Order | None
+    files: tuple[dict[str, Any], ...] | None = field(repr=False)
+    fee_paid: bool = False
+
+
+@dataclass(frozen=True)
+class Granted:
+    """A compute start that may begin.
+
+    :param algorithm: None: raw code of the consumer's.
+    :param container: the algorithm's: entrypoint, image, tag, checksum.
+    :param agreementId: the transaction that paid the environment's fee.
+    :param validUntil: when the paid time ends, seconds since 1970; 0: it has no end.
+    :param allowNetworkAccess: the owner of each data set allows the algorithm the network.
+    """
+
+    datasets: tuple[GrantedAsset, ...]
+    algorithm: GrantedAsset | None
+    container: Mapping[str, str]
+    agreementId: str
+    validUntil: int
+    allowNetworkAccess: bool
+
+
+class Policies(Protocol):
+    """:class:`c2d.hooks.policy.PolicyHook`: RBAC and policy server."""
+
+    @property
+    def replaces_credentials(self) -> bool:
+        """Whether it decides in place of the assets' allow and deny lists."""
+        ...
+
+    def check_start(self, request: ComputeRequest, datasets: Sequence[GrantedAsset], algorithm: GrantedAsset | None) -> None:
+        """:raises c2d.ddo.Refused, c2d.facts.Unavailable:"""
+        ...
+
+
+@dataclass(frozen=True)
+class Rules:
+    """The operator's choices.
+
+    :param key: the Provider's private key on a chain; None: it has none there.
+    :param fee_token: the token of fees on a chain.
+    :param deny_by_default: a data set whose trust lists are both empty allows no algorithm.
+    :param check_metadata_hash: a DDO must be the one whose hash is on chain.
+    """
+
+    key: Callable[[int], str | None] = field(repr=False)
+    fee_token: Callable[[int], str | None]
+    deny_by_default: bool = False
+    check_metadata_hash: bool = True

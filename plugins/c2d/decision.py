@@ -1,0 +1,286 @@
+"""The decision about a compute start, once all facts are there: Ocean Provider's checks in their order, with its texts. Pure."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from c2d import fees, orders, usage
+from c2d.compute_request import AssetRequest, ComputeRequest, Granted, GrantedAsset, Rules
+from c2d.ddo import Asset, BadDdo, Refused, Service, metadata_hashes
+from c2d.facts import ChainFacts, Unavailable
+from c2d.fees import ZERO_ADDRESS
+from c2d.files import BadFiles, decrypt
+from c2d.job import TRANSACTION
+from c2d.usage import AlgorithmFacts
+
+log = logging.getLogger(__name__)
+
+MALFORMED = "Asset malformed or disabled."
+
+
+def parsed(did: str, document: Mapping[str, Any]) -> Asset | BadDdo:
+    """The asset in a document, or why there is none; also where it is another DID's."""
+    try:
+        asset = Asset.parse(document)
+    except BadDdo as e:
+        return e
+    return asset if asset.did == did else BadDdo("id: is not the DID that was asked for")
+
+
+def opened(asset: Asset, service: Service, rules: Rules) -> tuple[dict[str, Any], ...] | None:
+    """The service's file objects; None: they are another Provider's."""
+    key = rules.key(asset.chainId)
+    if key is None:
+        return None
+    try:
+        return decrypt(asset, service, key)
+    except BadFiles as e:
+        log.info("%s, service %s: %s", asset.did, service.id, e)
+        return None
+
+
+@dataclass(frozen=True)
+class Check:
+    """:param assets: by DID; a DID that the metadata cache does not know is not there.
+    :param checksums: of the algorithm's files, each None where it cannot be had; None: there are no files to be opened.
+    :param credentials: whether allow and deny lists count.
+    """
+
+    request: ComputeRequest
+    rules: Rules
+    assets: Mapping[str, Asset | BadDdo]
+    chains: Mapping[int, ChainFacts]
+    checksums: tuple[str | None, ...] | None
+    now: float
+    credentials: bool
+
+    # -- the algorithm before the data sets -----------------------------------------------------------------------------
+
+    def algorithm_asset(self) -> GrantedAsset | None:
+        """The algorithm, so far as it is one that can be read; None: raw code."""
+        self.request.datasets  # noqa: B018 (raises where there is no list of data sets)
+        asked = self.request.algorithm
+        if asked.documentId is None and asked.meta is None:
+            raise Refused("algorithm", "missing_meta_documentId")
+        if not asked.documentId:
+            return None
+        asset = self.assets.get(str(asked.documentId))
+        if not isinstance(asset, Asset):
+            raise Refused("algorithm", "file_unavailable", f"{asset or 'no DDO'}")
+        if asset.type != "algorithm":
+            raise Refused("algorithm", "not_algo")
+        if not asked.serviceId and asked.serviceId != 0:
+            raise Refused("algorithm.serviceId", "missing")
+        service = asset.service(asked.serviceId)
+        if service is None or self.checksums is None or None in self.checksums:
+            raise Refused("algorithm", "file_unavailable", "no such service" if service is None else "a file cannot be read")
+        if not self.checksums:
+            raise Refused("algorithm", "did_not_found", "it has no files")
+        if why := self._not_consumable(asset, service):
+            raise Refused("algorithm.credentials", why)
+        userdata = self._userdata(asked.userdata, service.consumerParameters, "algorithm.userdata")
+        self._userdata(asked.algocustomdata, asset.consumerParameters, "algorithm.algocustomdata")
+        return GrantedAsset(asset, service, userdata, None, opened(asset, service, self.rules))
+
+    def _algorithm_facts(self, algorithm: GrantedAsset | None) -> AlgorithmFacts | None:
+        if algorithm is None:
+            return None
+        asset, container = algorithm.asset, algorithm.asset.container or {}
+        nft = self.chains[asset.chainId].nfts[asset.nftAddress.lower()]
+        return AlgorithmFacts(
+            did=asset.did,
+            publisher=nft.owner,
+            filesChecksum=usage.files_checksum(c for c in self.checksums or () if c),
+            containerSectionChecksum=usage.container_checksum(container.get("entrypoint", ""), container.get("checksum", "")),
+        )
+
+    # -- a data set -------------------------------------------------------------------------------------------------------
+
+    def dataset(self, n: int, asked: AssetRequest, algorithm: GrantedAsset | None, order_needed: bool) -> GrantedAsset:
+        """The n-th data set, if it may be used with the algorithm."""
+        resource = f"datasets[{n}]" if n else "dataset"
+        for name in ("documentId", "transferTxId") if order_needed else ("documentId",):
+            if not getattr(asked, name):
+                raise Refused(f"{resource}.{name}", "missing")
+        if not asked.serviceId and asked.serviceId != 0:
+            raise Refused(f"{resource}.serviceId", "missing")
+        asset = self.assets.get(str(asked.documentId))
+        if asset is None:
+            raise Refused(f"{resource}.documentId", "did_not_found")
+        if isinstance(asset, BadDdo):
+            raise Refused(resource, MALFORMED, str(asset))
+        service = asset.service(asked.serviceId)
+        if service is None:
+            raise Refused(f"{resource}.serviceId", "not_found")
+        if why := self._not_consumable(asset, service):
+            raise Refused(resource, why)
+        if service.type not in ("access", "compute"):
+            raise Refused(f"{resource}.serviceId", "service_not_access_compute")
+        if service.type != "compute" and n == 0:
+            raise Refused(f"{resource}.serviceId", "main_service_compute")
+        files = opened(asset, service, self.rules)
+        if service.type == "compute":
+            if not files:
+                raise Refused(f"{resource}.serviceId", "compute_services_not_in_same_provider")
+            if key := usage.why_algorithm_refused(service.compute, self._algorithm_facts(algorithm), self.rules.deny_by_default):
+                raise Refused(resource, key)
+        userdata = self._userdata(asked.userdata, service.consumerParameters, f"{resource}.userdata")
+        granted = GrantedAsset(asset, service, userdata, None, files or None)
+        if not order_needed:
+            return self.with_known_order(granted, asked)
+        try:
+            order = self._order(granted, asked.transferTxId, self.request.environment)
+        except orders.BadOrder as e:
+            raise Refused(f"{resource}.serviceId", "order_invalid", str(e)) from None
+        return dataclasses.replace(granted, order=order, fee_paid=True)
+
+    def _not_consumable(self, asset: Asset, service: Service) -> str | None:
+        nft = self.chains[asset.chainId].nfts[asset.nftAddress.lower()]
+        if self.rules.check_metadata_hash and nft.metadataHash not in metadata_hashes(asset.document):
+            log.warning("%s: its DDO is not the one whose hash is on chain %s", asset.did, asset.chainId)
+            return MALFORMED
+        return usage.why_not_consumable(asset, service, self.request.consumerAddress, nft.state, self.credentials)
+
+    def _userdata(self, given: Any, schema: tuple[dict[str, Any], ...], resource: str) -> dict[str, Any] | None:
+        if isinstance(given, str) and given.strip():
+            try:
+                given = json.loads(given)
+            except (ValueError, RecursionError):
+                raise Refused(resource, "must be a JSON object") from None
+        if given and not isinstance(given, dict):
+            raise Refused(resource, "must be a JSON object")
+        if why := usage.why_bad_userdata(given or None, schema):
+            raise Refused(resource, why)
+        return given or None
+
+    # -- orders and fees --------------------------------------------------------------------------------------------------
+
+    def _order(self, granted: GrantedAsset, tx: Any, environment: str | None, expired_fee_ok: bool = False) -> orders.Order:
+        asset, service = granted.asset, granted.service
+        facts = self.chains[asset.chainId]
+        receipt = facts.receipts.get(tx.lower()) if isinstance(tx, str) and re.match(TRANSACTION, tx) else None
+        used_on = next(iter(orders.originals([receipt])), None)
+        use = orders.Use(
+            did=asset.did,
+            serviceId=service.id,
+            serviceIndex=service.index,
+            timeout=service.timeout,
+            datatoken=service.datatokenAddress,
+            consumer=self.request.consumerAddress,
+            provider=self._own_address(asset.chainId) if granted.files is not None else None,
+            environment=environment,
+            now=self.now,
+            expired_fee_ok=expired_fee_ok,
+        )
+        deployed = (asset.nftAddress.lower(), service.datatokenAddress.lower()) in facts.deployed
+        return orders.check(str(asset.chainId), use, receipt, facts.receipts.get(used_on) if used_on else None, deployed)
+
+    def _own_address(self, chain_id: int) -> str | None:
+        from c2d import signatures
+
+        key = self.rules.key(chain_id)
+        return signatures.address_of(key) if key else None
+
+    def with_order(self, algorithm: GrantedAsset | None) -> GrantedAsset | None:
+        """The algorithm with its order."""
+        if algorithm is None:
+            return None
+        try:
+            order = self._order(algorithm, self.request.algorithm.transferTxId, None)
+        except orders.BadOrder as e:
+            raise Refused("algorithm", "in_use_or_not_on_chain", str(e)) from None
+        return dataclasses.replace(algorithm, order=order, fee_paid=True)
+
+    def with_known_order(self, granted: GrantedAsset, asked: AssetRequest) -> GrantedAsset:
+        """initializeCompute: the asset with the order that it names, if that is good, and whether its fee is paid too."""
+        if not asked.transferTxId:
+            return granted
+        try:
+            order = self._order(granted, asked.transferTxId, self.request.environment, expired_fee_ok=True)
+        except orders.BadOrder as e:
+            log.info("%s: %s", granted.asset.did, e)
+            return granted
+        paid = not order.validUntil or self.now <= order.validUntil
+        return dataclasses.replace(granted, order=order, fee_paid=paid)
+
+    def container(self, algorithm: GrantedAsset | None) -> Mapping[str, str]:
+        """The algorithm's container: as published, or as the consumer gives it for raw code."""
+        if algorithm is not None:
+            container = algorithm.asset.container
+        else:
+            meta = self.request.algorithm.meta
+            if not isinstance(meta, Mapping) or not any(meta.get(source) for source in ("url", "rawcode", "remote")):
+                raise Refused("algorithm", "meta_oneof_url_rawcode_remote")
+            given = meta.get("container")
+            container = {str(k): str(v) for k, v in given.items() if v} if isinstance(given, Mapping) else {}
+        if key := usage.why_bad_container(container):
+            raise Refused("algorithm.container", key)
+        return dict(container or {})
+
+    def paid(self, datasets: tuple[GrantedAsset, ...], algorithm: GrantedAsset | None, container: Mapping[str, str]) -> Granted:
+        """All together: one of the orders must have paid the environment's fee for the time that is left."""
+        ordered = [a for a in (*datasets, algorithm) if a is not None and a.order is not None]
+        until = max(a.order.validUntil for a in ordered if a.order)
+        left = until - self.now
+        payer = next((a.order for a in ordered if a.order and self._pays(a, a.order, left)), None)
+        if payer is None and self._fee(left, datasets[0].asset.chainId) == 0:
+            payer = ordered[0].order
+        if payer is None:
+            raise Refused("order", "fees_not_paid")
+        network = all(d.service.compute.allowNetworkAccess for d in datasets if d.service.type == "compute")
+        return Granted(datasets, algorithm, container, payer.txId, until, network)
+
+    def _pays(self, granted: GrantedAsset, order: orders.Order, seconds: float) -> bool:
+        """Whether the order's fee, ours and in our token, is enough."""
+        token = self.rules.fee_token(granted.asset.chainId)
+        if granted.files is None or token is None or order.fee.providerFeeToken.lower() != token.lower():
+            return False
+        return order.fee.providerFeeAmount >= self._fee(seconds, granted.asset.chainId)
+
+    def _fee(self, seconds: float, chain_id: int) -> int:
+        token = self.rules.fee_token(chain_id)
+        if token is None or token == ZERO_ADDRESS or not self.request.priceMinute:
+            return 0
+        decimals = self.chains[chain_id].decimals.get(token.lower())
+        if decimals is None:
+            raise Unavailable(f"chain {chain_id}: the fee token {token} does not tell its decimals")
+        return fees.amount(seconds, self.request.priceMinute, token, decimals)
+
+    def output(self) -> None:
+        given = self.request.output
+        if isinstance(given, str) and given:
+            try:
+                given = json.loads(given)
+            except (ValueError, RecursionError):
+                raise Refused("output", "invalid") from None
+        if given and not isinstance(given, Mapping):
+            raise Refused("output", "invalid")
+
+    # -- one asset alone ----------------------------------------------------------------------------------------------------
+
+    def consumed(self, asked: AssetRequest) -> GrantedAsset:
+        """An asset for the Provider's ``initialize`` and ``download``."""
+        asset = self.assets.get(str(asked.documentId))
+        if asset is None:
+            raise Refused("documentId", "did_not_found")
+        if isinstance(asset, BadDdo):
+            raise Refused("", MALFORMED, str(asset))
+        service = asset.service(asked.serviceId)
+        if service is None:
+            raise Refused("serviceId", "not_found")
+        if why := self._not_consumable(asset, service):
+            raise Refused("", why)
+        userdata = self._userdata(asked.userdata, service.consumerParameters, "userdata")
+        granted = GrantedAsset(asset, service, userdata, None, opened(asset, service, self.rules) or None)
+        if asked.transferTxId is None:
+            return granted
+        try:
+            return dataclasses.replace(granted, order=self._order(granted, asked.transferTxId, None), fee_paid=True)
+        except orders.BadOrder as e:
+            raise Refused("", "order_invalid", str(e)) from None

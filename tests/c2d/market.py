@@ -1,0 +1,169 @@
+"""Assets for tests of access: DDOs, published on the real chain or standing for themselves, and requests for them."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from c2d import ddo, files, seal, signatures
+from c2d.access import Access
+from c2d.compute_request import AlgorithmRequest, AssetRequest, ComputeRequest, Rules
+from c2d.facts import ChainFacts, ChainQuestions, NftFacts
+from c2d.fees import make
+from c2d.orders import FeePaid, OrderStarted, Receipt
+
+CHAIN = 8996
+PROVIDER_KEY = "0xfd5c1ccea015b6d663618850824154a3b3fb2882c46cefb05b9a93fea8c3d215"
+PROVIDER = signatures.address_of(PROVIDER_KEY)
+CONSUMER = signatures.checksummed("0x" + "c0" * 20)
+PUBLISHER = signatures.checksummed("0x" + "ab" * 20)
+OCEAN = signatures.checksummed("0x" + "0c" * 20)
+NOW = 1_800_000_000
+CHECKSUM = "b4908c868c78086097a10f986718a8f3fae1455f0d443c3dc59330207d47cc6d"
+CONTAINER = {"entrypoint": "node $ALGO", "image": "node", "tag": "10", "checksum": "sha256:" + "8221d20c" * 8}
+URL = {"type": "url", "url": "https://data.example/file", "method": "GET"}
+
+
+def service(
+    nft: str, datatoken: str, *, version: str = "4.5.0", key: str = PROVIDER_KEY, of: Sequence[Any] = (URL,), **fields: Any
+) -> dict:
+    content: Any = list(of) if version == "4.0.0" else {"datatokenAddress": datatoken, "nftAddress": nft, "files": list(of)}
+    return {
+        "id": "compute_1",
+        "type": "compute",
+        "files": files.encrypt(seal.public_key(key), json.dumps(content).encode()),
+        "datatokenAddress": datatoken,
+        "serviceEndpoint": "http://provider.example",
+        "timeout": 3600,
+        "compute": {
+            "allowRawAlgorithm": True,
+            "allowNetworkAccess": False,
+            "publisherTrustedAlgorithms": [],
+            "publisherTrustedAlgorithmPublishers": [],
+        },
+        **fields,
+    }
+
+
+def document(nft: str, services: Sequence[dict], *, version: str = "4.5.0", kind: str = "dataset", **fields: Any) -> dict[str, Any]:
+    """A DDO as clients publish it."""
+    metadata: dict[str, Any] = {"created": "2026-01-01T00:00:00Z", "type": kind, "name": "Vögel", "author": "A", "license": "CC-0"}
+    if kind == "algorithm":
+        metadata["algorithm"] = {"language": "js", "version": "1", "container": dict(CONTAINER)}
+    return {
+        "@context": ["https://w3id.org/did/v1"],
+        "id": ddo.did_of(nft, CHAIN),
+        "version": version,
+        "chainId": CHAIN,
+        "nftAddress": nft,
+        "metadata": metadata,
+        "services": [copy.deepcopy(s) for s in services],
+        **fields,
+    }
+
+
+def address(n: int) -> str:
+    return signatures.checksummed(f"0x{0xA0000000 + n:040x}")
+
+
+def text_of(doc: Mapping[str, Any]) -> bytes:
+    """As ocean.js writes it."""
+    return json.dumps(doc, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def order_of(doc: Mapping[str, Any], tx: str, *, service: int = 0, **changes: Any) -> Receipt:
+    """A receipt of a good order, until ``changes`` (of the events' fields and of the fee's) make it another."""
+    s = doc["services"][service]
+    c = {
+        "consumer": PROVIDER, "payer": CONSUMER, "amount": 10**18, "index": service, "time": NOW - 60, "datatoken": s["datatokenAddress"],
+        "key": PROVIDER_KEY, "fee": 0, "token": OCEAN, "environment": "ocean-compute", "service_id": s["id"], "until": NOW + 3600,
+        "made": NOW - 90, "succeeded": True, **changes,
+    }  # fmt: skip
+    fee = make(
+        c["key"], c["token"], c["fee"], environment=c["environment"], datatoken=s["datatokenAddress"],
+        service_id=c["service_id"], valid_until=c["until"], now=c["made"],
+    )  # fmt: skip
+    started = OrderStarted(c["datatoken"], c["consumer"], c["payer"], c["amount"], c["index"], c["time"])
+    return Receipt(tx, c["succeeded"], 7, c["time"], (started,), (), (FeePaid(c["datatoken"], fee),))
+
+
+def tx(n: int) -> str:
+    return f"0x{n:064x}"
+
+
+@dataclass
+class World:
+    """What the chain and the cache say, as facts: for the rules alone."""
+
+    documents: dict[str, dict[str, Any]] = field(default_factory=dict)
+    receipts: dict[str, Receipt | None] = field(default_factory=dict)
+    states: dict[str, int | None] = field(default_factory=dict)
+    owners: dict[str, str] = field(default_factory=dict)
+    hashes: dict[str, bytes] = field(default_factory=dict)
+    foreign: set[str] = field(default_factory=set)
+    """datatokens that their asset's NFT does not know."""
+    checksum: str | None = CHECKSUM
+    decimals: int | None = 18
+    now: float = NOW
+    allowed: Callable[[], None] = lambda: None
+    replaces_credentials: bool = False
+
+    def add(self, doc: dict[str, Any]) -> dict[str, Any]:
+        self.documents[doc["id"]] = doc
+        return doc
+
+    def ddos(self, dids: Sequence[str]) -> dict[str, dict[str, Any]]:
+        return {did: self.documents[did] for did in dids if did in self.documents}
+
+    def facts(self, chain_id: int, questions: ChainQuestions) -> ChainFacts:
+        nfts = {}
+        for nft, _, _ in questions.nfts:
+            published = next((text_of(d) for d in self.documents.values() if d.get("nftAddress") == nft), b"")
+            digest = self.hashes.get(nft, hashlib.sha256(published).digest())
+            nfts[nft.lower()] = NftFacts(self.states.get(nft, 0), self.owners.get(nft, PUBLISHER), digest)
+        deployed = frozenset((n.lower(), d.lower()) for n, d, _ in questions.nfts if d not in self.foreign)
+        receipts = {t: self.receipts.get(t) for t in questions.transactions}
+        receipts |= {r.orderTxId: self.receipts.get(r.orderTxId) for receipt in receipts.values() if receipt for r in receipt.reused}
+        return ChainFacts(int(self.now), nfts, deployed, receipts, {t.lower(): self.decimals for t in questions.tokens})
+
+    def check_start(self, *_: Any) -> None:
+        self.allowed()
+
+    def access(self, **rules: Any) -> Access:
+        given = Rules(**{"key": lambda chain: PROVIDER_KEY, "fee_token": lambda chain: OCEAN, **rules})
+        return Access(given, self, self, self, lambda *_: self.checksum, lambda: self.now)
+
+
+@dataclass
+class Market:
+    """A world with a data set and an algorithm that were ordered, and a request for both, to be changed."""
+
+    world: World
+    data: dict[str, Any]
+    algorithm: dict[str, Any]
+    request: ComputeRequest
+
+
+def market() -> Market:
+    world = World()
+    nft, dt, dt2 = address(1), address(2), address(3)
+    access_service = service(nft, dt2, id="access_1", type="access")
+    data = world.add(document(nft, [service(nft, dt), access_service]))
+    algo_nft, algo_dt = address(11), address(12)
+    algorithm = world.add(document(algo_nft, [service(algo_nft, algo_dt, id="algo_1", type="access")], kind="algorithm"))
+    world.receipts = {
+        tx(1): order_of(data, tx(1)),
+        tx(2): order_of(algorithm, tx(2), environment=None),
+        tx(3): order_of(data, tx(3), service=1),
+    }
+    wanted, code = AssetRequest(data["id"], "compute_1", tx(1)), AlgorithmRequest(algorithm["id"], "algo_1", tx(2))
+    request = ComputeRequest(CONSUMER, "ocean-compute", Decimal(0), wanted, code)
+    return Market(world, data, algorithm, request)
+
+
+RAW = {"rawcode": "console.log('Hello world'!)", "format": "docker-image", "version": "0.1", "container": CONTAINER}
