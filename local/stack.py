@@ -132,6 +132,7 @@ def plan(stack: Home, env_file: Path | None) -> tuple[list[dict[str, Any]], dict
     product = {
         "OPERATOR_PRIVATE_KEY": secrets["operator_private_key"],
         "ALLOWED_PROVIDERS": address_of(secrets["provider_private_key"]),
+        "PROVIDER_PRIVATE_KEY": secrets["provider_private_key"],  # NETWORK_URL, in ENV_FILE, turns the Provider API on
         "ALLOWED_ADMINS": secrets["operator_admin"],
         "C2D_DATABASE_URL": postgres.url("c2d", password, ports["postgres"]),
         "C2D_NAMESPACE": cluster.namespace(),
@@ -193,7 +194,8 @@ def plan(stack: Home, env_file: Path | None) -> tuple[list[dict[str, Any]], dict
         "AIRFLOW_USER": airflow.USER,
         "AIRFLOW_PASSWORD": secrets["airflow_password"],
         "OPERATOR_SERVICE_URL": f"http://127.0.0.1:{ports['airflow']}/operator-service/",
-        "PROVIDER_PRIVATE_KEY": secrets["provider_private_key"],
+        "PROVIDER_PRIVATE_KEY": airflow_env["PROVIDER_PRIVATE_KEY"],
+        **({"PROVIDER_URL": f"http://127.0.0.1:{ports['airflow']}/provider"} if airflow_env.get("NETWORK_URL") else {}),
         "OPERATOR_ADMIN": secrets["operator_admin"],
         "DATABASE_URL": airflow_env["C2D_DATABASE_URL"],
         "KUBECONFIG": str(kubeconfig),

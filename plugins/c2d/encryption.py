@@ -32,6 +32,9 @@ PLAIN = SEGMENT - TAG
 SUFFIX = ".c2d"
 """After the name of a file that only the consumer can read."""
 
+PREFIX = b'{"c2d": "encrypted result 1'
+"""What a file for the consumer begins with; a header never does."""
+
 Read = Callable[[int, int], bytes]
 """``read(offset, length)``: that many bytes of a file from there."""
 
@@ -190,6 +193,19 @@ class Decryption:
         """:raises Tampered: bytes are missing, or there are more than there should be."""
         if self._number < self._until or self._got:
             raise Tampered("the file has been cut off" if self._number < self._until else "the file is too long")
+
+
+def decrypted(file: bytes, key: bytes, path: str) -> bytes:
+    """The content of a whole file in memory, with or without a prefix.
+
+    :raises Tampered:
+    """
+    if file.startswith(PREFIX):
+        file = file.partition(b"\n")[2]
+    decryption = Decryption(key, path, file[:HEADER], content_size(len(file)))
+    content = b"".join(decryption.feed(file))
+    decryption.end()
+    return content
 
 
 class _Segments:

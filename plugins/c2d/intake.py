@@ -49,11 +49,18 @@ class Caller:
     """Who asks.
 
     :param provider: the signer's address in lower case.
-    :param nonce: to be used up by what is asked; None: replays are not refused and every Provider's jobs are seen (legacy mode).
+    :param nonce: to be used up by what is asked; None: replays are refused elsewhere, or in legacy mode not at all.
+    :param everybody: every Provider's jobs are seen (legacy mode).
     """
 
     provider: str
     nonce: int | None
+    everybody: bool = False
+
+    @property
+    def sees(self) -> str | None:
+        """Whose jobs the caller may see; None: everybody's."""
+        return None if self.everybody else self.provider
 
 
 @dataclass(frozen=True)
@@ -78,7 +85,7 @@ def new_job_id() -> str:
 
 
 @functools.cache
-def _engines(url: str) -> tuple[sa.Engine, sa.Engine]:
+def engines(url: str) -> tuple[sa.Engine, sa.Engine]:
     """One for changes, and one for questions that does not wait for the disk: they change nothing but the nonce."""
 
     def engine(**options: Any) -> sa.Engine:
@@ -93,7 +100,7 @@ def _engines(url: str) -> tuple[sa.Engine, sa.Engine]:
 
 def close(url: str) -> None:
     """Closes the connections to ``url``."""
-    for engine in _engines(url):
+    for engine in engines(url):
         engine.dispose()
 
 
@@ -101,7 +108,7 @@ class Intake:
     """The jobs in ``url`` as an API sees them."""
 
     def __init__(self, url: str):
-        self.engine, self.questions = _engines(url)
+        self.engine, self.questions = engines(url)
 
     # -- a job enters ---------------------------------------------------------------------------------------------------
 
@@ -138,7 +145,7 @@ class Intake:
         if wanted.jobId is not None and not OUR_JOB_ID.match(wanted.jobId):
             return []  # none of ours, so there is nothing to tell and no nonce to use up (see new_job_id)
         if caller.nonce is None:
-            return self.see(None, wanted)
+            return self.see(caller.sees, wanted)
         given = {"signer": caller.provider, "nonce": caller.nonce, **_given(wanted)}
         with self.questions.connect() as c:
             rows = c.exec_driver_sql(_question(frozenset(_given(wanted))), given).all()
@@ -196,7 +203,7 @@ class Intake:
             return []
         with self.engine.begin() as c:
             _use_nonce(c, caller)
-            own = jobs.c.provider.is_not(None) if caller.nonce is None else jobs.c.provider == caller.provider
+            own = jobs.c.provider.is_not(None) if caller.sees is None else jobs.c.provider == caller.sees
             unfinished = sa.select(jobs.c.conf, *COLUMNS).where(own, _fits(wanted), jobs.c.dateFinished.is_(None))
             found = c.execute(unfinished.order_by(jobs.c.jobId).with_for_update()).all()
             for row in found:

@@ -53,6 +53,18 @@ def for_publish(keys: dict[str, str], private_key: str, job_id: str) -> dict[str
     return opened | ({"sealedKey": keys["consumer"]} if "consumer" in keys else {})
 
 
+def open_manifest(stored: bytes, keys: dict[str, str] | None, private_key: str, job_id: str) -> bytes:
+    """The manifest that lies beside the results.
+
+    :raises ValueError: it is not what publish wrote, or its key has been forgotten.
+    """
+    if not keys:
+        return stored
+    if "results" not in keys:
+        raise ValueError("its key has been forgotten: only the consumer can read it")
+    return encryption.decrypted(stored, bytes.fromhex(seal.unseal(private_key, keys["results"], job_id)), "manifest.json")
+
+
 def after_publishing(keys: dict[str, str] | None) -> dict[str, str] | None:
     """What of them is kept once the results are where they belong."""
     return {n: k for n, k in keys.items() if n != "results"} if keys and "consumer" in keys else keys

@@ -9,6 +9,7 @@ from typing import Any
 from airflow.plugins_manager import AirflowPlugin
 
 from c2d import listener, settings
+from c2d.api.slash import PROVIDER, WithSlash
 from c2d.api.trigger import TriggerGuard
 
 log = logging.getLogger("c2d")
@@ -20,7 +21,14 @@ def _apps() -> list[dict[str, Any]]:
         return []
     from c2d.api.operator_service.app import create_app
 
-    return [{"name": "operator-service", "url_prefix": "/operator-service", "app": create_app(settings.load())}]
+    operator = create_app(settings.load())
+    apps: list[dict[str, Any]] = [{"name": "operator-service", "url_prefix": "/operator-service", "app": operator}]
+    if settings.load().provider.on:
+        from c2d.api.provider.app import create_app as create_provider
+        from c2d.api.provider.service import ProviderService
+
+        apps.append({"name": "provider", "url_prefix": PROVIDER, "app": create_provider(ProviderService(operator.state.service))})
+    return apps
 
 
 class C2DPlugin(AirflowPlugin):
@@ -28,7 +36,10 @@ class C2DPlugin(AirflowPlugin):
 
     name = "c2d"
     listeners: list[Any] = [listener]
-    fastapi_root_middlewares: list[Any] = [{"name": "c2d trigger guard", "middleware": TriggerGuard}]
+    fastapi_root_middlewares: list[Any] = [
+        {"name": "c2d trigger guard", "middleware": TriggerGuard},
+        {"name": "c2d provider without slash", "middleware": WithSlash},
+    ]
     fastapi_apps: list[Any] = _apps()
 
 

@@ -1,4 +1,4 @@
-"""The jobs' tables in PostgreSQL. With :mod:`c2d.intake` and :mod:`c2d.outbox` the only place that knows SQL.
+"""The jobs' tables in PostgreSQL. With :mod:`c2d.intake`, :mod:`c2d.consumers` and :mod:`c2d.outbox` the only place that knows SQL.
 
 One row a job with Ocean's field names, one row for each stage that has ended. Every change of a job goes through :class:`Store`, which
 keeps the order of the numbers (:func:`c2d.status.can_follow`). A job's end is derived from the ends of its stages, so the row comes out
@@ -84,6 +84,28 @@ nonces = sa.Table(
     metadata,
     sa.Column("signer", sa.Text, primary_key=True, comment="address, in lower case"),
     sa.Column("nonce", sa.BigInteger, nullable=False, comment="the highest that was used"),
+)
+
+consumer_nonces = sa.Table(
+    "consumer_nonces",
+    metadata,
+    sa.Column("address", sa.Text, primary_key=True, comment="in lower case"),
+    sa.Column("nonce", sa.Numeric, nullable=False, comment="the highest that was used at the Provider API"),
+)
+
+used_texts = sa.Table(
+    "used_texts",
+    metadata,
+    sa.Column("address", sa.Text, primary_key=True, comment="in lower case"),
+    sa.Column("sha256", sa.Text, primary_key=True, comment="of a text that was signed, whose end can be read as several nonces"),
+    sa.Column("until", sa.Numeric, nullable=False, comment="the highest of them: it may be forgotten once the address has used it"),
+)
+
+revoked_tokens = sa.Table(
+    "revoked_tokens",
+    metadata,
+    sa.Column("sha256", sa.Text, primary_key=True, comment="of the auth token"),
+    sa.Column("expires", sa.DateTime(timezone=True), nullable=False, comment="when it may be forgotten"),
 )
 
 notifications = sa.Table(

@@ -1,14 +1,17 @@
-"""Files as they are stored where results are encrypted (docs/encryption.md): `encryption` of stage.json."""
+"""What is stored where results are encrypted (docs/encryption.md), by `encryption` of stage.json."""
 
+import hashlib
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
+from c2d_stages.content import BytesContent, Content
 from c2d_stages.fields import Field
+from c2d_stages.stage import StageError
+from c2d_stages.stores import MANIFEST, Item
 
 KEY = re.compile("[0-9a-f]{64}")
-OF_THE_OWNER = ("output", "algorithmLog", "manifest")  # the others are the operator's, who can always read them
+OF_THE_OWNER = ("output", "algorithmLog")  # the others are the operator's, who can always read them
 
 
 @dataclass(frozen=True)
@@ -27,23 +30,62 @@ class Encryption:
             if not KEY.fullmatch(field.get(name).text()):
                 raise field.get(name).wrong("must be 64 hex digits")
         sealed = field.get("sealedKey")
-        return cls(
-            bytes.fromhex(field.get("results").text()),
-            bytes.fromhex(field.get("adminlogs").text()),
-            None if sealed.value is None else sealed.text(),
-        )
+        results, adminlogs = (bytes.fromhex(field.get(name).text()) for name in ("results", "adminlogs"))
+        return cls(results, adminlogs, None if sealed.value is None else sealed.text())
 
-    def file(self, path: str, kind: str, read: Callable[[int, int], bytes], size: int, sha256: str) -> Any:
-        """What to store for a file: an object with `size` and `read(offset, length)`, by which any part can be made again.
+    def item(self, index: int, item: Item) -> Item:
+        """The file as it is stored: under its index, for a name may tell as much as a content."""
+        mine = item.type in OF_THE_OWNER
+        content = self._content(item.content, item.name, mine)
+        reader = "consumer" if mine and self.sealedKey else "store"
+        return replace(item, path=f"data/{index}", contentType="application/octet-stream", content=content, encrypted=reader)
 
-        path, kind: its `path` and `type` in the manifest; read, size, sha256: of its content (read gives exactly what is asked for).
-        """
+    def manifest(self, manifest: bytes) -> bytes:
+        content = self._content(BytesContent(manifest), MANIFEST, True)
+        return b"".join(bytes(piece) for piece in content.read(0, content.size))
+
+    def opened(self, manifest: bytes) -> bytes:
+        """The reverse. Raises ValueError where it is not one of these keys."""
+        from c2d import encryption
+
+        return encryption.decrypted(manifest, self.results, MANIFEST)
+
+    def _content(self, content: Content, path: str, mine: bool) -> "EncryptedContent":
         from c2d import encryption  # here: it brings `cryptography`, which takes longer to load than a small job's whole stage
 
-        key = self.results if kind in OF_THE_OWNER else self.adminlogs
-        prefix = encryption.prefix_for(key, self.sealedKey, path) if self.sealedKey and key is self.results else b""
-        return encryption.Encrypted(read, size, sha256, key, path, prefix)
+        key = self.results if mine else self.adminlogs
+        return EncryptedContent(content, key, path, encryption.prefix_for(key, self.sealedKey, path) if mine and self.sealedKey else b"")
 
-    def mode(self, kind: str) -> str:
-        """A file's `encrypted` in the manifest."""
-        return "consumer" if self.sealedKey and kind in OF_THE_OWNER else "store"
+
+class EncryptedContent:
+    """A Content of which the store sees the encrypted bytes only. sha256: of these, known once all were read."""
+
+    def __init__(self, content: Content, key: bytes, path: str, prefix: bytes):
+        from c2d import encryption
+
+        self._content, self._key, self._path, self._prefix = content, key, path, prefix
+        self.size = encryption.stored_size(content.size, prefix)
+        self.sha256: str | None = None
+
+    def read(self, offset: int, length: int) -> Iterator[memoryview]:
+        from c2d import encryption
+
+        clear, stored = hashlib.sha256(), hashlib.sha256()
+
+        def read(begin: int, count: int) -> bytes:
+            content = b"".join(bytes(piece) for piece in self._content.read(begin, count))
+            clear.update(content)
+            return content
+
+        file = encryption.Encrypted(read, self._content.size, str(self._content.sha256), self._key, self._path, self._prefix)
+        at, end = offset, min(offset + length, self.size)
+        while at < end:
+            # Up to where a segment ends, so that none is made twice.
+            piece = file.read(at, min(encryption.SEGMENT - (at - len(self._prefix)) % encryption.SEGMENT, end - at))
+            stored.update(piece)
+            at += len(piece)
+            yield memoryview(piece)
+        if length and offset == 0 and end == self.size:
+            if clear.hexdigest() != self._content.sha256:
+                raise StageError(f"{self._path.removeprefix('data/')}: is not what the filter released; nothing is published", self._path)
+            self.sha256 = stored.hexdigest()

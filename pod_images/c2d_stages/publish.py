@@ -9,7 +9,8 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from c2d_stages.content import BytesContent, FileContent
+from c2d_stages.confidential import Encryption
+from c2d_stages.content import BytesContent, FileContent, digest_of
 from c2d_stages.fields import Field
 from c2d_stages.stage import CONTROL, Paths, StageError, StageLog
 from c2d_stages.stores import Item, Run, Store, store_from_field
@@ -53,6 +54,7 @@ class PublishInput:
     filtered: bool
     store: Store
     adminLogs: Store
+    encryption: Encryption | None
     logBytes: int
     seconds: int
     retrySeconds: int
@@ -66,6 +68,7 @@ class PublishInput:
             top.get("release").choice(("filtered", "logs")) == "filtered",
             store,
             store if top.get("adminLogs").value is None else store_from_field(top.get("adminLogs"), paths),
+            Encryption.from_field(top.get("encryption")),
             top.get("limits").get("logBytes").integer(0),
             top.get("limits").get("seconds").integer(),
             top.get("limits").get("retrySeconds").integer(0, default=600),
@@ -110,7 +113,7 @@ _TYPES = mimetypes.MimeTypes()
 
 
 def item(path: str, kind: str, content: BytesContent | FileContent) -> Item:
-    return Item(f"data/{path}", kind, content_type(path), content.size, str(content.sha256), content)
+    return Item(f"data/{path}", f"data/{path}", kind, content_type(path), content.size, str(content.sha256), content)
 
 
 def released_item(file: Released, data: int) -> Item:
@@ -154,14 +157,19 @@ def collect(wanted: PublishInput, data: int, log: StageLog) -> tuple[list[Item],
 
 def entry(index: int, item: Item, told: dict[str, Any]) -> dict[str, Any]:
     """A file's line in the manifest; `told`: what its store says of it."""
+    how = {}
+    if item.encrypted:
+        stored = {"path": item.path, "size": item.content.size, "sha256": digest_of(item.content)}
+        how = {"encrypted": item.encrypted, "stored": stored}
     return {
         "index": index,
-        "path": item.path,
-        "filename": item.path.split("/", 2)[2],
+        "path": item.name,
+        "filename": item.name.split("/", 2)[2],
         "size": item.size,
         "sha256": item.sha256,
         "type": item.type,
-        "contentType": item.contentType,
+        "contentType": content_type(item.name),
+        **how,
         **told,
     }
 
@@ -172,12 +180,13 @@ def answer(manifest: bytes) -> dict[str, Any]:
 
 
 def is_admin_log(item: Item) -> bool:
-    return item.path.startswith("data/adminlogs/")
+    return item.name.startswith("data/adminlogs/")
 
 
 def work(stage_json: dict[str, Any], paths: Paths, log: StageLog) -> dict[str, Any]:
     wanted = PublishInput.from_json(stage_json, paths)
-    earlier = wanted.store.published(wanted.job)
+    encryption = wanted.encryption
+    earlier = wanted.store.published(wanted.job, encryption.opened if encryption else bytes)
     if earlier is not None:
         log.line("already published")
         return answer(earlier)
@@ -186,6 +195,8 @@ def work(stage_json: dict[str, Any], paths: Paths, log: StageLog) -> dict[str, A
     data = os.open(paths.data, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         items, withheld = collect(wanted, data, log)
+        if encryption:
+            items = [encryption.item(index, item) for index, item in enumerate(items)]
         told: dict[str, dict[str, Any]] = {}
         if wanted.adminLogs is not wanted.store:
             told |= wanted.adminLogs.put([i for i in items if is_admin_log(i)], run)
@@ -194,7 +205,7 @@ def work(stage_json: dict[str, Any], paths: Paths, log: StageLog) -> dict[str, A
             told |= wanted.store.put(items, run)
         files = [entry(index, item, told.get(item.path, {})) for index, item in enumerate(items)]
         manifest = json.dumps({"version": 1, "job": wanted.job, "files": files, "withheld": withheld}, ensure_ascii=False).encode()
-        more = wanted.store.commit(manifest, run)
+        more = wanted.store.commit(encryption.manifest(manifest) if encryption else manifest, run)
         complete = True
         return answer(manifest) | more
     except OSError as error:

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Protocol
@@ -20,14 +20,17 @@ MANIFEST_BYTES = 64 << 20
 
 @dataclass(frozen=True)
 class Item:
-    """One file that is published. path: in the store; size, sha256: of the file; content: what goes into the store."""
+    """One file that is published. path, contentType: in the store; name: its path in the manifest; size, sha256: of the file; content: what
+    goes into the store; encrypted: who can read that (docs/encryption.md), None where it is the file itself."""
 
     path: str
+    name: str
     type: str
     contentType: str
     size: int
     sha256: str
     content: Content
+    encrypted: str | None = None
 
 
 @dataclass(frozen=True)
@@ -49,8 +52,8 @@ class Run:
 class Store(Protocol):
     """The place for one job's results. Nothing counts as published before commit() returned."""
 
-    def published(self, job: str) -> bytes | None:
-        """The manifest of an earlier run of this job, if it is whole and every file is as it says."""
+    def published(self, job: str, opened: Callable[[bytes], bytes]) -> bytes | None:
+        """The manifest of an earlier run of this job, if it and every file is whole. opened: decrypts it, or raises ValueError."""
 
     def put(self, items: Sequence[Item], run: Run) -> dict[str, dict[str, Any]]:
         """Keep these files. Returns what the manifest is to say of each, by its path."""
@@ -78,14 +81,15 @@ class DirectoryStore:
             raise path.wrong("must be an absolute path")
         return cls(paths.root + path.text().rstrip("/"))
 
-    def published(self, job: str) -> bytes | None:
+    def published(self, job: str, opened: Callable[[bytes], bytes]) -> bytes | None:
         """Raises StageError when the store is another job's."""
         try:
             with open(f"{self.path}/{MANIFEST}", "rb") as file:
-                manifest = file.read(MANIFEST_BYTES)
+                stored = file.read(MANIFEST_BYTES)
         except FileNotFoundError:
             return None
         try:
+            manifest = opened(stored)
             value = json.loads(manifest)
             owner, files = value["job"], value["files"]
         except (ValueError, KeyError, TypeError, RecursionError):
@@ -96,9 +100,10 @@ class DirectoryStore:
         try:
             for file in files:
                 digest = hashlib.sha256()
-                for chunk in self._read(file["path"], buffer):
+                stored_as = file.get("stored", file)
+                for chunk in self._read(stored_as["path"], buffer):
                     digest.update(chunk)
-                if digest.hexdigest() != file.get("stored", file)["sha256"]:
+                if digest.hexdigest() != stored_as["sha256"]:
                     return None
         except (OSError, NotRegular, KeyError, TypeError):
             return None

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import hashlib
 import json
 
 import pytest
 
-from c2d import keys, objects, seal, settings, submit
+from c2d import encryption, keys, objects, seal, settings, submit
 from c2d.api import trigger
 from c2d.intake import Caller, Intake
 from c2d.job import BadJob, Job
@@ -69,6 +70,25 @@ def test_the_consumer_can_open_its_key_and_the_operator_soon_cannot() -> None:
     assert keys.key_of({"type": "output", "encrypted": "consumer"}, later, OPERATOR, "j1") is None
     log = keys.key_of({"type": "configrationLog", "encrypted": "store"}, later, OPERATOR, "j1")
     assert log and log.hex() == given["adminlogs"]
+
+
+def test_the_operator_verifies_the_manifest_that_was_stored() -> None:
+    kept = made("consumer")
+    given = keys.for_publish(kept, OPERATOR, "j1")
+    assert given
+    key = bytes.fromhex(given["results"])
+    stored = encryption.Encrypted(
+        lambda offset, length: b"{}"[offset : offset + length],
+        2,
+        hashlib.sha256(b"{}").hexdigest(),
+        key,
+        "manifest.json",
+        encryption.prefix_for(key, given["sealedKey"], "manifest.json"),
+    ).read(0, 10_000)
+    assert keys.open_manifest(stored, kept, OPERATOR, "j1") == b"{}" == keys.open_manifest(b"{}", None, OPERATOR, "j1")
+    for wrong, with_keys in ((stored[:-1], kept), (b"{}", kept), (stored, keys.after_publishing(kept))):
+        with pytest.raises(ValueError, match=r"cut off|another|forgotten|changed"):
+            keys.open_manifest(wrong, with_keys, OPERATOR, "j1")
 
 
 def test_what_the_operator_reads_with_which_key() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from pathlib import Path
 from typing import Any
 
 from airflow.sdk.exceptions import AirflowFailException
@@ -47,7 +46,9 @@ class PublishOperator(C2DPodOperator):
         return self.store.end_stage(self.job_id, of_stage, end.started, end.finished)
 
     def conclude(self, end: StageEnd) -> None:
-        outcome = self.store.finish_job(self.job_id, self._manifest(end) if end.ok else None)
+        row = self.store.job(self.job_id)
+        ended = row is not None and row.dateFinished is not None  # by a former try: then the manifest's key may be gone
+        outcome = self.store.finish_job(self.job_id, self._manifest(end) if end.ok and not ended else None)
         if end.ok:
             self.pods.delete_owner(objects.object_name(self.job_id))
         details = outcome.terminationDetails
@@ -58,16 +59,19 @@ class PublishOperator(C2DPodOperator):
 
     def _manifest(self, end: StageEnd) -> dict[str, Any]:
         path = self.settings.C2D_RESULTS_PATH / objects.object_name(self.job_id) / "manifest.json"
-        return read_manifest(path, str(end.answer.get("manifestSha256", "")))
+        kept = self.store.result_keys(self.job_id)
+        try:
+            content = keys.open_manifest(path.read_bytes(), kept, self.settings.OPERATOR_PRIVATE_KEY, self.job_id)
+        except ValueError as e:
+            raise BadManifest(str(e)) from None
+        return read_manifest(content, str(end.answer.get("manifestSha256", "")))
 
 
-def read_manifest(path: Path, sha256: str) -> dict[str, Any]:
-    """The manifest at ``path``.
+def read_manifest(content: bytes, sha256: str) -> dict[str, Any]:
+    """The manifest in ``content``.
 
     :raises BadManifest: its digest is not ``sha256``.
-    :raises OSError: it cannot be read.
     """
-    content = path.read_bytes()
     if hashlib.sha256(content).hexdigest() != sha256:
         raise BadManifest("its sha256 is not what publish said")
     return dict(json.loads(content))

@@ -63,7 +63,7 @@ async def admit(request: Request) -> None:
     wanted: Access | None = getattr(request.scope["endpoint"], "access", None)
     if wanted is None:
         raise Refusal(403, "nobody may use this")
-    request.state.data = data = await _data(request)
+    request.state.data = data = await read_data(request)
     request.state.caller = None
     settings = service_of(request).settings
     admin = wanted.kind == "admin" or (wanted.kind == "either" and "admin" in request.headers)
@@ -96,7 +96,7 @@ def text_of(data: dict[str, Any], name: str) -> str | None:
     return text if len(text) >= 2 and "\x00" not in text else None
 
 
-async def _data(request: Request) -> dict[str, Any]:
+async def read_data(request: Request) -> dict[str, Any]:
     if request.query_params:
         return {name: request.query_params.getlist(name)[0] for name in request.query_params}
     body = b""
@@ -138,7 +138,7 @@ def _caller(data: dict[str, Any], wanted: Access, settings: Settings) -> Caller:
         raise Refusal(400, "`providerSignature` of agreementId is required.")
     text = f"{owner}{job_id if wanted.job and job_id else ''}"
     if not settings.SIGNATURE_REQUIRED:
-        return Caller(_anybody(text, data.get("nonce"), str(signature), settings), None)
+        return Caller(_anybody(text, data.get("nonce"), str(signature), settings), None, everybody=True)
     # Its length fixed, and a nonce of digits only: so the text can be read in one way (see c2d.intake.new_job_id).
     if owner is not None and not re.match(ADDRESS, owner):
         raise Refusal(400, "owner: must be 0x followed by 40 hex digits")

@@ -46,7 +46,7 @@ def stop(request: Request) -> JSONResponse:
     for row in service.intake.stop(caller, wanted):
         service.stop(row.jobId, row.environment)
     service.wake()
-    return _list(service.intake.see(None if caller.nonce is None else caller.provider, wanted))
+    return _list(service.intake.see(caller.sees, wanted))
 
 
 @router.delete("/compute", summary="Does nothing; the incumbent has it for old clients")

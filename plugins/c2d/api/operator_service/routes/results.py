@@ -16,9 +16,10 @@ from fastapi.responses import FileResponse
 from c2d.api.operator_service.auth import access, caller_of, data_of, text_of
 from c2d.api.operator_service.datamodels import FAILURES, Failure
 from c2d.api.operator_service.errors import Refusal, error
-from c2d.api.operator_service.service import service_of
+from c2d.api.operator_service.service import Service, service_of
 from c2d.intake import Wanted
 from c2d.objects import object_name
+from c2d.store import JobRow
 
 router = APIRouter(tags=["operation"])
 
@@ -34,16 +35,26 @@ def result(request: Request) -> Any:
     service, data, caller = service_of(request), data_of(request), caller_of(request)
     owner, job_id, index = text_of(data, "owner"), text_of(data, "jobId"), _index(data["index"])
     found = service.intake.find(caller, Wanted(jobId=job_id, owner=owner)) if job_id and owner else []
-    if not found:  # unknown, another owner's or another Provider's: nobody is told which
+    return result_of(service, found[0] if found else None, owner, job_id, index)
+
+
+def result_of(service: Service, row: JobRow | None, owner: str | None, job_id: str | None, index: Any) -> Any:
+    """The answer with one of a job's results, also for the Provider API.
+
+    :param row: None: unknown, another owner's or another Provider's; nobody is told which.
+    :raises Refusal: there is no such result.
+    """
+    index = _index(index)
+    if row is None:
         raise Refusal(404, f"Owner {owner} mismatch for job {job_id}")
-    files = found[0].results
+    files = row.results
     if not files:
         raise Refusal(404, f"No results for job {job_id}")
     if index < 0:
         raise Refusal(404, "Negative index")
     if index >= len(files):
         raise Refusal(404, f"No such index {index} in this compute job")
-    return download(service.settings.C2D_RESULTS_PATH / object_name(found[0].jobId), files[index])
+    return download(service.settings.C2D_RESULTS_PATH / object_name(row.jobId), files[index])
 
 
 def download(folder: Path, file: dict[str, Any]) -> Any:

@@ -1,0 +1,1 @@
+"""Ocean's Provider: what its clients are given as providerUri."""

@@ -1,0 +1,32 @@
+"""The app: who may ask what, and which routes there are."""
+
+from __future__ import annotations
+
+from fastapi import Depends, FastAPI
+
+from c2d.api.operator_service.routes.root import our_version
+from c2d.api.provider import errors
+from c2d.api.provider.auth import admit
+from c2d.api.provider.routes import compute, encryption, environments, nonce, results, root, tokens
+from c2d.api.provider.service import ProviderService
+
+PREFIX = "/api/services"
+
+
+def create_app(service: ProviderService) -> FastAPI:
+    """Ocean's Provider."""
+    app = FastAPI(
+        title="Provider",
+        description="Ocean's Provider, for Compute-to-Data on Apache Airflow.",
+        version=our_version(),
+        docs_url="/api/docs",
+        redoc_url=None,
+        openapi_url="/spec",
+        dependencies=[Depends(admit)],
+    )
+    app.state.service = service
+    errors.register(app)
+    app.include_router(root.router)
+    for part in (nonce, tokens, encryption, environments, compute, results):
+        app.include_router(part.router, prefix=PREFIX)
+    return app

@@ -1,0 +1,120 @@
+"""Who may ask what. Stands on the app: a route that does not say who may use it is used by nobody.
+
+A consumer signs the hash of a text without marks between its parts (old style: ocean.js up to 5, ocean.py). So that a signature of one
+request is worth nothing in another, its nonce is used up before anything is done, over all routes together, whatever the case of the
+address's letters. In place of a signature may stand the header ``AuthToken``; the nonce is needed and used up all the same.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from fastapi import Request
+from starlette.concurrency import run_in_threadpool
+
+from c2d.api.operator_service.auth import read_data, too_many
+from c2d.api.operator_service.errors import Refusal
+from c2d.api.provider.errors import Invalid
+from c2d.api.provider.rules import Rules, faults
+from c2d.api.provider.service import service_of
+from c2d.consumers import NONCE, BadToken
+from c2d.job import ADDRESS
+from c2d.signatures import BadSignature, signer_of_hash
+
+Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
+NONCE_TEXT = "The nonce must be higher than every nonce that this address has used before."
+
+
+@dataclass(frozen=True)
+class Access:
+    """Who may use a route.
+
+    :param rules: what the request must have; None: it is not read here.
+    :param who: the field with the address that must have signed; None: anybody may ask.
+    :param text: what is signed before the nonce.
+    :param token: whether an auth token stands for a signature.
+    """
+
+    rules: Rules | None
+    who: str | None = None
+    text: Callable[[dict[str, Any]], str] = lambda data: ""
+    token: bool = True
+
+
+def access(
+    rules: Rules | None, who: str | None = None, text: Callable[[dict[str, Any]], str] = lambda data: "", token: bool = True
+) -> Callable[[Endpoint], Endpoint]:
+    """Marks a route with who may use it; see :class:`Access`."""
+
+    def mark(endpoint: Endpoint) -> Endpoint:
+        endpoint.access = Access(rules, who, text, token)  # type: ignore[attr-defined]
+        return endpoint
+
+    return mark
+
+
+def job_text(data: dict[str, Any], did: Any) -> str:
+    """What a consumer signs for what it does with a job: address, job id and DID, as far as they are given."""
+    return "".join(str(part) for part in (data.get("consumerAddress"), data.get("jobId"), did) if part not in (None, ""))
+
+
+async def admit(request: Request) -> None:
+    """The app's dependency: reads the request, finds out who asks and uses up the nonce, or refuses. The routes read :func:`data_of`."""
+    wanted: Access | None = getattr(request.scope["endpoint"], "access", None)
+    if wanted is None:
+        raise Refusal(403, "nobody may use this")
+    service = service_of(request)
+    if wanted.rules is None:
+        _slow_down(request, service.visitors, _visitor(request))
+        return
+    request.state.data = data = await read_data(request)
+    if wanted.who is None:
+        _slow_down(request, service.visitors, _visitor(request))
+    found = await run_in_threadpool(faults, data, wanted.rules, lambda: wanted.who is None or _signed(request, data, wanted))
+    if found:
+        raise Invalid(found)
+    if wanted.who is not None:
+        address, nonce = str(data[wanted.who]), str(data["nonce"])
+        _slow_down(request, service.jobs.requests, f"consumer {address.lower()}")
+        signed = wanted.text(data) + nonce if data.get("signature") else None
+        if not await run_in_threadpool(service.consumers.use_nonce, address, nonce, signed):
+            raise Invalid({"nonce": [NONCE_TEXT]})
+
+
+def data_of(request: Request) -> dict[str, Any]:
+    """The query's arguments if there are any, else the JSON body."""
+    data: dict[str, Any] = request.state.data
+    return data
+
+
+def _signed(request: Request, data: dict[str, Any], wanted: Access) -> bool:
+    address, nonce, signature = data.get(wanted.who or ""), data.get("nonce"), data.get("signature")
+    if not isinstance(address, str) or not re.match(ADDRESS, address):
+        return False
+    if isinstance(nonce, bool) or not isinstance(nonce, str | int | float) or not NONCE.match(str(nonce)):
+        return False
+    if not signature:
+        token = request.headers.get("AuthToken") if wanted.token else None
+        if not token:
+            return False
+        try:
+            service_of(request).consumers.check_token(token, address)
+        except BadToken:
+            return False
+        return True
+    try:
+        return signer_of_hash(f"{wanted.text(data)}{nonce}", str(signature)).lower() == address.lower()
+    except (BadSignature, UnicodeEncodeError):
+        return False
+
+
+def _visitor(request: Request) -> str:
+    return request.client.host if request.client else ""
+
+
+def _slow_down(request: Request, rate: Any, key: str) -> None:
+    if seconds := rate.wait(key):
+        raise too_many(seconds)

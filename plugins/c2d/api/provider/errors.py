@@ -1,0 +1,61 @@
+"""Every answer that is not a success is JSON, in the incumbent's shapes: its clients parse each of them.
+
+* what the request lacks: 400 ``{"errors": {field: [...]}, "message": "Validation error", "success": false}``
+* what forbids it: 400 ``{"error": "<sentence>"}``, or ``{"error": {resource: code}}`` for what a job computes on
+* what did not work: 503 ``{"error", "context"}``, without URLs
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+
+from c2d.api.operator_service import errors
+
+log = logging.getLogger(__name__)
+CONTEXT = ("documentId", "serviceId", "consumerAddress", "jobId")
+
+
+class Invalid(Exception):
+    """The request lacks something; ``faults`` says what, by field."""
+
+    def __init__(self, faults: Any):
+        super().__init__("Validation error")
+        self.faults = faults
+
+
+class Forbidden(Exception):
+    """What is asked for is refused: a sentence, or codes by resource. 400 unless said otherwise."""
+
+    def __init__(self, error: Any, status: int = 400):
+        super().__init__(str(error))
+        self.error = error
+        self.status = status
+
+
+def register(app: FastAPI) -> None:
+    """Makes every exception of ``app`` an answer."""
+    errors.register(app)
+
+    @app.exception_handler(Invalid)
+    async def invalid(request: Request, e: Invalid) -> JSONResponse:
+        return JSONResponse({"errors": e.faults, "message": "Validation error", "success": False}, 400)
+
+    @app.exception_handler(Forbidden)
+    async def forbidden(request: Request, e: Forbidden) -> JSONResponse:
+        return JSONResponse({"error": e.error}, e.status)
+
+    @app.exception_handler(Exception)
+    async def unexpected(request: Request, e: Exception) -> JSONResponse:
+        # Starlette logs the exception itself. Its text may hold a URL with a key in it.
+        return unavailable(request, "internal error; the operator's log says more")
+
+
+def unavailable(request: Request, text: str, headers: dict[str, str] | None = None) -> JSONResponse:
+    """503, with what the request was about as far as it is public."""
+    data = getattr(request.state, "data", None) or {}
+    context = {name: data[name] for name in CONTEXT if isinstance(data.get(name), str) and len(data[name]) <= 256}
+    return JSONResponse({"error": text, "context": context}, 503, headers)

@@ -1,0 +1,56 @@
+"""Jobs: stop, status. A job belongs to the consumer that started it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse
+
+from c2d.api.operator_service.datamodels import status_of
+from c2d.api.provider import rules
+from c2d.api.provider.auth import access, data_of, job_text
+from c2d.api.provider.service import ProviderService, service_of
+from c2d.intake import Wanted
+from c2d.store import JobRow
+
+router = APIRouter(tags=["compute"])
+
+
+@router.put("/compute", summary="Stop a job, or all jobs on a DID; signed: consumerAddress + jobId + documentId + nonce")
+@access(rules.COMPUTE_STOP, "consumerAddress", lambda data: job_text(data, data.get("documentId")))
+def stop(request: Request) -> JSONResponse:
+    service, data = service_of(request), data_of(request)
+    for wanted in [Wanted(jobId=row.jobId, owner=row.owner) for row in found(service, data) if row.dateFinished is None]:
+        for row in service.jobs.intake.stop(service.caller, wanted):
+            service.jobs.stop(row.jobId, row.environment)
+    service.jobs.wake()
+    return as_list(found(service, data))
+
+
+@router.get("/compute", summary="Status of a consumer's jobs: ?consumerAddress=, and jobId, documentId, agreementId")
+@access(rules.COMPUTE_STATUS)
+def status(request: Request) -> JSONResponse:
+    return as_list(found(service_of(request), data_of(request)))
+
+
+@router.delete("/compute", summary="Does nothing; the incumbent has it for old clients")
+@access(rules.COMPUTE_DELETE, "consumerAddress", lambda data: job_text(data, data.get("documentId")))
+def delete(request: Request) -> JSONResponse:
+    return JSONResponse("")
+
+
+def found(service: ProviderService, data: dict[str, Any]) -> list[JobRow]:
+    """The consumer's own jobs that the request means: by job id, or else all that compute on the DID or were paid by the transaction."""
+    job_id, did, agreement = (str(data.get(name) or "") for name in ("jobId", "documentId", "agreementId"))
+    rows = service.jobs.intake.see(service.caller.sees, Wanted(jobId=job_id or None, owner=str(data["consumerAddress"])))
+    if job_id:
+        return rows
+    if agreement:
+        # ocean.js cuts the 0x off; some of its callers give the DID here
+        rows = [r for r in rows if r.agreementId in (agreement, f"0x{agreement}") or agreement in r.inputDID]
+    return [r for r in rows if did in r.inputDID or did == r.algoDID] if did else rows
+
+
+def as_list(rows: list[JobRow]) -> JSONResponse:
+    return JSONResponse([status_of(row) for row in rows])

@@ -1,0 +1,36 @@
+"""What publishers have encrypted to the Provider's key: the files of an asset, or a whole DDO."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+from fastapi.responses import PlainTextResponse, Response
+from starlette.concurrency import run_in_threadpool
+
+from c2d import files, seal
+from c2d.api.operator_service.limits import BODY_BYTES
+from c2d.api.provider.auth import access
+from c2d.api.provider.errors import Forbidden
+from c2d.api.provider.service import service_of
+
+router = APIRouter(tags=["encrypt"])
+
+
+@router.post("/encrypt", summary="ECIES of the body to the Provider's key; ?chainId=", status_code=201)
+@access(None)
+async def encrypt(request: Request) -> Response:
+    if request.headers.get("content-type", "").split(";")[0].strip() != "application/octet-stream":
+        raise Forbidden("Invalid request content type: should be application/octet-stream")
+    chain = request.query_params.get("chainId")
+    if not chain:
+        raise Forbidden("Missing chainId query parameter.")
+    service = service_of(request)
+    known = chain.isdecimal() and int(chain) in await run_in_threadpool(service.chains)
+    key = service.own.key(int(chain)) if known else None
+    if key is None:
+        raise Forbidden("Failed to encrypt.")
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > BODY_BYTES:
+            raise Forbidden(f"body: must have at most {BODY_BYTES} bytes", 413)
+    return PlainTextResponse(await run_in_threadpool(files.encrypt, seal.public_key(key), body), 201, media_type="text/plain")

@@ -1,0 +1,121 @@
+"""What the Provider API keeps of consumers: the highest nonce of each address, and the auth tokens that were revoked.
+
+A nonce is used up before the action that it was signed for, once over all routes, whatever the letters' case of the address: of any number
+of requests with one signature exactly one is served, and none after a crash either.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
+
+from c2d import intake
+from c2d.store import consumer_nonces, revoked_tokens, used_texts
+
+# Digits as ocean.js counts and as ocean.py takes the clock, milliseconds with a fraction.
+NONCE = re.compile(r"^[0-9]{1,40}(\.[0-9]{1,20})?$")
+FIRST_NONCE = "1"
+"""What an address that has not signed anything yet is told, as the incumbent has it; nothing is stored for it."""
+
+
+class BadToken(ValueError):
+    """The auth token is not valid; the text is the incumbent's."""
+
+
+class Consumers:
+    """The consumers in ``url``.
+
+    :param key: the Provider's private key; auth tokens are signed with it.
+    """
+
+    def __init__(self, url: str, key: str):
+        self.engine = intake.engines(url)[0]
+        self._key = key.removeprefix("0x").lower()
+
+    def nonce(self, address: str) -> str:
+        """The highest nonce that the address has used."""
+        with self.engine.connect() as c:
+            found = c.execute(sa.select(consumer_nonces.c.nonce).where(consumer_nonces.c.address == address.lower())).scalar()
+        return FIRST_NONCE if found is None else f"{found.normalize():f}"
+
+    def use_nonce(self, address: str, nonce: str, signed: str | None = None) -> bool:
+        """Uses up a nonce; False where it is not higher than every one before, or where the text was signed for another request.
+
+        There is no mark before the nonce in a signed text: of ``...12`` + ``3`` a thief could make ``...1`` + ``23``, a higher nonce.
+        So a text that can be read in several ways is kept until the address has used a nonce that is as high as any of them.
+
+        :param signed: the whole text that was signed, with the nonce; None: a token stood for it.
+        """
+        address = address.lower()
+        new = insert(consumer_nonces).values(address=address, nonce=Decimal(nonce))
+        rising = new.on_conflict_do_update(
+            index_elements=[consumer_nonces.c.address],
+            set_={"nonce": new.excluded.nonce},
+            where=consumer_nonces.c.nonce < new.excluded.nonce,
+        ).returning(consumer_nonces.c.address)
+        with self.engine.begin() as c:
+            if c.execute(rising).scalar() is None:
+                return False
+            mine = used_texts.c.address == address
+            digest = _sha256(signed or "")
+            again = c.execute(sa.select(used_texts.c.sha256).where(mine, used_texts.c.sha256 == digest)).scalar() is not None
+            c.execute(sa.delete(used_texts).where(mine, used_texts.c.until <= Decimal(nonce)))
+            if signed and not again and (highest := _highest_reading(signed)) > Decimal(nonce):
+                c.execute(insert(used_texts).values(address=address, sha256=digest, until=highest))
+            return not again
+
+    def new_token(self, address: str, expiration: int) -> str:
+        """An auth token of an address until ``expiration`` (seconds since 1970). One that was revoked is good again."""
+        import jwt
+
+        token = jwt.encode({"exp": expiration, "address": address}, self._key, algorithm="HS256")
+        with self.engine.begin() as c:
+            c.execute(sa.delete(revoked_tokens).where(revoked_tokens.c.sha256 == _sha256(token)))
+        return token
+
+    def check_token(self, token: str, address: str) -> dict[str, Any]:
+        """What the token says: ``exp`` and ``address``.
+
+        :raises BadToken: it is not of this address, has expired, or was revoked.
+        """
+        claims = self._claims(token, address)
+        with self.engine.connect() as c:
+            if c.execute(sa.select(revoked_tokens.c.sha256).where(revoked_tokens.c.sha256 == _sha256(token))).scalar() is not None:
+                raise BadToken("Token is expired.")
+        return claims
+
+    def revoke_token(self, token: str, address: str) -> None:
+        """:raises BadToken: it is not valid any more."""
+        expires = datetime.fromtimestamp(int(self.check_token(token, address)["exp"]), UTC)
+        with self.engine.begin() as c:
+            c.execute(sa.delete(revoked_tokens).where(revoked_tokens.c.expires < sa.func.now()))
+            c.execute(insert(revoked_tokens).values(sha256=_sha256(token), expires=expires).on_conflict_do_nothing())
+
+    def _claims(self, token: str, address: str) -> dict[str, Any]:
+        import jwt
+
+        try:
+            claims: dict[str, Any] = jwt.decode(token, self._key, algorithms=["HS256"], options={"require": ["exp"]})
+        except jwt.ExpiredSignatureError:
+            raise BadToken("Token is expired.") from None
+        except (jwt.PyJWTError, ValueError, TypeError):
+            raise BadToken("Token is invalid.") from None
+        if str(claims.get("address", "")).lower() != address.lower():
+            raise BadToken("Token is invalid.")
+        return claims
+
+
+def _highest_reading(signed: str) -> Decimal:
+    """The highest number that a signed text ends with."""
+    match = re.search(r"[0-9]+(\.[0-9]+)?$", signed)
+    return Decimal(match[0]) if match else Decimal(0)
+
+
+def _sha256(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()

@@ -1,0 +1,267 @@
+"""Guarded HTTP, for what the API server fetches because a stranger said so: a file's size, its checksum, a download.
+
+A host is resolved once, its addresses are looked at, and the connection goes to the address that was looked at, at every redirect again: so
+no form of writing an address, no redirect and no name server that answers differently the second time leads into the operator's network.
+Errors hold no URL and no body.
+
+Proxies of the environment are not used: they would resolve the names, unseen.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import ipaddress
+import socket
+import ssl
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+from urllib.parse import quote, urljoin, urlsplit
+
+from c2d.files import Request
+
+REDIRECTS = 5
+SECONDS = 600  # for a whole fetch, however steadily it drips
+_SIX_TO_FOUR = ipaddress.ip_network("2002::/16")
+_NAT64 = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("64:ff9b:1::/48"))
+_IPV4_COMPATIBLE = ipaddress.ip_network("::/96")
+
+
+class FetchError(Exception):
+    """The thing could not be fetched; the text says why and holds no URL."""
+
+
+class Unsafe(FetchError):
+    """The URL leads, itself or by a redirect, to where strangers must not send us."""
+
+
+class TooLarge(FetchError):
+    """It has more bytes than are allowed."""
+
+
+@dataclass
+class Answer:
+    """The beginning of an answer, and its body.
+
+    :param headers: names in lower case.
+    """
+
+    status: int
+    headers: dict[str, str]
+    _chunks: Iterator[bytes]
+    _deadline: float
+
+    def chunks(self, most: int = 0) -> Iterator[bytes]:
+        """The body.
+
+        :param most: bytes that are taken; 0: any number.
+        :raises TooLarge, FetchError:
+        """
+        total = 0
+        if most and self.length is not None and self.length > most:
+            raise TooLarge(f"it has more than {most} bytes")
+        with _explained():
+            for chunk in self._chunks:
+                total += len(chunk)
+                if most and total > most:
+                    raise TooLarge(f"it has more than {most} bytes")
+                if time.monotonic() > self._deadline:
+                    raise FetchError(f"it took longer than {SECONDS} s")
+                yield chunk
+
+    @property
+    def length(self) -> int | None:
+        """Bytes of the body, where the server says so."""
+        value = self.headers.get("content-length", "")
+        return int(value) if value.isascii() and value.isdigit() else None
+
+
+@dataclass(frozen=True)
+class Fetcher:
+    """
+    :param allow_non_public: fetch from private, loopback and link-local addresses too (ALLOW_NON_PUBLIC_IP).
+    :param timeout: seconds that a server may be silent (REQUEST_TIMEOUT).
+    :param attempts: how often a fetch that broke before its first byte is tried (REQUEST_RETRIES).
+    """
+
+    allow_non_public: bool = False
+    timeout: float = 10
+    attempts: int = 1
+
+    @contextlib.contextmanager
+    def open(self, request: Request) -> Iterator[Answer]:
+        """Sends the request and follows redirects; the body is read while the context is open.
+
+        What was given as headers goes to the first host and to no other.
+
+        :raises Unsafe, FetchError:
+        """
+        deadline = time.monotonic() + SECONDS
+        with contextlib.ExitStack() as stack:
+            yield self._answer(request, stack, deadline)
+
+    def _answer(self, request: Request, stack: contextlib.ExitStack, deadline: float) -> Answer:
+        url, method, headers, body = request.url, request.method.upper(), dict(request.headers), request.body
+        for _ in range(REDIRECTS + 1):
+            response = self._sent(url, method, headers, body, stack)
+            names = {n.decode("latin-1").lower(): v.decode("latin-1") for n, v in response.headers}
+            if response.status not in (301, 302, 303, 307, 308) or "location" not in names:
+                return Answer(response.status, names, response.iter_stream(), deadline)
+            target = _joined(url, names["location"])
+            if _origin(target) != _origin(url):
+                headers = {}
+            if response.status == 303 or (response.status in (301, 302) and method == "POST"):
+                method, body = "GET" if method != "HEAD" else "HEAD", None
+            url = target
+        raise FetchError(f"the server redirects more than {REDIRECTS} times")
+
+    def _sent(self, url: str, method: str, headers: Mapping[str, str], body: bytes | None, stack: contextlib.ExitStack) -> Any:
+        import httpcore
+
+        given = {"Accept": "*/*", "User-Agent": "c2d", **headers, "Accept-Encoding": "identity", "Host": _host(url), "Connection": "close"}
+        wire = [(n.encode("latin-1", "replace"), v.encode("latin-1", "replace")) for n, v in given.items()]
+        if body is not None:
+            wire.append((b"Content-Length", str(len(body)).encode()))
+        seconds = {"connect": self.timeout, "read": self.timeout, "write": self.timeout, "pool": self.timeout}
+        for attempt in range(1, max(1, self.attempts) + 1):
+            pool = stack.enter_context(httpcore.ConnectionPool(ssl_context=_tls(), network_backend=_guarded(self.allow_non_public)))
+            try:
+                with _explained():
+                    sent = pool.stream(method, _ascii(url), headers=wire, content=body, extensions={"timeout": seconds})
+                    return stack.enter_context(sent)
+            except Unsafe:
+                raise
+            except FetchError:
+                if attempt >= self.attempts:
+                    raise
+        raise AssertionError("the last attempt returns or raises")
+
+
+def sha256_of(answer: Answer, most: int = 0) -> str:
+    """The checksum of a body, as Ocean has it: sha256 in hex.
+
+    :param most: bytes that it may have (MAX_CHECKSUM_LENGTH); 0: any number.
+    """
+    digest = hashlib.sha256()
+    for chunk in answer.chunks(most):
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
+def is_public(address: str) -> bool:
+    """Whether an IP address may be anybody's server on the internet, and so may be asked for a stranger.
+
+    What stands for an IPv4 address inside an IPv6 one (mapped, 6to4, NAT64) is judged by that.
+    """
+    ip = ipaddress.ip_address(address.split("%")[0])
+    if isinstance(ip, ipaddress.IPv6Address):
+        inner = ip.ipv4_mapped or (ip.teredo[1] if ip.teredo else None)
+        if ip in _SIX_TO_FOUR:
+            inner = ip.sixtofour
+        elif any(ip in net for net in _NAT64) or (ip in _IPV4_COMPATIBLE and int(ip) > 1):
+            inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
+        if inner is not None:
+            return is_public(str(inner))
+    return ip.is_global and not ip.is_multicast and not ip.is_reserved
+
+
+def resolved(host: str, port: int, allow_non_public: bool) -> list[str]:
+    """The addresses of a host.
+
+    :raises Unsafe: one of them is not public. Not only if all are: who mixes them wants us to take the wrong one.
+    :raises FetchError: it has none.
+    """
+    try:
+        found = [str(info[4][0]) for info in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+    except (OSError, UnicodeError):
+        raise FetchError("the host name was not found") from None
+    if not found:
+        raise FetchError("the host name was not found")
+    if not allow_non_public and not all(is_public(address) for address in found):
+        raise Unsafe("it is not on a public address")
+    return list(dict.fromkeys(found))
+
+
+@cache
+def _guarded(allow_non_public: bool) -> Any:
+    import httpcore
+
+    class Guarded(httpcore.SyncBackend):
+        """Connects to the addresses that were looked at; the name stays in the request and in TLS."""
+
+        def connect_tcp(self, host: str, port: int, *args: Any, **kwargs: Any) -> Any:
+            failure: Exception | None = None
+            for address in resolved(host, port, allow_non_public):
+                try:
+                    return super().connect_tcp(address, port, *args, **kwargs)
+                except (httpcore.ConnectError, httpcore.ConnectTimeout) as e:
+                    failure = e
+            raise failure or FetchError("the host name was not found")
+
+        def connect_unix_socket(self, *args: Any, **kwargs: Any) -> Any:
+            raise Unsafe("it is not on a public address")
+
+    return Guarded()
+
+
+@cache
+def _tls() -> ssl.SSLContext:
+    return ssl.create_default_context()
+
+
+@contextlib.contextmanager
+def _explained() -> Iterator[None]:
+    """Failures in words that hold no address: the texts of the library's often do."""
+    import httpcore
+
+    try:
+        yield
+    except httpcore.TimeoutException:
+        raise FetchError("the server did not answer in time") from None
+    except httpcore.ConnectError as e:
+        text = "the server's TLS certificate is not valid" if "CERTIFICATE" in str(e).upper() else "the connection failed"
+        raise FetchError(text) from None
+    except (httpcore.NetworkError, httpcore.ProtocolError, OSError):
+        raise FetchError("the connection broke") from None
+    except (httpcore.UnsupportedProtocol, ValueError, TypeError):
+        raise FetchError("the url is not valid") from None
+
+
+def _ascii(url: str) -> str:
+    """The URL as it goes on the wire.
+
+    :raises FetchError: it is no http:// or https:// URL with a host.
+    """
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        raise FetchError("the url is not valid") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise FetchError("the url must start with http:// or https://")
+    safe = "%!$&'()*+,;=:@/?~-._[]|"
+    query = f"?{quote(parts.query, safe=safe)}" if parts.query else ""
+    return f"{parts.scheme}://{_host(url)}{quote(parts.path or '/', safe=safe)}{query}"
+
+
+def _joined(url: str, location: str) -> str:
+    try:
+        return urljoin(url, location)
+    except ValueError:
+        raise FetchError("the server redirects to something that is not a url") from None
+
+
+def _host(url: str) -> str:
+    """Host and port, without a user's name."""
+    try:
+        netloc = urlsplit(url).netloc.rpartition("@")[2]
+        return netloc if netloc.isascii() else netloc.encode("idna").decode()
+    except (ValueError, UnicodeError):
+        raise FetchError("the url is not valid") from None
+
+
+def _origin(url: str) -> tuple[str, str]:
+    return urlsplit(url).scheme, _host(url).lower()

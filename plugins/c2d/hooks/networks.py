@@ -1,0 +1,33 @@
+"""Which chains NETWORK_URL leads to: where it does not say, its node is asked once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from c2d.provider_settings import EVERY_CHAIN
+
+SECONDS = 5.0
+_known: dict[tuple[str, ...], int] = {}
+
+
+def networks(urls: Mapping[int, Sequence[str]]) -> dict[int, tuple[str, ...]]:
+    """The RPC URLs by chain id. A chain whose id is not given and whose nodes do not answer is left out, until they do."""
+    found = {chain: tuple(each) for chain, each in urls.items() if chain != EVERY_CHAIN}
+    unnamed = tuple(urls.get(EVERY_CHAIN, ()))
+    chain = (_known.get(unnamed) or _ask(unnamed)) if unnamed else None
+    return found | ({chain: unnamed} if chain else {})
+
+
+def _ask(urls: tuple[str, ...]) -> int | None:
+    import httpx
+
+    for url in urls:
+        try:
+            answer = httpx.post(
+                url, json={"jsonrpc": "2.0", "id": 1, "method": "eth_chainId", "params": []}, timeout=SECONDS, trust_env=False
+            )
+            _known[urls] = int(answer.json()["result"], 16)
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError):
+            continue
+        return _known[urls]
+    return None

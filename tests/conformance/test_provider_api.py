@@ -1,0 +1,398 @@
+"""The wire of Ocean's Provider: what needs no chain. The flows on a real chain: test_provider_market.py."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import ecies
+import jwt
+import pytest
+from fastapi import FastAPI
+from fastapi.responses import PlainTextResponse
+from fastapi.testclient import TestClient
+
+from c2d import settings
+from c2d.api.operator_service.app import create_app as create_operator
+from c2d.api.provider.app import create_app
+from c2d.api.provider.service import ProviderService
+from c2d.api.slash import PROVIDER, WithSlash
+from c2d.intake import Caller
+from c2d.job import Job
+from c2d.objects import object_name
+from c2d.signatures import address_of
+from c2d.submit import submit
+from tests.conformance.conftest import Runs
+from tests.conformance.consumer import SERVICES, Consumer
+from tests.conformance.provider import OTHER_KEY, OWNER
+
+# The public test key of Ocean's provider repository.
+PROVIDER_KEY = "0xfd5c1ccea015b6d663618850824154a3b3fb2882c46cefb05b9a93fea8c3d215"
+DID = "did:op:aa"
+
+
+@pytest.fixture
+def service(variables: dict[str, str], runs: Runs) -> ProviderService:
+    given = {
+        "PROVIDER_PRIVATE_KEY": PROVIDER_KEY,
+        "NETWORK_URL": '{"8996": "http://127.0.0.1:9"}',
+        "PROVIDER_FEE_TOKEN": "0x" + "ab" * 20,
+        "ALLOW_NON_PUBLIC_IP": "1",
+    }
+    loaded = settings.read({**variables, **given})
+    return ProviderService(create_operator(loaded, runs.start, runs.stop, work=False).state.service)
+
+
+@pytest.fixture
+def client(service: ProviderService) -> Iterator[TestClient]:
+    with TestClient(create_app(service), raise_server_exceptions=False) as c:
+        yield c
+
+
+@pytest.fixture
+def consumer(client: TestClient) -> Consumer:
+    return Consumer(client)
+
+
+def faults(answer: Any) -> dict[str, list[str]]:
+    body = answer.json()
+    assert (answer.status_code, body["message"], body["success"]) == (400, "Validation error", False), answer.text
+    errors: dict[str, list[str]] = body["errors"]
+    return errors
+
+
+def error(answer: Any) -> tuple[int, Any]:
+    assert set(answer.json()) == {"error"}, answer.text
+    return answer.status_code, answer.json()["error"]
+
+
+INVALID_SIGNATURE = {"signature": ["Invalid signature provided. Please check the nonce or documentId."]}
+INVALID_NONCE = {"nonce": ["The nonce must be higher than every nonce that this address has used before."]}
+
+
+# -- the service ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_root_tells_a_client_all_that_it_needs(client: TestClient) -> None:
+    told = client.get("/").json()
+    assert told["software"] == "Provider" and told["chainIds"] == [8996]
+    assert told["providerAddresses"] == {"8996": address_of(PROVIDER_KEY)}
+    wanted = {
+        "nonce": "GET",
+        "encrypt": "POST",
+        "decrypt": "POST",
+        "fileinfo": "POST",
+        "initialize": "GET",
+        "initializeCompute": "POST",
+        "download": "GET",
+        "computeEnvironments": "GET",
+        "computeStart": "POST",
+        "computeStop": "PUT",
+        "computeStatus": "GET",
+        "computeDelete": "DELETE",
+        "computeResult": "GET",
+    }
+    for name, method in wanted.items():
+        told_method, path = told["serviceEndpoints"][name]
+        assert told_method == method and path.startswith("/api/services/")
+
+
+def test_it_answers_with_and_without_a_slash_and_nothing_else_changes(client: TestClient) -> None:
+    airflow = FastAPI()
+    airflow.mount(PROVIDER, client.app)
+    airflow.get("/{rest:path}")(lambda: PlainTextResponse("the web page"))
+    airflow.add_middleware(WithSlash)
+    with TestClient(airflow, follow_redirects=False) as c:
+        assert c.get("/provider").json() == c.get("/provider/").json() == client.get("/").json()
+        assert c.get(f"/provider{SERVICES}/nonce?userAddress=0x1").json() == {"nonce": "1"}
+        assert c.get("/providers").text == c.get("/").text == "the web page"
+
+
+def test_every_route_says_who_may_use_it(client: TestClient) -> None:
+    def endpoints(routes: Any) -> Any:
+        for route in routes:
+            if hasattr(route, "original_router"):
+                yield from endpoints(route.original_router.routes)
+            elif getattr(route, "dependant", None):
+                yield route.endpoint
+
+    found = list(endpoints(client.app.routes))  # type: ignore[attr-defined]
+    assert len(found) >= 10
+    assert [e.__name__ for e in found if not hasattr(e, "access")] == []
+
+
+def test_what_does_not_exist_is_said_in_json(client: TestClient) -> None:
+    assert error(client.get("/nothing")) == (404, "Not Found")
+    assert error(client.patch(f"{SERVICES}/compute")) == (405, "Method Not Allowed")
+    assert error(client.put(f"{SERVICES}/compute", content=b"{")) == (400, "body: must be valid JSON")
+    assert error(client.put(f"{SERVICES}/compute", content=b"[1]")) == (400, "payload seems empty.")
+    assert error(client.put(f"{SERVICES}/compute", content=b"x" * (2 * 2**20 + 1)))[0] == 413
+
+
+def test_what_goes_wrong_inside_is_503_without_its_text(client: TestClient, service: ProviderService, monkeypatch: Any) -> None:
+    def broken(address: str) -> str:
+        raise RuntimeError("https://rpc.example/SECRET")
+
+    monkeypatch.setattr(service.consumers, "nonce", broken)
+    answer = client.get(f"{SERVICES}/nonce", params={"userAddress": OWNER, "documentId": DID})
+    assert answer.status_code == 503 and "SECRET" not in answer.text
+    assert answer.json() == {"error": "internal error; the operator's log says more", "context": {"documentId": DID}}
+
+
+def test_the_environments_are_told_by_chain(client: TestClient, service: ProviderService) -> None:
+    (env,) = client.get(f"{SERVICES}/computeEnvironments").json()["8996"]
+    assert env["id"] == "ocean-compute" and env["priceMin"] == 0.5 and env["feeToken"] == "0x" + "ab" * 20
+    assert env["consumerAddress"] == service.settings.address
+
+
+# -- nonces and signatures --------------------------------------------------------------------------------------------------
+
+
+def test_a_nonce_is_text_and_unknown_addresses_begin_at_one(client: TestClient, consumer: Consumer) -> None:
+    asked = {"userAddress": consumer.address}
+    assert client.get(f"{SERVICES}/nonce", params=asked).json() == {"nonce": "1"}
+    for nonce in ("2", "1700000000123.456", "1700000000124"):
+        assert client.put(f"{SERVICES}/compute", json=consumer.signed(consumer.address, nonce=nonce)).status_code == 200
+        assert client.get(f"{SERVICES}/nonce", params=asked).json() == {"nonce": nonce}
+    assert client.get(f"{SERVICES}/nonce", params={"userAddress": consumer.address.lower()}).json() == {"nonce": "1700000000124"}
+    assert faults(client.get(f"{SERVICES}/nonce")) == {"userAddress": ["The userAddress field is required."]}
+
+
+@pytest.mark.parametrize("v", [0, 27])
+def test_a_signature_is_taken_with_either_last_byte(client: TestClient, consumer: Consumer, v: int) -> None:
+    for nonce in range(2, 6):  # of both recovery ids
+        signed = consumer.signed(consumer.address, nonce=str(nonce))
+        raw = bytes.fromhex(signed["signature"][2:])
+        signed["signature"] = "0x" + (raw[:64] + bytes([raw[64] % 27 + v])).hex()
+        assert client.put(f"{SERVICES}/compute", json=signed).status_code == 200
+
+
+def test_of_many_replays_one_is_served(client: TestClient, consumer: Consumer) -> None:
+    signed = consumer.signed(consumer.address, nonce="7")
+    gate = threading.Barrier(8)
+
+    def send(n: int) -> int:
+        gate.wait()
+        # the letters' case of an address makes no other address
+        return client.put(f"{SERVICES}/compute", json=signed).status_code
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sorted(pool.map(send, range(8))) == [200] + [400] * 7
+
+
+def test_a_replay_with_other_letters_or_on_another_route_is_refused(client: TestClient, consumer: Consumer) -> None:
+    signed = consumer.signed(consumer.address, who="address")
+    asked = {**signed, "expiration": int(time.time()) + 60}
+    assert client.get(f"{SERVICES}/createAuthToken", params=asked).status_code == 200
+    # A token's text is a stop-all's too.
+    assert faults(client.put(f"{SERVICES}/compute", json={**signed, "consumerAddress": consumer.address})) == INVALID_NONCE
+
+    result = consumer.signed(consumer.address, "a" * 32, "0")
+    asked = {**result, "jobId": "a" * 32, "index": "0"}
+    assert client.get(f"{SERVICES}/computeResult", params=asked).status_code == 404
+    assert faults(client.get(f"{SERVICES}/computeResult", params=asked)) == INVALID_NONCE
+
+
+def test_a_signed_text_cannot_be_read_as_another_request(client: TestClient, consumer: Consumer) -> None:
+    """index 12 with nonce 3 is signed as index 1 with nonce 23 is."""
+    job = "a" * 32
+    signed = consumer.signed(consumer.address, job, "12", nonce="3")
+    asked = {**signed, "jobId": job, "index": "12"}
+    assert client.get(f"{SERVICES}/computeResult", params=asked).status_code == 404
+    assert faults(client.get(f"{SERVICES}/computeResult", params={**asked, "index": "1", "nonce": "23"})) == INVALID_NONCE
+    # The thief has used up 23; the owner goes on.
+    later = consumer.signed(consumer.address, job, "1")
+    assert client.get(f"{SERVICES}/computeResult", params={**later, "jobId": job, "index": "1"}).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"nonce": "5"},
+        {"signature": "0x" + "11" * 65},
+        {"signature": "nothing"},
+        {"signature": ""},
+        {"jobId": "b" * 32},
+        {"consumerAddress": OWNER},
+        {"consumerAddress": "me"},
+        {"nonce": "-3"},
+        {"nonce": "1e3"},
+    ],
+)
+def test_a_wrong_signature_is_refused(client: TestClient, consumer: Consumer, change: dict[str, str]) -> None:
+    signed = consumer.signed(consumer.address, "a" * 32, nonce="4")
+    assert faults(client.put(f"{SERVICES}/compute", json={**signed, "jobId": "a" * 32, **change})) == INVALID_SIGNATURE
+    assert consumer.next_nonce() == "2"  # nothing was used up
+
+
+# -- auth tokens ------------------------------------------------------------------------------------------------------------
+
+
+def token_of(client: TestClient, consumer: Consumer, seconds: int = 60) -> str:
+    asked = {**consumer.signed(consumer.address, who="address"), "expiration": int(time.time()) + seconds}
+    token: str = client.get(f"{SERVICES}/createAuthToken", params=asked).json()["token"]
+    return token
+
+
+def stop_with(client: TestClient, token: str, address: str, nonce: str) -> Any:
+    return client.put(f"{SERVICES}/compute", json={"consumerAddress": address, "nonce": nonce}, headers={"AuthToken": token})
+
+
+def test_a_token_stands_for_a_signature_until_it_is_revoked(client: TestClient, consumer: Consumer) -> None:
+    token = token_of(client, consumer)
+    assert set(jwt.decode(token, options={"verify_signature": False})) == {"exp", "address"}
+    assert stop_with(client, token, consumer.address, "10").status_code == 200
+    assert faults(stop_with(client, token, consumer.address, "10")) == INVALID_NONCE
+    assert faults(stop_with(client, token, OWNER, "11")) == INVALID_SIGNATURE
+    assert faults(stop_with(client, token + "x", consumer.address, "11")) == INVALID_SIGNATURE
+
+    asked = {**consumer.signed(consumer.address, who="address"), "token": token}
+    assert client.request("DELETE", f"{SERVICES}/deleteAuthToken", json=asked).json() == {"success": "Token has been deactivated."}
+    assert faults(stop_with(client, token, consumer.address, "20")) == INVALID_SIGNATURE
+    again = {**consumer.signed(consumer.address, who="address"), "token": token}
+    assert error(client.request("DELETE", f"{SERVICES}/deleteAuthToken", json=again)) == (400, "Token is expired.")
+
+
+def test_a_token_of_another_key_or_time_is_worth_nothing(client: TestClient, consumer: Consumer, service: ProviderService) -> None:
+    claims = {"exp": int(time.time()) + 60, "address": consumer.address}
+    for token in (
+        jwt.encode(claims, "another key, which is long enough for HS256", algorithm="HS256"),
+        jwt.encode(claims, "", algorithm="none"),
+        jwt.encode({"address": consumer.address}, service.consumers._key, algorithm="HS256"),
+        jwt.encode({**claims, "exp": 1}, service.consumers._key, algorithm="HS256"),
+    ):
+        assert faults(stop_with(client, token, consumer.address, "10")) == INVALID_SIGNATURE
+    foreign = {**consumer.signed(consumer.address, who="address"), "token": token_of(client, Consumer(client, OTHER_KEY))}
+    assert error(client.request("DELETE", f"{SERVICES}/deleteAuthToken", json=foreign)) == (400, "Token is invalid.")
+
+
+def test_a_token_makes_no_token(client: TestClient, consumer: Consumer) -> None:
+    token = token_of(client, consumer)
+    asked = {"address": consumer.address, "nonce": "9", "expiration": int(time.time()) + 10**6}
+    refused = faults(client.get(f"{SERVICES}/createAuthToken", params=asked, headers={"AuthToken": token}))
+    assert refused == {"signature": ["The signature field is required.", *INVALID_SIGNATURE["signature"]]}
+
+
+# -- encrypt ----------------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_encrypted_only_the_provider_reads(client: TestClient) -> None:
+    text = json.dumps({"files": [{"type": "url", "url": "https://data.example/ö"}]})
+    answer = client.post(f"{SERVICES}/encrypt?chainId=8996", content=text.encode(), headers={"Content-Type": "application/octet-stream"})
+    assert answer.status_code == 201 and answer.headers["content-type"].startswith("text/plain")
+    assert answer.text.startswith("0x04")
+    assert ecies.decrypt(PROVIDER_KEY, bytes.fromhex(answer.text[2:])).decode() == text
+
+
+@pytest.mark.parametrize(
+    ("query", "content_type", "text"),
+    [
+        ("?chainId=8996", "application/json", "Invalid request content type: should be application/octet-stream"),
+        ("", "application/octet-stream", "Missing chainId query parameter."),
+        ("?chainId=1", "application/octet-stream", "Failed to encrypt."),
+        ("?chainId=x", "application/octet-stream", "Failed to encrypt."),
+    ],
+)
+def test_a_wrong_encrypt_is_refused(client: TestClient, query: str, content_type: str, text: str) -> None:
+    answer = client.post(f"{SERVICES}/encrypt{query}", content=b"{}", headers={"Content-Type": content_type})
+    assert error(answer) == (400, text)
+
+
+# -- jobs that are there ----------------------------------------------------------------------------------------------------
+
+
+def job_of(service: ProviderService, owner: str, did: str = DID, agreement: str = "0x" + "a1" * 32) -> str:
+    conf = {
+        "inputs": [{"id": did, "files": [{"url": "https://data.example/x"}]}],
+        "algorithm": {"rawcode": "print('hello')", "container": {"image": "i", "tag": "1", "entrypoint": "python3 $ALGO"}},
+        "owner": owner,
+        "agreementId": agreement,
+    }
+    caller = Caller(service.caller.provider, None)
+    return submit(service.settings, service.jobs.intake, Job.parse(conf, "ocean-compute"), "ocean-compute", caller)
+
+
+def status(client: TestClient, **asked: str) -> list[dict[str, Any]]:
+    answer = client.get(f"{SERVICES}/compute", params=asked)
+    assert answer.status_code == 200, answer.text
+    found: list[dict[str, Any]] = answer.json()
+    return found
+
+
+def test_the_status_is_an_array_of_the_consumers_own_jobs(client: TestClient, service: ProviderService, consumer: Consumer) -> None:
+    mine = job_of(service, consumer.address)
+    other = job_of(service, consumer.address, "did:op:bb", "0x" + "b2" * 32)
+    foreign = job_of(service, OWNER, agreement="0x" + "c3" * 32)
+    (job,) = status(client, consumerAddress=consumer.address, jobId=mine, documentId=DID)
+    assert (job["jobId"], job["status"], job["statusText"], job["owner"]) == (mine, 1, "Warming up", consumer.address)
+    assert "data.example" not in json.dumps(job)
+    assert {j["jobId"] for j in status(client, consumerAddress=consumer.address.lower())} == {mine, other}
+    assert [j["jobId"] for j in status(client, consumerAddress=consumer.address, documentId="did:op:bb")] == [other]
+    assert [j["jobId"] for j in status(client, consumerAddress=consumer.address, agreementId="b2" * 32)] == [other]
+    assert status(client, consumerAddress=consumer.address, jobId=foreign) == []
+    assert faults(client.get(f"{SERVICES}/compute")) == {"consumerAddress": ["The consumerAddress field is required."]}
+
+
+def test_jobs_of_another_provider_are_not_seen(client: TestClient, service: ProviderService, consumer: Consumer) -> None:
+    conf = {"algorithm": {"container": {"image": "i", "tag": "1", "entrypoint": "x"}}, "owner": consumer.address}
+    caller = Caller("0x" + "99" * 20, None)
+    job = submit(service.settings, service.jobs.intake, Job.parse(conf, "ocean-compute"), "ocean-compute", caller)
+    assert status(client, consumerAddress=consumer.address, jobId=job) == []
+    signed = consumer.signed(consumer.address, job)
+    assert client.put(f"{SERVICES}/compute", json={**signed, "jobId": job}).json() == []
+    assert service.jobs.store.job(job).stopreq == 0  # type: ignore[union-attr]
+
+
+def test_a_stop_needs_the_consumers_signature_and_stops(client: TestClient, service: ProviderService, consumer: Consumer) -> None:
+    mine = job_of(service, consumer.address)
+    thief = Consumer(client, OTHER_KEY)
+    assert client.put(f"{SERVICES}/compute", json={**thief.signed(thief.address, mine, DID), "jobId": mine, "documentId": DID}).json() == []
+    assert status(client, consumerAddress=consumer.address)[0]["stopreq"] == 0
+    signed = consumer.signed(consumer.address, mine, DID)
+    (stopped,) = client.put(f"{SERVICES}/compute", json={**signed, "jobId": mine, "documentId": DID}).json()
+    assert (stopped["jobId"], stopped["stopreq"], stopped["status"]) == (mine, 1, 70)
+
+
+def test_a_stop_without_a_job_stops_what_computes_on_the_did(client: TestClient, service: ProviderService, consumer: Consumer) -> None:
+    mine = job_of(service, consumer.address)
+    other = job_of(service, consumer.address, "did:op:bb", "0x" + "b2" * 32)
+    signed = consumer.signed(consumer.address, DID)
+    assert [j["jobId"] for j in client.put(f"{SERVICES}/compute", json={**signed, "documentId": DID}).json()] == [mine]
+    stops = {j["jobId"]: j["stopreq"] for j in status(client, consumerAddress=consumer.address)}
+    assert stops == {mine: 1, other: 0}
+
+
+def test_delete_is_as_useless_as_the_incumbents(client: TestClient, consumer: Consumer) -> None:
+    body = {"consumerAddress": consumer.address, "jobId": "x", "signature": "0x"}
+    assert faults(client.request("DELETE", f"{SERVICES}/compute", json=body)) == {"nonce": ["The nonce field is required."]}
+    assert client.request("DELETE", f"{SERVICES}/compute", json=consumer.signed(consumer.address)).json() == ""
+
+
+def test_a_result_is_for_its_consumer_alone_and_comes_in_parts(client: TestClient, service: ProviderService, consumer: Consumer) -> None:
+    mine = job_of(service, consumer.address)
+    content = b"0123456789"
+    folder = service.settings.C2D_RESULTS_PATH / object_name(mine)
+    folder.mkdir(parents=True)
+    (folder / "out.csv").write_bytes(content)
+    entry = {"filename": "out.csv", "path": "out.csv", "size": 10, "sha256": "ab", "type": "output", "contentType": "text/csv"}
+    service.jobs.store.finish_job(mine, {"files": [entry], "withheld": []})
+
+    def ask(who: Consumer, index: str = "0", **headers: str) -> Any:
+        asked = {**who.signed(who.address, mine, index), "jobId": mine, "index": index}
+        return client.get(f"{SERVICES}/computeResult", params=asked, headers=headers)
+
+    assert status(client, consumerAddress=consumer.address)[0]["results"] == [{"filename": "out.csv", "filesize": 10, "type": "output"}]
+    whole = ask(consumer)
+    assert whole.content == content and whole.headers["content-disposition"] == "attachment;filename=out.csv"
+    part = ask(consumer, Range="bytes=4-6")
+    assert (part.status_code, part.content) == (206, b"456")
+    thief = Consumer(client, OTHER_KEY)
+    assert error(ask(thief)) == (404, f"Owner {thief.address} mismatch for job {mine}")
+    assert error(ask(consumer, "5")) == (404, "No such index 5 in this compute job")
+    assert error(ask(consumer, "x"))[0] == 400
+    missing = faults(client.get(f"{SERVICES}/computeResult", params={"consumerAddress": "x"}))
+    assert missing == {"jobId": ["The jobId field is required."]}
