@@ -21,6 +21,7 @@ from typing import Any
 
 from c2d.grants import Granted
 from c2d.job import JOB_ID, Algorithm, Input, Job
+from c2d.places import places
 from c2d.settings import Environment, Settings
 from c2d.status import Stage
 
@@ -73,9 +74,9 @@ def claim(job_id: str, env: Environment, owner_uid: str) -> dict[str, Any]:
     }
 
 
-def secret(job_id: str, stage: Stage, content: dict[str, str], environment: str, owner_uid: str) -> dict[str, Any]:
+def secret(job_id: str, stage: Stage, content: dict[str, str], environment: str, owner_uid: str, name: str | None = None) -> dict[str, Any]:
     """What one stage may know, by key."""
-    metadata = _metadata(job_id, environment, stage_name(job_id, stage), owner_uid, stage)
+    metadata = _metadata(job_id, environment, name or stage_name(job_id, stage), owner_uid, stage)
     return {"apiVersion": "v1", "kind": "Secret", "type": "Opaque", "metadata": metadata, "immutable": True, "stringData": content}
 
 
@@ -90,7 +91,9 @@ def seconds_of(stage: Stage, job: Job, env: Environment) -> int:
     return env.C2D_STAGE_SECONDS
 
 
-def pod(stage: Stage, job_id: str, job: Job, env: Environment, settings: Settings, owner_uid: str) -> dict[str, Any]:
+def pod(
+    stage: Stage, job_id: str, job: Job, env: Environment, settings: Settings, owner_uid: str, secret_name: str | None = None
+) -> dict[str, Any]:
     """The stage's pod. The job's secrets are not in it: it names the stage's Secret."""
     if stage is Stage.ALGORITHM:
         containers, init = [_algorithm(job_id, job, env)], [_isolated(env, settings)]
@@ -112,7 +115,7 @@ def pod(stage: Stage, job_id: str, job: Job, env: Environment, settings: Setting
             "fsGroupChangePolicy": "OnRootMismatch",
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "volumes": _volumes(stage, job_id, env, settings),
+        "volumes": _volumes(stage, job_id, env, settings, secret_name or stage_name(job_id, stage)),
         "containers": containers,
     }
     if init:
@@ -202,22 +205,22 @@ _MOUNTS = {
 }
 
 
-def _volumes(stage: Stage, job_id: str, env: Environment, settings: Settings) -> list[dict[str, Any]]:
+def _volumes(stage: Stage, job_id: str, env: Environment, settings: Settings, secret_name: str) -> list[dict[str, Any]]:
     volumes: list[dict[str, Any]] = [
         {"name": "data", "persistentVolumeClaim": {"claimName": f"{object_name(job_id)}-data"}},
         {"name": "tmp", "emptyDir": {"sizeLimit": quantity(env.C2D_TMP_GB * 2**30)}},
     ]
     if stage is not Stage.ALGORITHM:
         items = [{"key": "stage.json", "path": "stage.json"}]
-        volumes.append({"name": "stage", "secret": {"secretName": stage_name(job_id, stage), "items": items, "defaultMode": 0o440}})
-    if stage is Stage.PUBLISH:
+        volumes.append({"name": "stage", "secret": {"secretName": secret_name, "items": items, "defaultMode": 0o440}})
+    if stage is Stage.PUBLISH and places(env).volume:
         volumes.append({"name": "results", "persistentVolumeClaim": {"claimName": settings.C2D_RESULTS_CLAIM}})
     return volumes
 
 
 def _ours(stage: Stage, job_id: str, env: Environment, settings: Settings) -> dict[str, Any]:
     mounts = [*_MOUNTS[stage], {"name": "stage", "mountPath": "/c2d", "readOnly": True}]
-    if stage is Stage.PUBLISH:
+    if stage is Stage.PUBLISH and places(env).volume:
         # Its own folder only: no job sees another's results.
         mounts.append({"name": "results", "mountPath": "/results", "subPath": object_name(job_id)})
     resources = _resources(Decimal("0.1"), max(env.nCPU, Decimal(1)), Decimal("0.5"), env)
@@ -274,12 +277,14 @@ def stage_input(
     ends_ok: dict[Stage, bool],
     granted: Granted | None = None,
     encryption: dict[str, str] | None = None,
+    rights: dict[str, Any] | None = None,
 ) -> dict[str, str]:
     """The content of the stage's Secret: ``stage.json`` (docs/stages.md), or the algorithm's ``secret``.
 
     :param job: opened, its secrets in clear.
     :param ends_ok: which stages before this one ended well.
     :param encryption: for publish, the keys of the job's results (:func:`c2d.keys.for_publish`).
+    :param rights: for publish, its stores with what it may do there (:mod:`c2d.hooks.results`); the results volume where there are none.
     :param granted: for configure of a job with assets by transaction: what it downloads them with, in the order of ``job.remotes``.
     """
     if stage is Stage.ALGORITHM:
@@ -308,9 +313,13 @@ def stage_input(
     else:
         content |= {
             "release": "filtered" if ends_ok.get(Stage.FILTER) else "logs",
-            "store": {"type": "directory", "path": "/results"},
+            **(rights or {"store": {"type": "directory", "path": "/results"}}),
             "encryption": encryption,
-            "limits": {"logBytes": env.C2D_LOG_BYTES, "seconds": env.C2D_STAGE_SECONDS},
+            "limits": {
+                "logBytes": env.C2D_LOG_BYTES,
+                "seconds": env.C2D_STAGE_SECONDS,
+                "retrySeconds": env.C2D_UPLOAD_RETRY_SECONDS,
+            },
         }
     return {"stage.json": json.dumps(content)}
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import quote, urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from c2d import seal
 from c2d.job import ADDRESS, YEAR, explain
@@ -30,20 +30,6 @@ from c2d.provider_settings import ProviderSettings
 
 # Read and checked, but acting only once the part that they steer exists: said at every start, never silently ignored.
 NOT_YET_IN_FORCE = {
-    "STORAGE_EXPIRY": "results are kept until they are deleted by hand",
-    "IPFS_TYPE": "results go to the results volume",
-    "IPFS_OUTPUT": "results go to the results volume",
-    "IPFS_ADMINLOGS": "admin logs go to the results volume",
-    "IPFS_OUTPUT_PREFIX": "results go to the results volume",
-    "IPFS_ADMINLOGS_PREFIX": "admin logs go to the results volume",
-    "IPFS_EXPIRY_TIME": "results are kept until they are deleted by hand",
-    "IPFS_API_KEY": "results go to the results volume",
-    "IPFS_API_CLIENT": "results go to the results volume",
-    "AWS_ACCESS_KEY_ID": "results go to the results volume",
-    "AWS_SECRET_ACCESS_KEY": "results go to the results volume",
-    "AWS_REGION": "results go to the results volume",
-    "AWS_BUCKET_OUTPUT": "results go to the results volume",
-    "AWS_BUCKET_ADMINLOGS": "admin logs go to the results volume",
     "LOG_CFG": "Airflow's own logging configuration holds",
 }
 
@@ -70,6 +56,8 @@ Addresses = Annotated[tuple[Annotated[str, Field(pattern=ADDRESS)], ...], Before
 Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 Url = Annotated[str | None, BeforeValidator(_empty_is_unset)]
 Text = Annotated[str | None, BeforeValidator(_empty_is_unset)]
+Auth = Annotated[Annotated[str, Field(pattern=r"^(bearer:[!-~]+|basic:[^:\s]+:[!-~]+)$")] | None, BeforeValidator(_empty_is_unset)]
+"""A right at an IPFS API, in kubo's own form (API.Authorizations, AuthSecret): ``bearer:TOKEN`` or ``basic:USER:PASSWORD``."""
 
 
 class Environment(BaseModel):
@@ -111,6 +99,19 @@ class Environment(BaseModel):
     AWS_REGION: Text = None
     AWS_BUCKET_OUTPUT: Text = None
     AWS_BUCKET_ADMINLOGS: Text = None
+    AWS_ENDPOINT_URL: Url = Field(default=None, description="of a store that is not Amazon's; for AWS_ACCESS_KEY_ID")
+    C2D_AWS_CONN_ID: str = Field(default="aws_default", description="Airflow's connection to S3, where AWS_ACCESS_KEY_ID is not set")
+    C2D_S3_ENCRYPTION: Annotated[Literal["AES256", "aws:kms"] | None, BeforeValidator(_empty_is_unset)] = Field(
+        default=None, description="at rest, by the store; the bucket's own setting where it is not set"
+    )
+    C2D_S3_KMS_KEY_ID: Text = Field(default=None, description="for aws:kms; the account's default key where it is not set")
+    C2D_IPFS_AUTH: Auth = Field(default=None, repr=False, description="the operator's right at IPFS_OUTPUT; never in a pod")
+    C2D_IPFS_ADD_URL: Url = Field(default=None, description="the kubo that pods add to; IPFS_OUTPUT where it is not set")
+    C2D_IPFS_ADD_AUTH: Auth = Field(default=None, repr=False, description="a pod's right there: to add, and nothing else")
+    C2D_IPFS_OPEN: bool = Field(default=False, description="1: pods may be given an IPFS API that lets them do more than add")
+    C2D_IPFS_REPLICATION_MIN: int = Field(default=0, ge=-1, le=1000, description="peers of an IPFS cluster; 0: its own; -1: all")
+    C2D_IPFS_REPLICATION_MAX: int = Field(default=0, ge=-1, le=1000, description="as C2D_IPFS_REPLICATION_MIN")
+    C2D_UPLOAD_RETRY_SECONDS: int = Field(default=600, ge=0, le=YEAR, description="that a store may be away before publishing has failed")
     NOTIFY_START_URL: Url = None
     NOTIFY_STOP_URL: Url = None
 
@@ -131,12 +132,22 @@ class Environment(BaseModel):
     C2D_OUTPUT_DEPTH: int = Field(default=16, ge=1, le=64)
     C2D_LOG_BYTES: int = Field(default=10 * 2**20, ge=1024, le=2**30, description="of an algorithm's log that are kept")
 
-    @field_validator("IPFS_OUTPUT", "IPFS_ADMINLOGS", "NOTIFY_START_URL", "NOTIFY_STOP_URL")
+    @field_validator("IPFS_OUTPUT", "IPFS_ADMINLOGS", "C2D_IPFS_ADD_URL", "AWS_ENDPOINT_URL", "NOTIFY_START_URL", "NOTIFY_STOP_URL")
     @classmethod
     def _http(cls, value: str | None) -> str | None:
         if value is not None and (not re.match(r"^https?://[^\s]+$", value) or not urlsplit(value).hostname):
             raise ValueError("must be an http:// or https:// URL")
         return value
+
+    @model_validator(mode="after")
+    def _stores(self) -> Environment:
+        if bool(self.AWS_ACCESS_KEY_ID) != bool(self.AWS_SECRET_ACCESS_KEY):
+            raise ValueError("AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY: must both be set, or neither")
+        if self.C2D_S3_KMS_KEY_ID and self.C2D_S3_ENCRYPTION != "aws:kms":
+            raise ValueError("C2D_S3_KMS_KEY_ID: is for C2D_S3_ENCRYPTION aws:kms")
+        if self.IPFS_TYPE == "CLUSTER" and (self.IPFS_OUTPUT or self.IPFS_ADMINLOGS) and not self.C2D_IPFS_ADD_URL:
+            raise ValueError("C2D_IPFS_ADD_URL: must name a kubo that pods add to; a cluster's own API gives no right to add alone")
+        return self
 
     @property
     def chains(self) -> frozenset[int]:

@@ -41,6 +41,7 @@ jobs = sa.Table(
     sa.Column("stopreq", sa.Integer, nullable=False, server_default="0", comment="0 no, 1 asked for, 2 the time was over"),
     sa.Column("removed", sa.Integer, nullable=False, server_default="0"),
     sa.Column("results", JSONB, nullable=False, server_default="[]", comment="the manifest's files, in Ocean's order"),
+    sa.Column("stores", JSONB(none_as_null=True), comment="where the results and admin logs lie (c2d.places.Place.dump)"),
     sa.Column("withheld", JSONB, nullable=False, server_default="[]", comment="what the filter kept back, and why"),
     sa.Column("terminationDetails", JSONB, comment="exitCode, OOMKilled, reason, message; once the job has ended"),
     sa.Column("provider", sa.Text, comment="address of the Provider that asked, in lower case"),
@@ -150,6 +151,7 @@ class JobRow:
     withheld: list[dict[str, Any]]
     terminationDetails: dict[str, Any] | None
     provider: str | None = None
+    stores: dict[str, Any] | None = None
 
 
 # What a reader of jobs gets: not the sealed conf and secret, which only two processes need.
@@ -249,10 +251,11 @@ class Store:
         with self.engine.begin() as c:
             c.execute(sa.update(jobs).where(jobs.c.jobId == job_id, jobs.c.dateFinished.is_(None), jobs.c.stopreq == 0).values(stopreq=1))
 
-    def finish_job(self, job_id: str, manifest: dict[str, Any] | None = None) -> Outcome:
+    def finish_job(self, job_id: str, manifest: dict[str, Any] | None = None, stores: dict[str, Any] | None = None) -> Outcome:
         """Ends the job: derives the outcome from its stages and writes it with the results, once.
 
         :param manifest: what publish wrote (``files``, ``withheld``); None where nothing was published.
+        :param stores: where that lies.
         :raises LookupError: there is no such job.
         """
         with self.engine.begin() as c:
@@ -273,7 +276,12 @@ class Store:
                 "conf": None,
             }
             if manifest is not None:
-                values |= {"results": manifest["files"], "withheld": manifest["withheld"], "resultKeys": after_publishing(row.resultKeys)}
+                values |= {
+                    "stores": stores,
+                    "results": manifest["files"],
+                    "withheld": manifest["withheld"],
+                    "resultKeys": after_publishing(row.resultKeys),
+                }
             c.execute(sa.update(jobs).where(jobs.c.jobId == job_id).values(values))
             c.execute(insert(notifications).values(jobId=job_id, event="stop").on_conflict_do_nothing())
             return Outcome(number, end.terminationDetails)

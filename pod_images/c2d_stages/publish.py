@@ -205,9 +205,10 @@ def work(stage_json: dict[str, Any], paths: Paths, log: StageLog) -> dict[str, A
             told |= wanted.store.put(items, run)
         files = [entry(index, item, told.get(item.path, {})) for index, item in enumerate(items)]
         manifest = json.dumps({"version": 1, "job": wanted.job, "files": files, "withheld": withheld}, ensure_ascii=False).encode()
-        more = wanted.store.commit(encryption.manifest(manifest) if encryption else manifest, run)
+        wanted.store.commit(encryption.manifest(manifest) if encryption else manifest, run)
         complete = True
-        return answer(manifest) | more
+        stores = {"results": wanted.store.kept(), "adminLogs": wanted.adminLogs.kept()}
+        return answer(manifest) | ({"stores": stores} if any(stores.values()) else {})
     except OSError as error:
         raise StageError(f"store: the results cannot be written ({error.strerror})", "store") from None
     finally:

@@ -58,8 +58,11 @@ class Store(Protocol):
     def put(self, items: Sequence[Item], run: Run) -> dict[str, dict[str, Any]]:
         """Keep these files. Returns what the manifest is to say of each, by its path."""
 
-    def commit(self, manifest: bytes, run: Run) -> dict[str, Any]:
-        """Keep the manifest, the last of all. Returns what the answer is to say."""
+    def commit(self, manifest: bytes, run: Run) -> None:
+        """Keep the manifest, the last of all."""
+
+    def kept(self) -> dict[str, str]:
+        """What the answer is to say of this store."""
 
     def abort(self) -> None:
         """Something failed: remove what nobody could use."""
@@ -144,7 +147,7 @@ class DirectoryStore:
         finally:
             os.close(fd)
 
-    def commit(self, manifest: bytes, run: Run) -> dict[str, Any]:
+    def commit(self, manifest: bytes, run: Run) -> None:
         with open(f"{self._staging}/{MANIFEST}", "wb") as file:
             file.write(manifest)
         # The old manifest goes first: at no time does one stand beside files that are not its own.
@@ -155,6 +158,8 @@ class DirectoryStore:
         os.rename(f"{self._staging}/{MANIFEST}", f"{self.path}/{MANIFEST}")
         self._sync()
         _remove(self._staging)
+
+    def kept(self) -> dict[str, str]:
         return {}
 
     def abort(self) -> None:
@@ -186,7 +191,7 @@ def _remove(path: str) -> None:
 
 
 # Only the store of the job is imported: what speaks HTTP is half of a pod's start-up.
-STORES = {"directory": ("stores", "DirectoryStore")}
+STORES = {"directory": ("stores", "DirectoryStore"), "s3": ("s3", "S3Store")}
 
 
 def store_from_field(store: Field, paths: Paths) -> Store:

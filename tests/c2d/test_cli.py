@@ -58,8 +58,8 @@ def test_check_names_what_is_not_in_force(monkeypatch: pytest.MonkeyPatch, capsy
     for name, value in {
         "OPERATOR_PRIVATE_KEY": seal.new_private_key(),
         "C2D_DATABASE_URL": "postgresql://x",
-        "IPFS_OUTPUT": "https://n.example",
+        "LOG_CFG": "/etc/logging.cfg",
     }.items():
         monkeypatch.setenv(name, value)
     assert cli.main(["check"]) == 0
-    assert "IPFS_OUTPUT is set but not in force yet: results go to the results volume" in capsys.readouterr().out
+    assert "LOG_CFG is set but not in force yet: Airflow's own logging configuration holds" in capsys.readouterr().out

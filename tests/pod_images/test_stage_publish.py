@@ -286,4 +286,4 @@ def test_the_content_type_follows_the_name(name: str, expected: str) -> None:
 def test_a_store_that_does_not_exist_is_told_by_its_field(pod: Pod, store: dict[str, str]) -> None:
     outcome = pod.run("publish", {**stage_json(), "store": store})
     assert outcome.code == 1 and outcome.answer["message"].startswith("store.")
-    assert stores.STORES.keys() == {"directory"}
+    assert stores.STORES.keys() == {"directory", "s3"}

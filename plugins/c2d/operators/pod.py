@@ -84,6 +84,13 @@ class C2DPodOperator(KubernetesPodOperator):
         """What the pod may know. Called once for each pod that is made."""
         return objects.stage_input(self.stage, self.job_id, self.job, self.environment, ends_ok)
 
+    def secret_name(self) -> str:
+        """The name of the Secret with :meth:`content`."""
+        return self.pod_name
+
+    def heard(self, line: str) -> None:
+        """A line of the pod's log, for the operators of pods that are ours alone."""
+
     def started(self) -> None:
         """The pod's container works."""
 
@@ -169,10 +176,11 @@ class C2DPodOperator(KubernetesPodOperator):
             owner = self.pods.ensure(objects.owner(job_id, env.id))
             self.pods.ensure(objects.claim(job_id, env, owner["metadata"]["uid"]))
         uid = owner["metadata"]["uid"]
-        self.pods.ensure(objects.secret(job_id, self.stage, self.content(ends_ok), env.id, uid))
+        secret = self.secret_name()
+        self.pods.ensure(objects.secret(job_id, self.stage, self.content(ends_ok), env.id, uid, secret))
         if self.stage is Stage.CONFIGURE:
             self.pods.await_volume(f"{objects.object_name(job_id)}-data")
-        pod = self.pods.ensure(objects.pod(self.stage, job_id, self.job, env, self.settings, uid))
+        pod = self.pods.ensure(objects.pod(self.stage, job_id, self.job, env, self.settings, uid, secret))
         if pod["metadata"].get("deletionTimestamp"):
             raise PodLost("the former pod is still going away")
         return pod
@@ -191,6 +199,7 @@ class C2DPodOperator(KubernetesPodOperator):
                 if event.text is not None:
                     shown += len(event.text) + 1
                     self.log.info("%s | %s", self.stage, readable(event.text))
+                    self.heard(event.text.decode("utf-8", "replace"))
                 elif shown >= TASK_LOG_BYTES:
                     self.log.info("%s | (more was printed than is shown here; the stage's log file has it)", self.stage)
             elif end is None:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
+import secrets
 from typing import Any
 
 from airflow.sdk.exceptions import AirflowFailException
 
 from c2d import keys, objects
+from c2d.hooks.pods import Refused
+from c2d.hooks.results import PLAN_LINE, BadStore, JobResults
 from c2d.operators.pod import C2DPodOperator
+from c2d.places import places
 from c2d.pod_state import PodEnd
 from c2d.status import Reason, Stage, StageEnd, Status
-
-
-class BadManifest(ValueError):
-    """The manifest in the store is not the one that publish wrote."""
 
 
 class PublishOperator(C2DPodOperator):
@@ -25,6 +23,8 @@ class PublishOperator(C2DPodOperator):
     """
 
     stage = Stage.PUBLISH
+    _published: tuple[dict[str, Any], dict[str, Any]] | None = None
+    """The manifest and the stores that this try has verified."""
 
     def begin(self) -> None:
         self.store.set_status(self.job_id, Status.PUBLISHING)
@@ -34,21 +34,43 @@ class PublishOperator(C2DPodOperator):
         if kept:
             kept = self.store.keep_keys(self.job_id, kept)
         encryption = keys.for_publish(kept, self.settings.OPERATOR_PRIVATE_KEY, self.job_id)
-        return objects.stage_input(self.stage, self.job_id, self.job, self.environment, ends_ok, encryption=encryption)
+        rights = self._results.rights(self._seconds)
+        return objects.stage_input(self.stage, self.job_id, self.job, self.environment, ends_ok, encryption=encryption, rights=rights)
+
+    def secret_name(self) -> str:
+        """A new one for each pod: the rights of a former one have ended, or soon will."""
+        return f"{super().secret_name()}-{secrets.token_hex(4)}"
+
+    def heard(self, line: str) -> None:
+        if line.startswith(PLAN_LINE):
+            try:
+                self._results.answer_plans(self._seconds)
+            except BadStore as e:
+                raise Refused(f"the plan of publish is refused: {e}") from None
+
+    @property
+    def _results(self) -> JobResults:
+        return JobResults(places(self.environment), self.environment, self.settings, self.job_id)
+
+    @property
+    def _seconds(self) -> int:
+        """How long a right lives: until the pod must have ended, also one that waited to be started."""
+        return self.environment.C2D_STAGE_SECONDS + self.environment.C2D_START_SECONDS
 
     def record(self, end: PodEnd) -> StageEnd:
         of_stage = end.of_stage(self.stage)
         if of_stage.ok:
             try:
-                self._manifest(of_stage)
-            except (OSError, BadManifest) as e:
-                of_stage = StageEnd(self.stage, Reason.ERROR, message=f"the published manifest cannot be verified: {e}")
+                self._published = self._verified(of_stage)
+            except BadStore as e:
+                of_stage = StageEnd(self.stage, Reason.ERROR, message=f"what was published cannot be verified: {e}")
         return self.store.end_stage(self.job_id, of_stage, end.started, end.finished)
 
     def conclude(self, end: StageEnd) -> None:
         row = self.store.job(self.job_id)
         ended = row is not None and row.dateFinished is not None  # by a former try: then the manifest's key may be gone
-        outcome = self.store.finish_job(self.job_id, self._manifest(end) if end.ok and not ended else None)
+        manifest, stores = (self._published or self._verified(end)) if end.ok and not ended else (None, None)
+        outcome = self.store.finish_job(self.job_id, manifest, stores)
         if end.ok:
             self.pods.delete_owner(objects.object_name(self.job_id))
         details = outcome.terminationDetails
@@ -57,21 +79,11 @@ class PublishOperator(C2DPodOperator):
         if not outcome.ok:
             raise AirflowFailException(f"the job failed, its logs are published: {details['reason']}: {details['message']}")
 
-    def _manifest(self, end: StageEnd) -> dict[str, Any]:
-        path = self.settings.C2D_RESULTS_PATH / objects.object_name(self.job_id) / "manifest.json"
+    def _verified(self, end: StageEnd) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The manifest and the stores of a publish that went well, once all is seen to be there. :raises BadStore: it is not."""
         kept = self.store.result_keys(self.job_id)
-        try:
-            content = keys.open_manifest(path.read_bytes(), kept, self.settings.OPERATOR_PRIVATE_KEY, self.job_id)
-        except ValueError as e:
-            raise BadManifest(str(e)) from None
-        return read_manifest(content, str(end.answer.get("manifestSha256", "")))
 
+        def opened(content: bytes) -> bytes:
+            return keys.open_manifest(content, kept, self.settings.OPERATOR_PRIVATE_KEY, self.job_id)
 
-def read_manifest(content: bytes, sha256: str) -> dict[str, Any]:
-    """The manifest in ``content``.
-
-    :raises BadManifest: its digest is not ``sha256``.
-    """
-    if hashlib.sha256(content).hexdigest() != sha256:
-        raise BadManifest("its sha256 is not what publish said")
-    return dict(json.loads(content))
+        return self._results.published(end.answer, opened)

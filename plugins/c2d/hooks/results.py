@@ -1,0 +1,137 @@
+"""The stores of a job's results, as the operators see them: what a pod may do there, whether all has arrived, and its removal."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from c2d import objects
+from c2d.hooks.s3 import BadStore, S3Results
+from c2d.places import Place, Places
+from c2d.settings import Environment, Settings
+
+PLAN_LINE = "plan "
+"""How a line of publish's log begins that says: a plan is in the store, please answer."""
+
+
+class Results(Protocol):
+    """One store of one job. What publish answered about it is ``kept`` (``stores`` of its answer)."""
+
+    def right(self, seconds: int, log_bytes: int) -> dict[str, Any]:
+        """``store`` or ``adminLogs`` of publish's stage.json: a right that ends after ``seconds``."""
+
+    def answer(self, seconds: int) -> None:
+        """Answers the plan that the pod has put into the store."""
+
+    def manifest(self, kept: dict[str, Any]) -> bytes:
+        """The manifest as it lies in the store. :raises BadStore: there is none."""
+
+    def verify(self, files: list[dict[str, Any]], kept: dict[str, Any]) -> None:
+        """:raises BadStore: a file of the manifest is not in the store as it was sent."""
+
+    def remove(self, kept: dict[str, Any]) -> None:
+        """Removes everything of the job, also what a failed run left half."""
+
+
+class DirectoryResults:
+    """The results volume; each job has its folder."""
+
+    def __init__(self, path: Path, job_name: str):
+        self.folder = path / job_name
+
+    def right(self, seconds: int, log_bytes: int) -> dict[str, Any]:
+        return {"type": "directory", "path": "/results"}
+
+    def answer(self, seconds: int) -> None:
+        raise BadStore("a results volume has no plans")
+
+    def manifest(self, kept: dict[str, Any]) -> bytes:
+        try:
+            return (self.folder / "manifest.json").read_bytes()
+        except OSError as e:
+            raise BadStore(f"the manifest cannot be read ({e.strerror})") from None
+
+    def verify(self, files: list[dict[str, Any]], kept: dict[str, Any]) -> None:
+        for file in files:
+            lies = file.get("stored", file)
+            path = self.folder / lies["path"]
+            if not path.is_file() or path.stat().st_size != lies["size"]:
+                raise BadStore(f"{file['path']}: is not in the store as it was sent")
+
+    def remove(self, kept: dict[str, Any]) -> None:
+        try:
+            shutil.rmtree(self.folder)
+        except FileNotFoundError:
+            return
+        except OSError as e:
+            raise BadStore(f"the results volume cannot be written ({e.strerror})") from None
+
+
+def results_at(place: Place, env: Environment, settings: Settings, job_id: str) -> Results:
+    """The job's part of one store."""
+    name = objects.object_name(job_id)
+    if place.type == "s3":
+        return S3Results(env, place.at, name)
+    if place.type == "ipfs":
+        raise NotImplementedError
+    return DirectoryResults(settings.C2D_RESULTS_PATH, name)
+
+
+@dataclass
+class JobResults:
+    """All stores of one job."""
+
+    places: Places
+    env: Environment
+    settings: Settings
+    job_id: str
+
+    def at(self, place: Place) -> Results:
+        return results_at(place, self.env, self.settings, self.job_id)
+
+    def rights(self, seconds: int) -> dict[str, Any]:
+        """``store`` and ``adminLogs`` of publish's stage.json."""
+        given = {"store": self.at(self.places.results).right(seconds, self.env.C2D_LOG_BYTES)}
+        if self.places.admin_logs != self.places.results:
+            given["adminLogs"] = self.at(self.places.admin_logs).right(seconds, self.env.C2D_LOG_BYTES)
+        return given
+
+    def answer_plans(self, seconds: int) -> None:
+        """Answers what a pod asks for in its plans; both stores, for a line of the log does not say which."""
+        for place in self.places.all:
+            if place.type == "s3":
+                self.at(place).answer(seconds)
+
+    def published(self, answer: dict[str, Any], opened: Callable[[bytes], bytes] = bytes) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The manifest, once everything in it is seen to be in its store, and what the job's row keeps of the stores.
+
+        :param answer: publish's.
+        :param opened: gives the manifest's text for what lies in the store; raises ValueError where it is not what publish wrote.
+        :raises BadStore: something is not there, or not as it was sent.
+        """
+        kept = answer.get("stores") or {}
+        of_results = dict(kept.get("results") or {})
+        try:
+            content = opened(self.at(self.places.results).manifest(of_results))
+        except ValueError as e:
+            raise BadStore(str(e)) from None
+        if hashlib.sha256(content).hexdigest() != answer.get("manifestSha256"):
+            raise BadStore("the manifest's sha256 is not what publish said")
+        manifest = dict(json.loads(content))
+        stores = {"results": self.places.results.dump(**of_results)}
+        if self.places.admin_logs == self.places.results:
+            self.at(self.places.results).verify(manifest["files"], of_results)
+            return manifest, stores
+        of_logs = dict(kept.get("adminLogs") or {})
+        for place, files_of, named in ((self.places.results, False, of_results), (self.places.admin_logs, True, of_logs)):
+            self.at(place).verify([f for f in manifest["files"] if is_admin_log(f) == files_of], named)
+        return manifest, {**stores, "adminLogs": self.places.admin_logs.dump(**of_logs)}
+
+
+def is_admin_log(file: dict[str, Any]) -> bool:
+    return str(file["path"]).startswith("data/adminlogs/")

@@ -1,0 +1,139 @@
+"""Uploads over HTTP: connections that are kept, bodies in pieces, and attempts with a growing pause until the store is back."""
+
+import http.client
+import random
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+from c2d_stages.download import Broken, Refused, describe, retry_after, split_url
+from c2d_stages.stage import StageError
+from c2d_stages.stores import Run
+
+STALL_SECONDS = 120  # of silence that count as a broken connection; a store that completes a large upload takes its time
+ANSWER_BYTES = 64 << 20
+BACK_OFF = 0.25  # seconds; doubled at each attempt
+LONGEST_PAUSE = 30.0
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: "http.client.HTTPMessage"
+    body: bytes
+
+
+class Client:
+    """Requests to one origin; each thread keeps a connection of its own."""
+
+    def __init__(self, url: str):
+        self._parts = split_url(url)
+        self._threads = threading.local()
+        self._tls = ssl.create_default_context() if self._parts.scheme == "https" else None
+
+    def request(
+        self, method: str, target: str, headers: Mapping[str, str], length: int = 0, pieces: Iterable[bytes | memoryview] = ()
+    ) -> Answer:
+        """Send a body of `length` bytes and read the answer. Raises Broken or Refused, without an address in the text."""
+        connection = self._connection()
+        try:
+            connection.putrequest(method, target, skip_accept_encoding=True)
+            for name, value in {"Content-Length": str(length), "User-Agent": "c2d-publish", **headers}.items():
+                connection.putheader(name, value)
+            connection.endheaders()
+            try:
+                for piece in pieces:
+                    connection.send(piece)
+            except (BrokenPipeError, ConnectionResetError):
+                connection.close_after = True  # it answers before it has read all: then the answer says why
+            response = connection.getresponse()
+            body = response.read(ANSWER_BYTES)
+            if response.will_close or connection.close_after or not response.isclosed():
+                connection.close()
+            return Answer(response.status, response.headers, body)
+        except (OSError, http.client.HTTPException, UnicodeError) as error:
+            connection.close()
+            text = describe(error, STALL_SECONDS)
+            if isinstance(error, (ssl.SSLCertVerificationError, http.client.InvalidURL, UnicodeError)):
+                raise Refused(text) from None
+            raise Broken(text) from None
+        except BaseException:
+            connection.close()
+            raise
+
+    def _connection(self) -> "_Connection | _TlsConnection":
+        connection = getattr(self._threads, "connection", None)
+        if connection is None or connection.sock is None:
+            host, port = self._parts.hostname or "", self._parts.port
+            if self._tls is not None:
+                connection = _TlsConnection(host, port, timeout=STALL_SECONDS, context=self._tls)
+            else:
+                connection = _Connection(host, port, timeout=STALL_SECONDS)
+            self._threads.connection = connection
+        return connection
+
+
+class _Connection(http.client.HTTPConnection):
+    close_after = False
+
+
+class _TlsConnection(http.client.HTTPSConnection):
+    close_after = False
+
+
+def judged(answer: Answer, again: Iterable[str] = (), code: str = "") -> Answer:
+    """The answer, if it is a success. Raises Broken where another attempt may help, else Refused.
+
+    :param code: the store's own word for the failure; `again`: those words that another attempt may change.
+    """
+    if answer.status < 300:
+        return answer
+    text = f"the store answered {answer.status}" + (f" ({code})" if code else "")
+    if answer.status >= 500 or answer.status in (408, 429) or code in again:
+        raise Broken(text, retry_after(answer.headers.get("Retry-After"), time.time()))
+    raise Refused(text, answer.status)
+
+
+def persistently(work: Callable[[], T], what: str, run: Run) -> T:
+    """The value of `work()`; what is Broken is tried again, until it has failed for run.retrySeconds in a row. Raises StageError."""
+    begun, pause = time.monotonic(), BACK_OFF
+    while True:
+        run.check()
+        try:
+            return work()
+        except Refused as error:
+            raise StageError(f"store: {what}: {error}", "store") from None
+        except Broken as error:
+            wanted = error.pause if error.pause is not None else pause * random.uniform(0.75, 1.25)
+            if time.monotonic() + wanted - begun > run.retrySeconds:
+                raise StageError(f"store: {what}: {error}; given up after {run.retrySeconds} s of attempts", "store") from None
+            run.log.line(f"store: {what}: {error}; again in {wanted:.1f} s")
+            time.sleep(wanted)
+            pause = min(pause * 2, LONGEST_PAUSE)
+
+
+def in_parallel(works: Iterable[Callable[[], T]], connections: int) -> list[T]:
+    """The values of all works, in order. The first that fails ends the others."""
+    pool = ThreadPoolExecutor(connections)
+    try:
+        futures: list[Future[T]] = [pool.submit(work) for work in works]
+        done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+        for future in futures:
+            if future in done:
+                future.result()
+        return [future.result() for future in futures]
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def target_of(url: str) -> str:
+    """Path and query of a URL, as they are: a signature covers them."""
+    parts = urlsplit(url)
+    return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
