@@ -171,6 +171,11 @@ class Intake:
             row = c.execute(sa.select(*COLUMNS).where(jobs.c.jobId == job_id)).one_or_none()
             return None if row is None else JobRow(**row._mapping)
 
+    def result_keys(self, job_id: str) -> dict[str, str] | None:
+        """As :meth:`c2d.store.Store.result_keys`."""
+        with self.questions.connect() as c:
+            return c.execute(sa.select(jobs.c.resultKeys).where(jobs.c.jobId == job_id)).scalar()
+
     def job_ids(self) -> list[str]:
         """Every job that has not ended, oldest first."""
         with self.questions.connect() as c:

@@ -81,3 +81,14 @@ def key_of(file: dict[str, Any], keys: dict[str, str] | None, private_key: str, 
     if not keys or name not in keys:
         raise LookupError("the key of these results has been deleted")
     return bytes.fromhex(seal.unseal(private_key, keys[name], job_id))
+
+
+def offered(file: dict[str, Any]) -> dict[str, Any]:
+    """A file of the manifest as it is given out: ``filename``, ``size``, ``sha256``, ``contentType``, and what the name has after its own.
+
+    What only the consumer can read is given out as it is stored.
+    """
+    if file.get("encrypted") != "consumer":
+        return {**{n: file.get(n) for n in ("filename", "size", "sha256", "contentType")}, "suffix": ""}
+    stored = {n: file["stored"][n] for n in ("size", "sha256")}
+    return {"filename": file["filename"] + encryption.SUFFIX, **stored, "contentType": None, "suffix": encryption.SUFFIX}

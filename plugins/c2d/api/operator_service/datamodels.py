@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
+from c2d.keys import offered
 from c2d.settings import Environment, Settings
 from c2d.store import JobRow
 
@@ -71,13 +72,18 @@ def status_of(row: JobRow) -> dict[str, Any]:
         "statusText": row.statusText,
         "dateCreated": epoch(row.dateCreated),
         "dateFinished": epoch(row.dateFinished) if row.dateFinished else None,
-        "results": [{"filename": f["filename"], "filesize": f["size"], "type": f["type"]} for f in row.results] or "",
+        "results": [_result_of(f) for f in row.results] or "",
         "stopreq": row.stopreq,
         "removed": row.removed,
         "algoDID": row.algoDID,
         "inputDID": row.inputDID,
         "terminationDetails": row.terminationDetails,
     }
+
+
+def _result_of(file: dict[str, Any]) -> dict[str, Any]:
+    given = offered(file)
+    return {"filename": given["filename"], "filesize": given["size"], "type": file["type"]}
 
 
 def running_of(row: JobRow) -> dict[str, Any]:

@@ -15,9 +15,9 @@ from c2d import store
 from c2d.api.operator_service.auth import access, data_of, text_of
 from c2d.api.operator_service.datamodels import FAILURES, status_of
 from c2d.api.operator_service.errors import Refusal
-from c2d.api.operator_service.routes.results import download
+from c2d.api.operator_service.routes.results import reader_of
 from c2d.api.operator_service.service import Service, service_of
-from c2d.objects import object_name
+from c2d.api.results import file_answer
 from c2d.store import JobRow
 
 router = APIRouter(tags=["admin"], responses=FAILURES)
@@ -63,9 +63,9 @@ def logs(request: Request) -> Any:
         raise Refusal(400, f"component: must be one of {', '.join(LOG_TYPES)}")
     for file in row.results:
         if file["type"] == LOG_TYPES[component]:
-            return download(
-                service.settings.C2D_RESULTS_PATH / object_name(row.jobId), {**file, "contentType": "text/plain; charset=utf-8"}
-            )
+            if file.get("encrypted") == "consumer":
+                raise Refusal(404, f"component: the {component} log is encrypted to the consumer")
+            return file_answer(reader_of(service, row), {**file, "contentType": "text/plain"}, request.headers)
     raise Refusal(404, f"Pod with workflow={row.jobId} and component={component} not found")
 
 

@@ -1,11 +1,11 @@
-"""A job's results, one file at a time, for the consumer that started it."""
+"""A job's results, one file at a time or all in one archive, for the consumer that started it."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from fastapi import APIRouter, Request
-from fastapi.responses import FileResponse
+from fastapi.responses import Response
 
 from c2d.api.operator_service.routes.results import result_of
 from c2d.api.provider import rules
@@ -18,12 +18,12 @@ router = APIRouter(tags=["compute"])
 
 @router.get(
     "/computeResult",
-    summary="One result, by its place in the list; signed: consumerAddress + jobId + index + nonce; Range and If-Range are served",
-    response_class=FileResponse,
+    summary="One result by its place in the list, or all as a tar archive (index=all); signed: consumerAddress + jobId + index + nonce",
+    response_class=Response,
 )
 @access(rules.COMPUTE_RESULT, "consumerAddress", lambda data: job_text(data, data.get("index")))
 def result(request: Request) -> Any:
     service, data = service_of(request), data_of(request)
     owner, job_id = str(data["consumerAddress"]), str(data["jobId"])
     found = service.jobs.intake.see(service.caller.sees, Wanted(jobId=job_id, owner=owner))
-    return result_of(service.jobs, found[0] if found else None, owner, job_id, data["index"])
+    return result_of(service.jobs, found[0] if found else None, owner, job_id, data["index"], request.headers)
