@@ -1,0 +1,425 @@
+"""getResult of results that a real publish stage has written, asked over real HTTP where a connection matters."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import subprocess
+import sys
+import tarfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import sqlalchemy as sa
+import uvicorn
+from fastapi.testclient import TestClient
+
+from c2d import encryption, keys, objects, seal, settings, store
+from c2d.api.operator_service import background
+from c2d.api.operator_service.app import create_app
+from c2d.api.results import byte_range
+from c2d.encryption import PLAIN, SEGMENT
+from c2d.job import Job
+from c2d.status import Reason, Stage, StageEnd
+from tests.conformance.conftest import Runs
+from tests.conformance.provider import API, Provider
+from tests.conformance.test_operator_service import error
+
+ROOT = Path(__file__).parents[2]
+PROVIDER = Provider()
+CONSUMER = seal.new_private_key()
+BIG = os.urandom(3 * SEGMENT + 12345)
+FILES = {"outputs/big.bin": BIG, "outputs/empty": b"", "outputs/sub/ä b.csv": b"id,score\n1,0.5\n", "logs/algorithm.log": b"it ran\n"}
+
+
+def published(client: TestClient, loaded: settings.Settings, tmp_path: Path, files: dict[str, bytes] = FILES) -> tuple[str, Path]:
+    """A job whose filter and publish stages really ran. Returns its id and its folder of results."""
+    service: Any = client.app.state.service  # type: ignore[attr-defined]
+    body = PROVIDER.start_body(f"0x{time.time_ns()}")
+    body["workflow"]["stages"][0]["output"]["publicKey"] = seal.public_key(CONSUMER)
+    job_id = str(client.post(f"{API}/compute", json=body).json()[0]["jobId"])
+    conf = client.app.state.runs  # type: ignore[attr-defined]
+    background.release_all(service)
+    (env,) = loaded.environments
+    job = Job.parse(conf.started[job_id], env.id)
+    pod = tmp_path / "pods" / job_id
+    for path, content in {**files, "adminlogs/configure.log": b"configured\n"}.items():
+        (pod / "data" / path).parent.mkdir(parents=True, exist_ok=True)
+        (pod / "data" / path).write_bytes(content)
+    given = keys.new_keys(job_id, job, env, loaded.public_key)
+    given = service.store.keep_keys(job_id, given) if given else given
+    for_pod = keys.for_publish(given, loaded.OPERATOR_PRIVATE_KEY, job_id)
+    folder = loaded.C2D_RESULTS_PATH / objects.object_name(job_id)
+    (pod / "c2d").mkdir()
+    (pod / "dev").mkdir()
+    folder.mkdir(parents=True)
+    (pod / "results").symlink_to(folder)
+    path = f"{ROOT / 'pod_images'}:{ROOT / 'plugins'}"
+    for stage in (Stage.FILTER, Stage.PUBLISH):
+        stage_json = objects.stage_input(stage, job_id, job, env, {Stage.FILTER: True}, encryption=for_pod)["stage.json"]
+        (pod / "c2d/stage.json").write_text(stage_json)
+        environ = {"PATH": os.environ["PATH"], "PYTHONPATH": path, "C2D_ROOT": str(pod)}
+        subprocess.run([sys.executable, "-m", "c2d_stages", str(stage)], env=environ, check=True, capture_output=True)
+    manifest = json.loads(keys.open_manifest((folder / "manifest.json").read_bytes(), given, loaded.OPERATOR_PRIVATE_KEY, job_id))
+    for stage in Stage:
+        service.store.end_stage(job_id, StageEnd(stage, Reason.COMPLETED, 0), None, None)
+    service.store.finish_job(job_id, manifest)
+    return job_id, folder
+
+
+@pytest.fixture(params=["none", "store", "consumer"])
+def mode(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def loaded(variables: dict[str, str], mode: str) -> settings.Settings:
+    return settings.read({**variables, "encrypt_results": mode, "diskGB": "10"})
+
+
+@pytest.fixture
+def client(loaded: settings.Settings, runs: Runs) -> Iterator[TestClient]:
+    app = create_app(loaded, runs.start, runs.stop, work=False)
+    app.state.runs = runs
+    with TestClient(app, raise_server_exceptions=False) as c:
+        yield c
+
+
+@pytest.fixture
+def url(client: TestClient) -> Iterator[str]:
+    """The same app behind a real server."""
+    server = uvicorn.Server(uvicorn.Config(client.app, port=0, log_level="warning", lifespan="off"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        thread.join(0.01)
+    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}{API}"
+    server.should_exit = True
+    thread.join()
+
+
+def get(client: Any, job_id: str, index: Any, **headers: str) -> Any:
+    return client.get(f"{API}/getResult", params=PROVIDER.signed(job_id, index=index), headers=headers)
+
+
+def listed(client: TestClient, job_id: str) -> list[dict[str, Any]]:
+    results: list[dict[str, Any]] = client.get(f"{API}/compute", params=PROVIDER.signed(job_id)).json()[0]["results"]
+    return results
+
+
+def opened(content: bytes, path: str, mode: str) -> bytes:
+    """What a consumer makes of an answer."""
+    if mode != "consumer" or path.startswith("adminlogs/"):
+        return content
+    sealed_key, hidden = encryption.read_prefix(content.partition(b"\n")[0])
+    key = bytes.fromhex(seal.unseal(CONSUMER, sealed_key, ""))
+    assert encryption.open_path(key, hidden) == f"data/{path}"
+    return encryption.decrypted(content, key, f"data/{path}")
+
+
+def test_every_result_comes_whole_and_as_it_is_listed(client: TestClient, loaded: settings.Settings, tmp_path: Path, mode: str) -> None:
+    job_id, _ = published(client, loaded, tmp_path)
+    results = listed(client, job_id)
+    paths = [*FILES, "adminlogs/configure.log"]
+    suffix = ".c2d" if mode == "consumer" else ""
+    names = [p.split("/", 1)[1] + (suffix if n < len(FILES) else "") for n, p in enumerate(paths)]
+    assert [r["filename"] for r in results][: len(paths)] == names
+    for index, path in enumerate(paths):
+        got = get(client, job_id, index)
+        assert (got.status_code, int(got.headers["content-length"])) == (200, results[index]["filesize"])
+        assert opened(got.content, path, mode) == FILES.get(path, b"configured\n")
+        if not (suffix and index < len(FILES)):
+            assert got.headers["etag"] == f'"{hashlib.sha256(got.content).hexdigest()}"'
+    assert get(client, job_id, 2).headers["content-disposition"].endswith(f"''%C3%A4%20b.csv{suffix}")
+
+
+@pytest.mark.parametrize("mode", ["none", "store"])
+def test_any_part_is_served(client: TestClient, loaded: settings.Settings, tmp_path: Path) -> None:
+    job_id, _ = published(client, loaded, tmp_path)
+    tag = get(client, job_id, 0).headers["etag"]
+    edge = PLAIN - 40  # the last byte of the first segment is before it
+    for first, last in (
+        (0, 0),
+        (edge - 1, edge),
+        (edge, edge),
+        (edge + PLAIN - 3, edge + PLAIN + 3),
+        (5, len(BIG) - 1),
+        (len(BIG) - 1, 10**12),
+    ):
+        got = get(client, job_id, 0, Range=f"bytes={first}-{last}", **{"If-Range": tag})
+        assert (got.status_code, got.content) == (206, BIG[first : last + 1])
+        assert got.headers["content-range"] == f"bytes {first}-{min(last, len(BIG) - 1)}/{len(BIG)}"
+    assert get(client, job_id, 0, Range="bytes=-7").content == BIG[-7:]
+    assert get(client, job_id, 0, Range="bytes=9-", **{"If-Range": '"old"'}).content == BIG
+    for nothing in (get(client, job_id, 0, Range=f"bytes={len(BIG)}-"), get(client, job_id, 1, Range="bytes=0-")):
+        assert error(nothing) == (416, "Range: cannot be satisfied")
+
+
+@pytest.mark.parametrize(
+    ("header", "size", "part"),
+    [
+        ("", 10, None),
+        ("bytes=0-", 10, (0, 10)),
+        ("bytes=3-5", 10, (3, 6)),
+        ("bytes=-3", 10, (7, 10)),
+        ("bytes=-30", 10, (0, 10)),
+        ("bytes=-0", 10, (10, 10)),
+        ("bytes=10-", 10, (10, 10)),
+        ("bytes=5-3", 10, None),
+        ("bytes=1-2,4-5", 10, None),
+        ("bytes=-", 10, None),
+        ("bytes=x-", 10, None),
+        ("lines=1-2", 10, None),
+        ("bytes=" + "9" * 30 + "-", 10, None),
+    ],
+)
+def test_a_range_is_read_as_rfc_9110_has_it(header: str, size: int, part: tuple[int, int] | None) -> None:
+    assert byte_range(header, size) == part
+
+
+# -- what is not what was published ---------------------------------------------------------------------------------------
+
+
+def stored(folder: Path, index: int, mode: str) -> Path:
+    return folder / "data" / (list(FILES)[index] if mode == "none" else str(index))
+
+
+@pytest.mark.parametrize("mode", ["store"])
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda file: b"x" + file[1:],
+        lambda file: file[:50] + bytes([file[50] ^ 1]) + file[51:],
+        lambda file: file[SEGMENT : 2 * SEGMENT] + file[:SEGMENT] + file[2 * SEGMENT :],
+    ],
+    ids=["header", "content", "reordered"],
+)
+def test_a_changed_file_is_an_error_and_no_content(
+    client: TestClient, loaded: settings.Settings, tmp_path: Path, spoil: Callable[[bytes], bytes]
+) -> None:
+    job_id, folder = published(client, loaded, tmp_path)
+    file = stored(folder, 0, "store")
+    file.write_bytes(spoil(file.read_bytes()))
+    assert error(get(client, job_id, 0)) == (502, "the result in the store is not what was published")
+    assert get(client, job_id, 3).content == b"it ran\n"
+
+
+@pytest.mark.parametrize("mode", ["store"])
+def test_exchanged_files_are_an_error(client: TestClient, loaded: settings.Settings, tmp_path: Path) -> None:
+    """Of one size; so only the encryption can tell."""
+    job_id, folder = published(client, loaded, tmp_path, {"outputs/a": b"yes, buy", "outputs/b": b"no, sell"})
+    a, b = stored(folder, 0, "store").read_bytes(), stored(folder, 1, "store").read_bytes()
+    (folder / "data/0").write_bytes(b)
+    (folder / "data/1").write_bytes(a)
+    for index in (0, 1):
+        assert error(get(client, job_id, index))[0] == 502
+
+
+@pytest.mark.parametrize("mode", ["store"])
+def test_results_of_another_job_are_an_error(client: TestClient, loaded: settings.Settings, tmp_path: Path) -> None:
+    first, second = (published(client, loaded, tmp_path) for _ in range(2))
+    (first[1] / "data/0").write_bytes((second[1] / "data/0").read_bytes())
+    assert error(get(client, first[0], 0))[0] == 502
+
+
+@pytest.mark.parametrize("mode", ["store"])
+def test_what_turns_out_to_be_wrong_on_the_way_cuts_the_connection(
+    client: TestClient, loaded: settings.Settings, tmp_path: Path, url: str
+) -> None:
+    """No client may take a part for the whole."""
+    job_id, folder = published(client, loaded, tmp_path)
+    file = stored(folder, 0, "store")
+    content = bytearray(file.read_bytes())
+    content[2 * SEGMENT + 100] ^= 1
+    file.write_bytes(content)
+    got = b""
+    with (
+        pytest.raises(httpx.RemoteProtocolError),
+        httpx.stream("GET", f"{url}/getResult", params=PROVIDER.signed(job_id, index=0)) as answer,
+    ):
+        assert int(answer.headers["content-length"]) == len(BIG)
+        for piece in answer.iter_raw():
+            got += piece
+    assert BIG.startswith(got) and len(got) <= 2 * PLAIN
+
+
+@pytest.mark.parametrize("mode", ["none", "store"])
+def test_a_file_that_is_gone_or_cut_off_is_an_error(client: TestClient, loaded: settings.Settings, tmp_path: Path, mode: str) -> None:
+    job_id, folder = published(client, loaded, tmp_path)
+    file = stored(folder, 0, mode)
+    os.truncate(file, file.stat().st_size - 1)
+    assert error(get(client, job_id, 0)) == (404, "the result is not in the store any more")
+    file.unlink()
+    assert error(get(client, job_id, 0)) == (404, "the result is not in the store any more")
+
+
+def change(loaded: settings.Settings, job_id: str, **values: Any) -> None:
+    with store.Store(loaded.C2D_DATABASE_URL).engine.begin() as c:
+        c.execute(sa.update(store.jobs).where(store.jobs.c.jobId == job_id).values(**values))
+
+
+def test_expired_results_are_gone_and_said_to_be(client: TestClient, loaded: settings.Settings, tmp_path: Path) -> None:
+    job_id, _ = published(client, loaded, tmp_path)
+    change(loaded, job_id, removed=1)
+    for index in (0, "all", 99):
+        assert error(get(client, job_id, index)) == (410, "the results of this job have expired and were removed")
+
+
+@pytest.mark.parametrize("mode", ["store"])
+def test_without_its_key_a_copy_is_useless(client: TestClient, loaded: settings.Settings, tmp_path: Path) -> None:
+    """The files are all still there."""
+    job_id, _ = published(client, loaded, tmp_path)
+    change(loaded, job_id, resultKeys=None)
+    assert error(get(client, job_id, 0)) == (410, "the results of this job have expired and were removed")
+
+
+# -- the way it comes -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", ["none", "store"])
+def test_a_client_that_goes_away_ends_the_reading(
+    client: TestClient, loaded: settings.Settings, tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from c2d.hooks import reading
+
+    ended, real = threading.Event(), reading._directory
+
+    def watched(*arguments: Any) -> Iterator[bytes]:
+        try:
+            yield from real(*arguments)
+        except GeneratorExit:
+            ended.set()
+            raise
+
+    monkeypatch.setattr(reading, "_directory", watched)
+    job_id, _ = published(client, loaded, tmp_path, {"outputs/big": os.urandom(64 << 20)})
+    with httpx.stream("GET", f"{url}/getResult", params=PROVIDER.signed(job_id, index=0)) as answer:
+        next(answer.iter_raw())
+    assert ended.wait(30)
+
+
+@pytest.mark.parametrize("mode", ["store"])
+def test_a_slow_client_does_not_fill_the_memory(client: TestClient, loaded: settings.Settings, tmp_path: Path, url: str) -> None:
+    """Nothing is read ahead of a client that does not read: what is on the way is a few pieces."""
+    from c2d.hooks import reading
+
+    given, real = 0, reading._directory
+
+    def counted(*arguments: Any) -> Iterator[bytes]:
+        nonlocal given
+        for piece in real(*arguments):
+            given += len(piece)
+            yield piece
+
+    job_id, _ = published(client, loaded, tmp_path, {"outputs/big": os.urandom(96 << 20)})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reading, "_directory", counted)
+        with httpx.stream("GET", f"{url}/getResult", params=PROVIDER.signed(job_id, index=0)) as answer:
+            pieces = answer.iter_raw()
+            next(pieces)
+            before = -1
+            while before != given:  # until the server waits for us
+                before = given
+                threading.Event().wait(0.2)
+            assert given < 32 << 20
+            assert sum(map(len, pieces)) > 90 << 20
+
+
+# -- all in one -----------------------------------------------------------------------------------------------------------
+
+
+def test_all_results_come_as_one_archive(client: TestClient, loaded: settings.Settings, tmp_path: Path, mode: str) -> None:
+    job_id, _ = published(client, loaded, tmp_path)
+    got = get(client, job_id, "all")
+    assert (got.status_code, int(got.headers["content-length"])) == (200, len(got.content))
+    assert got.headers["content-disposition"] == f"attachment;filename={job_id}.tar"
+    suffix = ".c2d" if mode == "consumer" else ""
+    with tarfile.open(fileobj=io.BytesIO(got.content)) as tar:
+        names = tar.getnames()
+        assert names[: 1 + len(FILES)] == [f"{job_id}/manifest.json", *(f"{job_id}/{path}{suffix}" for path in FILES)]
+        for path, content in FILES.items():
+            member = tar.extractfile(f"{job_id}/{path}{suffix}")
+            assert member and opened(member.read(), path, mode) == content
+        manifest = tar.extractfile(names[0])
+        assert manifest and len(json.loads(manifest.read())["files"]) == len(names) - 1
+    edges = [0, 511, 512, 513, len(got.content) - 1024, len(got.content) - 1]
+    for first, last in [(a, b) for a in edges for b in edges if a <= b] + [(1000, 2 * SEGMENT)]:
+        part = get(client, job_id, "all", Range=f"bytes={first}-{last}", **{"If-Range": got.headers["etag"]})
+        assert (part.status_code, part.content) == (206, got.content[first : last + 1])
+
+
+@pytest.mark.parametrize("mode", ["store"])
+def test_an_archive_of_thousands_of_files(client: TestClient, loaded: settings.Settings, tmp_path: Path) -> None:
+    files = {f"outputs/{n % 7}/{'x' * (n % 200)}{n}": str(n).encode() for n in range(3000)}
+    job_id, _ = published(client, loaded, tmp_path, files)
+    with tarfile.open(fileobj=io.BytesIO(get(client, job_id, "all").content)) as tar:
+        for member in tar:
+            path = member.name.removeprefix(f"{job_id}/")
+            opened = tar.extractfile(member)
+            assert path not in files or (opened and opened.read() == files.pop(path))
+    assert files == {}
+
+
+def test_files_beyond_four_gigabytes_and_long_names_fit_into_an_archive() -> None:
+    from datetime import UTC, datetime
+    from types import SimpleNamespace
+
+    from c2d.api.archive import Archive
+
+    big = 20 * 10**9
+    files = [
+        {
+            "index": 0,
+            "path": "data/outputs/" + "ü" * 200,
+            "filename": "ü" * 200,
+            "size": big,
+            "sha256": "00",
+            "type": "output",
+            "contentType": None,
+        },
+        {"index": 1, "path": "data/outputs/z", "filename": "z", "size": 3, "sha256": "00", "type": "output", "contentType": None},
+    ]
+
+    class Reader:
+        row = SimpleNamespace(jobId="j1", results=files, withheld=[], dateFinished=datetime.now(UTC), dateCreated=None)
+
+        def read(self, file: dict[str, Any], first: int, last: int) -> Iterator[bytes]:
+            yield b"z" * (last - first) if file["size"] == 3 else bytes(last - first)
+
+    archive: Any = Archive(Reader())  # type: ignore[arg-type]
+    assert archive.size > big
+    at = archive._begins[2]
+    head, tail = b"".join(archive.read(archive._begins[1], archive._begins[1] + 4096)), b"".join(archive.read(at, archive.size))
+    first = tarfile.TarInfo.frombuf(head[-len(head) :][:512], "utf-8", "strict")
+    assert first.type == tarfile.XHDTYPE and b"size=20000000000" in head and "ü".encode() * 200 in head
+    with tarfile.open(fileobj=io.BytesIO(tail)) as tar:
+        (member,) = tar.getmembers()
+        opened = tar.extractfile(member)
+        assert opened and (member.name, opened.read()) == ("j1/outputs/z", b"zzz")
+
+
+# -- logs for the operator ------------------------------------------------------------------------------------------------
+
+
+def test_the_operator_reads_the_stages_logs_whatever_is_encrypted(
+    client: TestClient, loaded: settings.Settings, tmp_path: Path, mode: str
+) -> None:
+    job_id, _ = published(client, loaded, tmp_path)
+
+    def log(component: str) -> Any:
+        return client.get(f"{API}/logs", params={"jobId": job_id, "component": component}, headers={"Admin": "0xadmin"})
+
+    assert log("configure").text == "configured\n"
+    assert log("publish").headers["content-type"] == "text/plain; charset=utf-8"
+    algorithm = log("algorithm")
+    if mode == "consumer":
+        assert error(algorithm) == (404, "component: the algorithm log is encrypted to the consumer")
+    else:
+        assert algorithm.text == "it ran\n"
