@@ -101,6 +101,12 @@ def test_the_root_tells_a_client_all_that_it_needs(client: TestClient) -> None:
         assert told_method == method and path.startswith("/api/services/")
 
 
+def test_every_endpoint_that_is_told_is_there(client: TestClient) -> None:
+    for method, path in client.get("/").json()["serviceEndpoints"].values():
+        answer = client.request(method, path)
+        assert answer.status_code not in (403, 404, 405), (method, path, answer.text)
+
+
 def test_it_answers_with_and_without_a_slash_and_nothing_else_changes(client: TestClient) -> None:
     airflow = FastAPI()
     airflow.mount(PROVIDER, client.app)
@@ -121,16 +127,16 @@ def test_every_route_says_who_may_use_it(client: TestClient) -> None:
                 yield route.endpoint
 
     found = list(endpoints(client.app.routes))  # type: ignore[attr-defined]
-    assert len(found) >= 10
+    assert len(found) >= 17
     assert [e.__name__ for e in found if not hasattr(e, "access")] == []
 
 
 def test_what_does_not_exist_is_said_in_json(client: TestClient) -> None:
     assert error(client.get("/nothing")) == (404, "Not Found")
     assert error(client.patch(f"{SERVICES}/compute")) == (405, "Method Not Allowed")
-    assert error(client.put(f"{SERVICES}/compute", content=b"{")) == (400, "body: must be valid JSON")
-    assert error(client.put(f"{SERVICES}/compute", content=b"[1]")) == (400, "payload seems empty.")
-    assert error(client.put(f"{SERVICES}/compute", content=b"x" * (2 * 2**20 + 1)))[0] == 413
+    assert error(client.post(f"{SERVICES}/compute", content=b"{")) == (400, "body: must be valid JSON")
+    assert error(client.post(f"{SERVICES}/compute", content=b"[1]")) == (400, "payload seems empty.")
+    assert error(client.post(f"{SERVICES}/compute", content=b"x" * (2 * 2**20 + 1)))[0] == 413
 
 
 def test_what_goes_wrong_inside_is_503_without_its_text(client: TestClient, service: ProviderService, monkeypatch: Any) -> None:

@@ -15,11 +15,17 @@ from c2d.settings import Settings
 Checksum = Callable[[Mapping[str, Any], Mapping[str, Any] | None, int], str | None]
 
 
-def access(settings: Settings, checksum: Checksum, inline: Sequence[Mapping[str, Any]] = ()) -> Access:
+def access(
+    settings: Settings,
+    checksum: Checksum,
+    inline: Sequence[Mapping[str, Any]] = (),
+    urls: Mapping[int, Sequence[str]] | None = None,
+) -> Access:
     """What the Provider API and the DAG check starts with.
 
     :param checksum: see :class:`c2d.access.Access`.
     :param inline: DDOs that come with the job.
+    :param urls: RPC URLs by chain; None: those of the Airflow connection, else NETWORK_URL.
     """
     own = settings.provider
     policies = PolicyHook(
@@ -32,4 +38,4 @@ def access(settings: Settings, checksum: Checksum, inline: Sequence[Mapping[str,
     )
     rules = Rules(own.key, own.fee_token, own.C2D_DENY_BY_DEFAULT, own.C2D_CHECK_METADATA_HASH)
     assets = AssetsHook(own.AQUARIUS_URL, inline, own.REQUEST_TIMEOUT)
-    return Access(rules, assets, DatatokenHook(seconds=own.REQUEST_TIMEOUT), policies, checksum)
+    return Access(rules, assets, DatatokenHook(urls=urls, seconds=own.REQUEST_TIMEOUT), policies, checksum)

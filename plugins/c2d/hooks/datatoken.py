@@ -27,7 +27,7 @@ RECEIPTS_KEPT = 4096
 RECEIPT_TRIES, RECEIPT_PAUSE = 3, 0.4
 """A server may not have seen yet what another one has confirmed to the consumer."""
 
-_METADATA_EVENTS = (
+METADATA_EVENTS = (
     "MetadataCreated(address,uint8,string,bytes,bytes,bytes32,uint256,uint256)",
     "MetadataUpdated(address,uint8,string,bytes,bytes,bytes32,uint256,uint256)",
 )
@@ -224,7 +224,7 @@ def _of_connection(conn_id: str, period: int) -> Mapping[int, Sequence[str]]:
 
 def _of_nft(nft: str, datatoken: str, event: tuple[str, int] | None, known: _Known) -> dict[tuple[str, ...], Call]:
     since = hex(event[1]) if event else "0x0"
-    topics = [[orders.topic(e) for e in _METADATA_EVENTS]]
+    topics = [[orders.topic(e) for e in METADATA_EVENTS]]
     calls: dict[tuple[str, ...], Call] = {
         ("metadata", nft): _call(nft, "getMetaData()"),
         ("owner", nft): _call(nft, "ownerOf(uint256)", "0" * 63 + "1"),
@@ -260,7 +260,7 @@ def _nft(nft: str, event: tuple[str, int] | None, answers: Mapping[tuple[str, ..
 
 def _metadata_hash(nft: str, logs: Sequence[Mapping[str, Any]]) -> bytes | None:
     """Of the last metadata event of the NFT."""
-    topics = {orders.topic(e) for e in _METADATA_EVENTS}
+    topics = {orders.topic(e) for e in METADATA_EVENTS}
     own = [entry for entry in logs if str(entry["address"]).lower() == nft.lower() and entry["topics"] and entry["topics"][0] in topics]
     if not own:
         return None

@@ -44,7 +44,7 @@ def job_of(data: dict[str, Any], env: Environment, settings: Settings) -> Job:
     stage = stage_of(data.get("workflow"))
     conf = {
         "inputs": _inputs(stage["input"]),
-        "algorithm": _algorithm(_object(stage["algorithm"], "algorithm")),
+        "algorithm": algorithm_of(_object(stage["algorithm"], "algorithm")),
         "owner": data.get("owner"),
         "environment": env.id,
         "agreementId": data.get("agreementId"),
@@ -89,7 +89,11 @@ def _input(given: dict[str, Any], at: str) -> dict[str, Any]:
     return {"id": given.get("id"), "remote": remote}
 
 
-def _algorithm(given: dict[str, Any]) -> dict[str, Any]:
+def algorithm_of(given: dict[str, Any]) -> dict[str, Any]:
+    """The algorithm as clients write it: id, rawcode, url or remote, container, algocustomdata.
+
+    :raises BadJob:
+    """
     container = _object(given.get("container"), "algorithm.container")
     names = ("image", "tag", "checksum", "entrypoint")
     algorithm: dict[str, Any] = {"container": {n: container[n] for n in names if container.get(n)}}
@@ -102,7 +106,7 @@ def _algorithm(given: dict[str, Any]) -> dict[str, Any]:
         algorithm["files"] = _files(given["url"], "algorithm.url")
     elif remote := _remote(given.get("remote"), "algorithm.remote"):
         algorithm["remote"] = remote
-    if custom := _parameters(given.get("algocustomdata"), "algorithm.algocustomdata"):
+    if custom := parameters_of(given.get("algocustomdata"), "algorithm.algocustomdata"):
         algorithm["algocustomdata"] = custom
     return algorithm
 
@@ -120,7 +124,7 @@ def _remote(given: Any, at: str) -> dict[str, Any] | None:
     if not given:
         return None
     order = _object(given, at)
-    userdata = _parameters(order.get("userdata") or order.get("userData"), f"{at}.userdata")
+    userdata = parameters_of(order.get("userdata") or order.get("userData"), f"{at}.userdata")
     named = {name: order[name] for name in ("txId", "serviceId", "serviceEndpoint") if order.get(name)}
     if at.startswith("input"):
         named.pop("serviceEndpoint", None)
@@ -128,7 +132,7 @@ def _remote(given: Any, at: str) -> dict[str, Any] | None:
 
 
 def _userdata(algorithm: Any) -> dict[str, Any] | None:
-    given = _parameters(algorithm.get("algouserdata"), "algorithm.algouserdata")
+    given = parameters_of(algorithm.get("algouserdata"), "algorithm.algouserdata")
     return {"algouserdata": given} if given else None
 
 
@@ -138,7 +142,11 @@ def _output(given: Any) -> dict[str, Any] | None:
     return output or None
 
 
-def _parameters(given: Any, at: str) -> dict[str, Any]:
+def parameters_of(given: Any, at: str) -> dict[str, Any]:
+    """An object, or JSON text of one.
+
+    :raises BadJob: it is something else.
+    """
     if isinstance(given, str) and given.strip():
         try:
             given = loads(given.encode())

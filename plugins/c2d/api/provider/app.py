@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import sys
+
 from fastapi import Depends, FastAPI
 
 from c2d.api.operator_service.routes.root import our_version
 from c2d.api.provider import errors
 from c2d.api.provider.auth import admit
-from c2d.api.provider.routes import compute, encryption, environments, nonce, results, root, tokens
+from c2d.api.provider.routes import (
+    compute,
+    containers,
+    decryption,
+    encryption,
+    environments,
+    files,
+    initialize,
+    nonce,
+    results,
+    root,
+    tokens,
+)
 from c2d.api.provider.service import ProviderService
 
 PREFIX = "/api/services"
@@ -15,6 +29,7 @@ PREFIX = "/api/services"
 
 def create_app(service: ProviderService) -> FastAPI:
     """Ocean's Provider."""
+    _load_web3()
     app = FastAPI(
         title="Provider",
         description="Ocean's Provider, for Compute-to-Data on Apache Airflow.",
@@ -27,6 +42,16 @@ def create_app(service: ProviderService) -> FastAPI:
     app.state.service = service
     errors.register(app)
     app.include_router(root.router)
-    for part in (nonce, tokens, encryption, environments, compute, results):
+    for part in (nonce, tokens, encryption, decryption, files, initialize, environments, compute, results, containers):
         app.include_router(part.router, prefix=PREFIX)
     return app
+
+
+def _load_web3() -> None:
+    """Now, so that the first request does not wait for it; and it must not leave Python's recursion limit at 100,000 (see c2d.api.body),
+    for Airflow's own routes read JSON without counting its depth.
+    """
+    limit = sys.getrecursionlimit()
+    import web3  # noqa: F401
+
+    sys.setrecursionlimit(limit)

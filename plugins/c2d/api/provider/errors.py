@@ -14,6 +14,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
 from c2d.api.operator_service import errors
+from c2d.facts import Unavailable
 
 log = logging.getLogger(__name__)
 CONTEXT = ("documentId", "serviceId", "consumerAddress", "jobId")
@@ -47,6 +48,11 @@ def register(app: FastAPI) -> None:
     @app.exception_handler(Forbidden)
     async def forbidden(request: Request, e: Forbidden) -> JSONResponse:
         return JSONResponse({"error": e.error}, e.status)
+
+    @app.exception_handler(Unavailable)
+    async def elsewhere(request: Request, e: Unavailable) -> JSONResponse:
+        log.warning("%s", e)
+        return unavailable(request, str(e), {"Retry-After": "5"})
 
     @app.exception_handler(Exception)
     async def unexpected(request: Request, e: Exception) -> JSONResponse:

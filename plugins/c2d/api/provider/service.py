@@ -3,23 +3,37 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any, cast
 
 from fastapi import Request
 
+from c2d.access import Access
 from c2d.api.operator_service.errors import Refusal
 from c2d.api.operator_service.limits import Rate
 from c2d.api.operator_service.service import Service
 from c2d.consumers import Consumers
+from c2d.facts import ChainQuestions, Unavailable
+from c2d.fees import ZERO_ADDRESS
+from c2d.files import Gateways
+from c2d.hooks.access import access
+from c2d.hooks.asset_files import AssetFiles
+from c2d.hooks.datatoken import DatatokenHook
 from c2d.hooks.fetch import Fetcher
 from c2d.hooks.networks import networks
+from c2d.hooks.policy import PolicyHook
+from c2d.hooks.proof import Proofs
 from c2d.intake import Caller
 from c2d.provider_settings import ProviderSettings
 from c2d.settings import Settings
 
 FETCHES = 16  # at once; each holds a thread of Airflow's API server
+DOWNLOADS = 64  # at once
+DOWNLOAD_SECONDS = 12 * 3600
+DECIMALS_OF_NO_TOKEN = 18
 
 
 @dataclass
@@ -32,16 +46,27 @@ class ProviderService:
     jobs: Service
     networks: Callable[[Mapping[int, tuple[str, ...]]], Mapping[int, tuple[str, ...]]] = networks
     consumers: Consumers = field(init=False)
-    fetcher: Fetcher = field(init=False)
+    chain_facts: DatatokenHook = field(init=False)
+    access: Access = field(init=False)
+    proofs: Proofs = field(init=False)
     visitors: Rate = field(init=False)
 
     def __post_init__(self) -> None:
         own = self.own
         key = own.PROVIDER_PRIVATE_KEY[min(own.PROVIDER_PRIVATE_KEY)]
         self.consumers = Consumers(self.settings.C2D_DATABASE_URL, key)
-        self.fetcher = Fetcher(own.ALLOW_NON_PUBLIC_IP, own.REQUEST_TIMEOUT, max(1, own.REQUEST_RETRIES))
+        self.chain_facts = DatatokenHook(urls=own.NETWORK_URL, seconds=own.REQUEST_TIMEOUT)
+        self.access = access(self.settings, self._checksum, urls=own.NETWORK_URL)
+        self.proofs = Proofs(own, self.chain_facts)
+        gateways = Gateways(own.IPFS_GATEWAY, own.ARWEAVE_GATEWAY)
+        fetcher = Fetcher(own.ALLOW_NON_PUBLIC_IP, own.REQUEST_TIMEOUT, max(1, own.REQUEST_RETRIES))
+        self._files = AssetFiles(fetcher, gateways, self.chain_facts, own.MAX_CHECKSUM_LENGTH)
+        patient = dataclasses.replace(fetcher, seconds=DOWNLOAD_SECONDS)
+        self._downloads = dataclasses.replace(self._files, fetcher=patient)
         self.visitors = Rate(self.settings.C2D_REQUESTS_PER_SECOND, 2 * self.settings.C2D_REQUESTS_PER_SECOND)
-        self._fetches = threading.BoundedSemaphore(FETCHES)
+        self._fetch_slots = threading.BoundedSemaphore(FETCHES)
+        self._download_slots = threading.BoundedSemaphore(DOWNLOADS)
+        self._decimals: dict[tuple[int, str], int] = {}
 
     @property
     def settings(self) -> Settings:
@@ -56,19 +81,50 @@ class ProviderService:
         """Who the Provider API's jobs belong to among the Providers: the operator itself. Nonces are the consumers', used up before."""
         return Caller(self.settings.address.lower(), None)
 
+    @property
+    def policies(self) -> PolicyHook:
+        return cast(PolicyHook, self.access.policies)
+
     def chains(self) -> list[int]:
         """The chains that there is a node and a key for, as far as they are known."""
         return sorted(chain for chain in self.networks(self.own.NETWORK_URL) if self.own.key(chain))
 
-    @contextlib.contextmanager
-    def fetching(self) -> Iterator[Fetcher]:
-        """The fetcher, for one of the few that may fetch at once: others are told to come back, and Airflow keeps its threads."""
-        if not self._fetches.acquire(blocking=False):
-            raise Refusal(429, "too many files are being fetched; try again", {"Retry-After": "2"})
-        try:
-            yield self.fetcher
-        finally:
-            self._fetches.release()
+    def decimals(self, chain_id: int) -> int:
+        """Of the fee token on a chain.
+
+        :raises Unavailable: the chain does not answer, or the token does not tell.
+        """
+        token = self.own.fee_token(chain_id)
+        if token is None or token == ZERO_ADDRESS:
+            return DECIMALS_OF_NO_TOKEN
+        if (chain_id, token) not in self._decimals:
+            found = self.chain_facts.facts(chain_id, ChainQuestions(tokens=frozenset({token}))).decimals.get(token.lower())
+            if found is None:
+                raise Unavailable(f"chain {chain_id}: the fee token {token} does not tell its decimals")
+            self._decimals[chain_id, token] = found
+        return self._decimals[chain_id, token]
+
+    def fetching(self) -> contextlib.AbstractContextManager[AssetFiles]:
+        """For one of the few that may look at files at once: others are told to come back, and Airflow keeps its threads."""
+        return _one_of(self._fetch_slots, self._files)
+
+    def downloading(self) -> contextlib.AbstractContextManager[AssetFiles]:
+        """The same for downloads."""
+        return _one_of(self._download_slots, self._downloads)
+
+    def _checksum(self, file: Mapping[str, Any], userdata: Mapping[str, Any] | None, chain_id: int) -> str | None:
+        with self.fetching() as files:
+            return files.checksum(file, userdata, chain_id)
+
+
+@contextlib.contextmanager
+def _one_of(slots: threading.BoundedSemaphore, files: AssetFiles) -> Iterator[AssetFiles]:
+    if not slots.acquire(blocking=False):
+        raise Refusal(429, "too many files are being fetched; try again", {"Retry-After": "2"})
+    try:
+        yield files
+    finally:
+        slots.release()
 
 
 def service_of(request: Request) -> ProviderService:

@@ -1,4 +1,4 @@
-"""Jobs: stop, status. A job belongs to the consumer that started it."""
+"""Jobs: start, stop, status. A job belongs to the consumer that started it."""
 
 from __future__ import annotations
 
@@ -7,14 +7,39 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
+from c2d.api.operator_service.auth import too_many
 from c2d.api.operator_service.datamodels import status_of
 from c2d.api.provider import rules
+from c2d.api.provider.assets import by_resource, environment_of
 from c2d.api.provider.auth import access, data_of, job_text
+from c2d.api.provider.jobs import job_of
 from c2d.api.provider.service import ProviderService, service_of
+from c2d.compute_request import ComputeRequest
+from c2d.ddo import Refused
 from c2d.intake import Wanted
 from c2d.store import JobRow
+from c2d.submit import submit
 
 router = APIRouter(tags=["compute"])
+
+
+@router.post("/compute", summary="Start a job on assets that were ordered; signed: consumerAddress + dataset.documentId + nonce")
+@access(rules.COMPUTE_START, "consumerAddress", lambda data: job_text(data, rules.value_of(data, "dataset.documentId")))
+def start(request: Request) -> JSONResponse:
+    service, data = service_of(request), data_of(request)
+    env = environment_of(service, str(data.get("environment")))
+    consumer = str(data["consumerAddress"])
+    if seconds := service.jobs.starts.wait(consumer.lower()):
+        raise too_many(seconds)
+    wanted = ComputeRequest.of_body(data, env.priceMinute)
+    try:
+        granted = service.access.start(wanted)
+    except Refused as e:
+        raise by_resource(e) from None
+    job = job_of(granted, wanted, env, service.settings)
+    job_id = submit(service.settings, service.jobs.intake, job, env.id, service.caller)
+    service.jobs.wake()
+    return as_list(service.jobs.intake.see(service.caller.sees, Wanted(jobId=job_id)))
 
 
 @router.put("/compute", summary="Stop a job, or all jobs on a DID; signed: consumerAddress + jobId + documentId + nonce")

@@ -1,0 +1,77 @@
+"""Assets as the routes need them, refused in the Provider's words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from c2d.api.provider.errors import Forbidden, Invalid
+from c2d.api.provider.service import ProviderService
+from c2d.compute_request import GrantedAsset
+from c2d.ddo import Asset, BadDdo, Refused
+from c2d.files import BadFiles, decrypt
+from c2d.settings import BadSettings, Environment
+
+
+def consumed(
+    service: ProviderService, did: str, service_id: str, consumer: str, tx: str | None = None, userdata: Any = None
+) -> GrantedAsset:
+    """An asset for somebody who is about to order it, or (``tx``) has done so.
+
+    :raises Forbidden:
+    """
+    try:
+        return service.access.consume(did, service_id, consumer, tx, userdata)
+    except Refused as e:
+        raise in_a_sentence(e, tx) from None
+
+
+def in_a_sentence(refused: Refused, tx: str | None = None) -> Exception:
+    """What ``initialize`` and ``download`` say."""
+    if refused.resource == "RBAC":
+        return Invalid([{"RBAC": refused.message}])
+    sentences = {
+        "did_not_found": "Cannot resolve DID",
+        "not_found": "Invalid serviceId",
+        "order_invalid": f"Order with tx_id {tx} could not be validated due to error: {refused.detail}",
+    }
+    text = refused.message if refused.resource in ("", "documentId", "serviceId") else f"{refused.resource}: {refused.message}"
+    return Forbidden(sentences.get(refused.message, text))
+
+
+def by_resource(refused: Refused) -> Exception:
+    """What ``initializeCompute`` and ``compute`` say."""
+    if refused.resource == "RBAC":
+        return Invalid([{"RBAC": refused.message}])
+    return Forbidden({refused.resource: refused.message})
+
+
+def files_of(service: ProviderService, did: str, service_id: Any) -> tuple[Asset, tuple[dict[str, Any], ...]]:
+    """An asset's file objects, for those who only want to know what they are.
+
+    :raises Forbidden:
+    """
+    document = service.access.assets.ddos([did]).get(did)
+    if document is None:
+        raise Forbidden("Cannot resolve DID")
+    try:
+        asset = Asset.parse(document)
+    except BadDdo:
+        raise Forbidden("Asset malformed or disabled.") from None
+    found = asset.service(service_id)
+    if asset.did != did or found is None:
+        raise Forbidden("Invalid serviceId" if asset.did == did else "Cannot resolve DID")
+    key = service.own.key(asset.chainId)
+    if key is None:
+        raise Forbidden("Unable to get dataset files")
+    try:
+        return asset, decrypt(asset, found, key)
+    except BadFiles as e:
+        raise Forbidden(f"Unable to get dataset files: {e}") from None
+
+
+def environment_of(service: ProviderService, environment_id: str) -> Environment:
+    """:raises Forbidden: there is none."""
+    try:
+        return service.settings.environment(environment_id)
+    except BadSettings:
+        raise Forbidden("Compute environment does not exist") from None

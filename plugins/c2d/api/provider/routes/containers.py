@@ -1,0 +1,36 @@
+"""Images of algorithms, looked at before they are published."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from fastapi import APIRouter, Request
+
+from c2d import usage
+from c2d.api.provider.auth import access, data_of
+from c2d.api.provider.errors import Forbidden
+from c2d.api.provider.service import service_of
+from c2d.hooks import registry
+from c2d.hooks.fetch import FetchError
+from c2d.job import DIGEST, IMAGE
+
+router = APIRouter(tags=["compute"])
+
+
+@router.post("/validateContainer", summary="Whether a container (entrypoint, image, checksum) is whole and its registry has the image")
+@access({})
+def validate(request: Request) -> dict[str, Any]:
+    service, container = service_of(request), data_of(request)
+    if key := usage.why_bad_container(container):
+        raise Forbidden(key)
+    image, digest = str(container["image"]), str(container["checksum"]).lower()
+    if not re.match(IMAGE, image) or not re.match(DIGEST, digest):
+        raise Forbidden("invalid")
+    with service.fetching() as files:
+        try:
+            if not registry.has(files.fetcher, image, digest):
+                raise Forbidden("invalid")
+        except FetchError:
+            raise Forbidden("invalid") from None
+    return {**container, "valid": True}
