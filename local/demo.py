@@ -138,13 +138,18 @@ def show_results(folder: Path, manifest: dict[str, Any]) -> None:
         content = (folder / file["path"]).read_bytes()
         if file["path"].endswith((".png", ".jpg", ".zip")) or b"\0" in content[:1024]:
             continue
-        lines = content.decode(errors="replace").splitlines()
-        for line in lines[:FIRST_LINES]:
-            print("    " + "".join(c if c.isprintable() else "?" for c in line[:130]))  # a job's output must not steer the terminal
-        if len(lines) > FIRST_LINES:
-            print(f"    ... {len(lines) - FIRST_LINES} more lines")
+        show_lines(content.decode(errors="replace"))
     for file in manifest.get("withheld", []):
         print(f"\n  {file['path']}  withheld: {file['reason']}")
+
+
+def show_lines(text: str) -> None:
+    """The first lines of a result. A job's output must not steer the terminal."""
+    lines = text.splitlines()
+    for line in lines[:FIRST_LINES]:
+        print("    " + "".join(c if c.isprintable() else "?" for c in line[:130]))
+    if len(lines) > FIRST_LINES:
+        print(f"    ... {len(lines) - FIRST_LINES} more lines")
 
 
 def differences(expect: dict[str, Any], state: str, details: dict[str, Any], folder: Path, manifest: dict[str, Any] | None) -> list[str]:

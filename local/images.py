@@ -47,6 +47,11 @@ def compiled(folder: Path) -> None:
     compileall.compile_dir(folder, quiet=2, workers=0)
 
 
+def digest(name: str) -> str:
+    """What stands here for the digest of an image for algorithms, with which assets name it: it changes with what is in the image."""
+    return "sha256:" + hashlib.sha256((POD_IMAGES / name / "requirements.txt").read_bytes()).hexdigest()
+
+
 def images(python_data: Path, stages_packages: Path) -> dict[str, Any]:
     (packages,) = stages_packages.glob("lib/python*/site-packages")
     binds = {"/opt/c2d": str(POD_IMAGES), "/opt/plugins": str(PLUGINS), "/opt/packages": str(packages)}
@@ -56,7 +61,8 @@ def images(python_data: Path, stages_packages: Path) -> dict[str, Any]:
     tmp = {"MPLCONFIGDIR": "/tmp", "MPLBACKEND": "Agg"}
     # trusted matters only where no sandbox is possible and the user has asked for none (C2D_UNSAFE_NO_SANDBOX): the examples run then
     data = {"python": "base", "binds": {"/opt/venv": str(python_data)}, "env": {"PATH": path, **tmp}, "trusted": True}
-    return {os.environ.get("C2D_STAGE_IMAGE") or "c2d.test/stages:1": stages, "c2d.test/python-data:1": data}
+    names = ("c2d.test/python-data:1", f"c2d.test/python-data@{digest('python-data')}")
+    return {os.environ.get("C2D_STAGE_IMAGE") or "c2d.test/stages:1": stages, **dict.fromkeys(names, data)}
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import uuid
@@ -40,6 +41,7 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     from local.market import chain
 
     with chain.running(tmp_path_factory.mktemp("chain")) as it:
+        sys.setrecursionlimit(RECURSION_LIMIT)
         yield it
 
 
@@ -98,9 +100,9 @@ def migrated(postgres: str) -> str:
     return url
 
 
-@pytest.fixture
-def database_url(postgres: str, migrated: str) -> Iterator[str]:
-    """A database with empty jobs' tables, for one test."""
+@contextlib.contextmanager
+def copied(postgres: str, migrated: str) -> Iterator[str]:
+    """A database with empty jobs' tables."""
     from c2d import intake
 
     name = f"t{uuid.uuid4().hex}"
@@ -109,3 +111,10 @@ def database_url(postgres: str, migrated: str) -> Iterator[str]:
     url = sa.make_url(postgres).set(database=name).render_as_string(hide_password=False)
     yield url
     intake.close(url)
+
+
+@pytest.fixture
+def database_url(postgres: str, migrated: str) -> Iterator[str]:
+    """A database with empty jobs' tables, for one test."""
+    with copied(postgres, migrated) as url:
+        yield url

@@ -29,6 +29,7 @@ GONE = (1, 2, 3)  # states in which Aquarius forgets a DDO: end of life, depreca
 ADDED = ("event", "nft", "datatokens", "stats", "purgatory")
 REQUIRED = ("@context", "id", "version", "chainId", "nftAddress", "metadata", "services")
 EVERY = 0.1  # seconds between two looks at the chain
+AGAIN = 1.1  # seconds until what failed is tried again; nonces are seconds, as Aquarius' are
 WAIT = 3  # seconds that an answer waits for what the chain has already
 API = "/api/aquarius/"
 
@@ -53,6 +54,7 @@ class MetadataCache:
         self.assets: dict[str, dict[str, Any]] = {}
         self.next_block = 0
         self.failed: list[tuple[Any, str]] = []  # events whose DDO could not be had yet, with the reason
+        self.tried = 0.0
         self.news = threading.Condition()
         self.closed = False
         self.server = ThreadingHTTPServer(("127.0.0.1", port), type("Bound", (Handler,), {"cache": self}))
@@ -82,12 +84,14 @@ class MetadataCache:
             time.sleep(EVERY)
 
     def _look(self) -> None:
-        """Take in what is new on the chain; what failed before is tried again, as Aquarius does."""
+        """Take in what is new on the chain; what failed before is tried again later, as Aquarius does."""
         head = int(self.chain.rpc("eth_blockNumber"), 16)
         if head < self.next_block - 1:  # the chain was set back
             self.next_block, self.assets, self.failed = 0, {}, []
-        events = [event for event, _ in self.failed] + (self._events(self.next_block, head) if head >= self.next_block else [])
-        failed = []
+        again = [event for event, _ in self.failed] if time.monotonic() - self.tried > AGAIN else []
+        events = again + (self._events(self.next_block, head) if head >= self.next_block else [])
+        failed = [] if again else list(self.failed)
+        self.tried = time.monotonic() if again else self.tried
         for event in events:
             try:
                 self._take(event)
@@ -197,6 +201,14 @@ class MetadataCache:
         with self.news:
             self.news.wait_for(lambda: self.next_block > head, WAIT)
         return self.assets.get(name)
+
+    def await_asset(self, name: str, tx: str, within: float = 20) -> dict[str, Any]:
+        """The asset as of a transaction, once it is here; RuntimeError says what the Provider answered when it does not come."""
+        with self.news:
+            self.news.wait_for(lambda: self.assets.get(name, {}).get("event", {}).get("tx") == tx, within)
+            if self.assets.get(name, {}).get("event", {}).get("tx") != tx:
+                raise RuntimeError(f"{name} did not come: {[reason for _, reason in self.failed] or 'no event'}")
+            return self.assets[name]
 
     def validate(self, text: bytes) -> tuple[int, Any]:
         """What a publisher puts on the chain beside its DDO: its hash, signed by this cache."""

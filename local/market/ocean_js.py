@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import hashlib
 import json
+import re
 import subprocess
 import tempfile
 import threading
@@ -30,6 +32,16 @@ class Refused(Exception):
     def __init__(self, call: str, text: str):
         super().__init__(f"{call}: {text}")
         self.text = text
+
+    @property
+    def reason(self) -> Any:
+        """The Provider's own words: `error`, or `errors` by field; all of the text where there is neither."""
+        printed = re.search(r"failed:  \d{3} [A-Za-z ]+ (\{.*\})", self.text)
+        try:
+            body = json.loads(printed[1] if printed else self.text.splitlines()[0])
+            return body.get("errors") or body["error"]
+        except (ValueError, KeyError, IndexError, AttributeError):
+            return self.text
 
 
 @dataclass(frozen=True)
@@ -239,6 +251,16 @@ class OceanJs:
         """The asset in the metadata cache, once it is there."""
         return self.call("Aquarius.waitForAqua", published.did, published.tx, new=[self.cache_url])[0]
 
+    def trusted(self, algorithm: Published) -> dict[str, Any]:
+        """How a data set's service names an algorithm that it trusts: by DID and checksums."""
+        files = self.provider("checkDidFiles", algorithm.did, algorithm.service, self.provider_url, True)
+        container = algorithm.ddo["metadata"]["algorithm"]["container"]
+        return {
+            "did": algorithm.did,
+            "filesChecksum": "".join(file["checksum"] for file in files),
+            "containerSectionChecksum": container_checksum(container),
+        }
+
     # -- buying --------------------------------------------------------------------------------------------------
     def environments(self) -> list[dict[str, Any]]:
         return self.provider("getComputeEnvironments", self.provider_url)[str(CHAIN_ID)]
@@ -310,6 +332,10 @@ class OceanJs:
     def download(self, url: str, index: int = 0) -> tuple[str, bytes]:
         got, _ = self.call("downloadFile", url, index)
         return got["filename"], got["data"]
+
+
+def container_checksum(container: dict[str, Any]) -> str:
+    return hashlib.sha256((container["entrypoint"] + container["checksum"]).encode()).hexdigest()
 
 
 def _sent(value: Any) -> Any:

@@ -16,7 +16,7 @@
 * `none`: nothing; what /usr/bin has;
 * a path to an environment or installation, relative to this file; `~` and `$NAME` are expanded, as they are in `binds`.
 
-Images have no entrypoint: a container needs a `command`. References are compared as text, and a digest (`@sha256:`) never matches.
+Images have no entrypoint: a container needs a `command`. References are compared as text: a digest (`@sha256:`) is just another name.
 The file is read again when it has changed.
 """
 

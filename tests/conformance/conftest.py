@@ -11,7 +11,9 @@ from c2d import seal, settings
 from c2d.api.operator_service.app import create_app
 from c2d.settings import Settings
 from c2d.signatures import address_of
+from tests.conformance import market
 from tests.conformance.provider import KEY, OTHER_KEY
+from tests.conftest import copied
 
 OPERATOR_KEY = seal.new_private_key()
 
@@ -56,6 +58,13 @@ def loaded(variables: dict[str, str]) -> Settings:
 @pytest.fixture
 def runs() -> Runs:
     return Runs()
+
+
+@pytest.fixture(scope="module")
+def place(chain: Any, postgres: str, migrated: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[market.Place]:
+    """A Provider of ours in the middle of a market, for the tests of a module: each publishes assets of its own."""
+    with copied(postgres, migrated) as url, market.place(chain, url, tmp_path_factory.mktemp("place"), Runs()) as it:
+        yield it
 
 
 @pytest.fixture

@@ -1,0 +1,225 @@
+"""A market around a Provider of ours: a real chain, a metadata cache, a data owner's web server, and the unmodified client library."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import urlsplit
+
+from local.market.chain import ONE, Account, Chain
+from local.market.metadata_cache import MetadataCache
+from local.market.ocean_js import OceanJs, Published
+
+# The public test key of Ocean's provider repository.
+PROVIDER_KEY = "0xfd5c1ccea015b6d663618850824154a3b3fb2882c46cefb05b9a93fea8c3d215"
+CACHE_KEY = "0x" + "18" * 32
+HOUR = 3600
+ALGORITHM = b"import os\nprint('counting', os.listdir(os.environ['INPUTS']))\n"
+DATA = b"species,mass\nAdelie,3700\n"
+ENTRYPOINT = "python3 $ALGO"
+DIGEST = "sha256:" + "ab" * 32
+CONTAINER = {"image": "c2d.test/python-data", "tag": "1", "entrypoint": ENTRYPOINT, "checksum": DIGEST}
+
+ENVIRONMENTS = [
+    {"id": "free", "maxJobs": 100, "maxJobDuration": 7200, "priceMinute": 0},
+    {"id": "paid", "maxJobs": 100, "maxJobDuration": 7200, "priceMinute": 1},
+]
+
+
+class Server:
+    """An HTTP server on loopback whose requests `answer` answers."""
+
+    def __init__(self, answer: Any):
+        handler = type(
+            "Handler", (BaseHTTPRequestHandler,), {"do_GET": answer, "do_POST": answer, "do_HEAD": answer, "log_message": _quiet}
+        )
+        handler.protocol_version = "HTTP/1.1"  # type: ignore[attr-defined]
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self.server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+
+    def close(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
+
+def _quiet(*arguments: Any) -> None:
+    pass
+
+
+def answer(request: BaseHTTPRequestHandler, content: bytes, code: int = 200) -> None:
+    request.send_response(code)
+    request.send_header("Content-Length", str(len(content)))
+    request.end_headers()
+    if request.command != "HEAD":
+        request.wfile.write(content)
+
+
+@contextlib.contextmanager
+def files(contents: dict[str, bytes]) -> Iterator[str]:
+    """A data owner's web server; its URL. `contents` by path may change meanwhile."""
+
+    def serve(request: BaseHTTPRequestHandler) -> None:
+        content = contents.get(request.path)
+        answer(request, content or b"", 404 if content is None else 200)
+
+    server = Server(serve)
+    yield server.url
+    server.close()
+
+
+@dataclass
+class Calls:
+    """What went to the RPC. `trips`: HTTP requests; `methods`: what they asked for, a batch's calls each."""
+
+    url: str = ""
+    trips: int = 0
+    methods: list[str] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def reset(self) -> None:
+        with self.lock:
+            self.trips, self.methods = 0, []
+
+
+@contextlib.contextmanager
+def counted(rpc: str) -> Iterator[Calls]:
+    """A proxy before an RPC that counts the round trips."""
+    calls, to = Calls(), urlsplit(rpc)
+    here = threading.local()
+
+    def forward(request: BaseHTTPRequestHandler) -> None:
+        body = request.rfile.read(int(request.headers.get("Content-Length") or 0))
+        asked = json.loads(body)
+        with calls.lock:
+            calls.trips += 1
+            calls.methods += [each["method"] for each in (asked if isinstance(asked, list) else [asked])]
+        if not hasattr(here, "connection"):
+            here.connection = http.client.HTTPConnection(to.hostname or "", to.port)
+        here.connection.request("POST", "/", body, {"Content-Type": "application/json"})
+        response = here.connection.getresponse()
+        answer(request, response.read(), response.status)
+
+    server = Server(forward)
+    calls.url = server.url
+    yield calls
+    server.close()
+
+
+@dataclass
+class Market:
+    """`publisher` and `consumer` have coins and OCEAN. `data_url`: where DATA and ALGORITHM lie."""
+
+    chain: Chain
+    js: OceanJs
+    cache: MetadataCache
+    data_url: str
+
+    def __post_init__(self) -> None:
+        _, self.publisher, self.consumer, self.stranger, self.other_publisher = self.chain.accounts[:5]
+        for account in (self.publisher, self.consumer, self.stranger):
+            self.chain.transfer(self.chain.ocean, self.chain.owner.address, account.address, 1000 * ONE)
+        self.environment = {each["id"]: each for each in self.js.environments()}
+
+    def file(self, path: str) -> dict[str, Any]:
+        return {"type": "url", "url": self.data_url + path, "method": "GET"}
+
+    def dataset(self, name: str = "penguins", **more: Any) -> Published:
+        return self._known(self.js.publish(self.publisher, name, [self.file("/data.csv")], **more))
+
+    def algorithm(
+        self, name: str = "counting", owner: Account | None = None, container: dict[str, Any] | None = None, **more: Any
+    ) -> Published:
+        made = self.js.publish(owner or self.publisher, name, [self.file("/algorithm.py")], algorithm=container or CONTAINER, **more)
+        return self._known(made)
+
+    def _known(self, published: Published) -> Published:
+        self.cache.await_asset(published.did, published.tx)
+        return published
+
+    def trust(self, algorithm: Published, **changes: Any) -> dict[str, Any]:
+        """A data set's compute rules that trust one algorithm."""
+        return {"publisherTrustedAlgorithms": [{**self.js.trusted(algorithm), **changes}]}
+
+    def initialize(
+        self, datasets: list[dict[str, Any]], algorithm: dict[str, Any], environment: str, hours: float = 1, consumer: str = ""
+    ) -> dict[str, Any]:
+        valid_until = self.chain.now() + int(hours * HOUR)
+        return self.js.initialize_compute(consumer or self.consumer.address, datasets, algorithm, environment, valid_until)
+
+    def buy(self, datasets: list[Published], algorithm: Published, environment: str, hours: float = 1) -> tuple[list[Any], dict[str, Any]]:
+        """Orders all that a job needs, as the library's examples do; the data sets and the algorithm as the job names them."""
+        said = self.initialize([d.order() for d in datasets], algorithm.order(), environment, hours)
+        paid = []
+        for published, asset in zip([*datasets, algorithm], [*said["datasets"], said["algorithm"]], strict=True):
+            if not asset.get("validOrder"):
+                self.chain.send(published.owner.address, "ERC20Template", published.datatoken, "mint", self.consumer.address, ONE)
+            tx = self.js.order(self.consumer, self.environment[environment]["consumerAddress"], asset)
+            paid.append(published.order(tx))
+        return paid[:-1], paid[-1]
+
+
+@dataclass
+class Place:
+    """The market with the parts below it: `runs` stands where Airflow's run table is, `rpc` counts what the Provider asks the chain."""
+
+    market: Market
+    runs: Any
+    rpc: Calls
+    contents: dict[str, bytes]
+
+
+@contextlib.contextmanager
+def place(chain: Chain, database_url: str, folder: Any, runs: Any) -> Iterator[Place]:
+    """A Provider of ours served over HTTP without Airflow (tests/e2e/test_market.py has it with Airflow), in the middle of a market."""
+    import uvicorn
+    from fastapi import FastAPI
+
+    from c2d import settings
+    from c2d.api.operator_service.app import create_app as create_operator
+    from c2d.api.provider.app import create_app
+    from c2d.api.provider.service import ProviderService
+    from c2d.api.slash import PROVIDER, WithSlash
+    from local.market import metadata_cache, ocean_js
+
+    contents = {"/data.csv": DATA, "/algorithm.py": ALGORITHM}
+    with contextlib.ExitStack() as stack:
+        data_url = stack.enter_context(files(contents))
+        rpc = stack.enter_context(counted(chain.url))
+        cache = stack.enter_context(metadata_cache.running(chain, CACHE_KEY))
+        (folder / "environments.yaml").write_text(json.dumps({"environments": ENVIRONMENTS}))
+        loaded = settings.read(
+            {
+                "OPERATOR_PRIVATE_KEY": "0x" + "51" * 32,
+                "C2D_DATABASE_URL": database_url,
+                "C2D_RESULTS_PATH": str(folder),
+                "C2D_ENVIRONMENTS": str(folder / "environments.yaml"),
+                "PROVIDER_PRIVATE_KEY": json.dumps({str(chain.chain_id): PROVIDER_KEY}),
+                "NETWORK_URL": json.dumps({str(chain.chain_id): rpc.url}),
+                "AQUARIUS_URL": cache.url,
+                "ADDRESS_FILE": str(chain.address_file),
+                "ALLOW_NON_PUBLIC_IP": "1",
+            }
+        )
+        app = FastAPI()
+        app.mount(PROVIDER, create_app(ProviderService(create_operator(loaded, runs.start, runs.stop, work=False).state.service)))
+        app.add_middleware(WithSlash)
+        server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning"))
+        thread = threading.Thread(target=server.run, daemon=True)
+        thread.start()
+        while not server.started:
+            assert thread.is_alive(), "the server did not start"
+            time.sleep(0.01)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        js = stack.enter_context(ocean_js.running(chain, f"http://127.0.0.1:{port}{PROVIDER}", cache.url))
+        yield Place(Market(chain, js, cache, data_url), runs, rpc, contents)
+        server.should_exit = True
+        thread.join(20)

@@ -1,0 +1,318 @@
+"""The unmodified client library (@oceanprotocol/lib 3.3.0) against a Provider of ours, on a real chain: how one buys, and what is refused.
+
+Jobs that really run: tests/e2e/test_market.py.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import pytest
+
+from c2d.signatures import sign_hash
+from local.market.chain import ONE, ZERO, fee_of, provider_fee
+from local.market.ocean_js import Published, Refused, container_checksum
+from tests.conformance.market import CONTAINER, DIGEST, HOUR, PROVIDER_KEY, Market, Place
+
+
+@pytest.fixture(scope="module")
+def market(place: Place) -> Market:
+    return place.market
+
+
+@dataclass
+class Job:
+    """What a consumer has bought: the assets as a job names them."""
+
+    dataset: dict[str, Any]
+    algorithm: dict[str, Any]
+    environment: str
+
+
+@pytest.fixture(scope="module")
+def algorithm(market: Market) -> Published:
+    return market.algorithm()
+
+
+@pytest.fixture(scope="module")
+def dataset(market: Market, algorithm: Published) -> Published:
+    return market.dataset(compute=market.trust(algorithm))
+
+
+@pytest.fixture(scope="module")
+def bought(market: Market, dataset: Published, algorithm: Published) -> Job:
+    """A good order of each, for an hour in the environment that costs something. A test that changes it makes a copy."""
+    (one,), other = market.buy([dataset], algorithm, "paid")
+    return Job(one, other, "paid")
+
+
+def start(market: Market, job: Job, **changes: Any) -> dict[str, Any]:
+    """The job that was started; it is stopped at once, for an order is good for one job at a time."""
+    wanted = Job(**{**vars(job), **changes})
+    started = market.js.start(market.consumer, wanted.environment, wanted.dataset, wanted.algorithm)
+    market.js.stop(market.consumer, wanted.dataset["documentId"], started["jobId"])
+    return started
+
+
+def refused(market: Market, job: Job, **changes: Any) -> Any:
+    with pytest.raises(Refused) as it:
+        start(market, job, **changes)
+    return it.value.reason
+
+
+# -- what goes well -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_published_asset_is_known(market: Market, dataset: Published) -> None:
+    assert market.js.call("ProviderInstance.isValidProvider", market.js.provider_url)[0] is True
+    known = market.js.known(dataset)
+    assert (known["id"], known["nft"]["owner"], known["nft"]["state"]) == (dataset.did, market.publisher.address, 0)
+    assert market.js.provider("checkDidFiles", dataset.did, dataset.service, market.js.provider_url)[0]["valid"] is True
+
+
+def test_environments_have_prices(market: Market) -> None:
+    assert {name: each["priceMin"] for name, each in market.environment.items()} == {"free": 0, "paid": 1}
+    assert all(
+        {"id", "cpuNumber", "ramGB", "diskGB", "maxJobs", "consumerAddress", "maxJobDuration"} <= set(e)
+        for e in market.environment.values()
+    )
+
+
+def test_what_is_paid_for_starts(market: Market, bought: Job) -> None:
+    job = start(market, bought)
+    assert job["owner"].lower() == market.consumer.address.lower()
+    assert (job["inputDID"], job["algoDID"], job["status"]) == ([bought.dataset["documentId"]], bought.algorithm["documentId"], 1)
+    assert job["agreementId"] in (bought.dataset["transferTxId"], bought.algorithm["transferTxId"])
+    stopped = market.js.status(market.consumer.address, job["jobId"])
+    assert stopped["jobId"] == job["jobId"] and stopped["stopreq"] == 1 and stopped["dateFinished"]
+
+
+def test_the_fee_is_for_the_whole_time_and_asked_once(market: Market, dataset: Published, algorithm: Published) -> None:
+    said = market.initialize([dataset.order()], algorithm.order(), "paid", hours=1.5)
+    fees = [each["providerFee"] for each in (*said["datasets"], said["algorithm"])]
+    amounts = sorted(int(fee["providerFeeAmount"]) for fee in fees)
+    assert amounts[0] == 0 and 89 * ONE <= amounts[1] <= 90 * ONE
+    assert {each["datatoken"] for each in (*said["datasets"], said["algorithm"])} == {dataset.datatoken, algorithm.datatoken}
+    data = [json.loads(fee_of(fee)[-1]) for fee in fees]
+    assert {each["environment"] for each in data} == {"paid"} and {each["dt"] for each in data} == {dataset.datatoken, algorithm.datatoken}
+
+
+def test_a_valid_order_is_used_again_and_an_ended_one_paid_again(
+    market: Market, dataset: Published, algorithm: Published, bought: Job
+) -> None:
+    named = [dataset.order(bought.dataset["transferTxId"])], algorithm.order(bought.algorithm["transferTxId"])
+    again = market.initialize(*named, "paid", hours=0.5)
+    for each, order in ((again["datasets"][0], bought.dataset), (again["algorithm"], bought.algorithm)):
+        assert each["validOrder"] == order["transferTxId"] and not each.get("providerFee")
+    # longer than was paid for
+    longer = market.initialize(*named, "paid", hours=1.9)
+    asked = [longer["datasets"][0], longer["algorithm"]]
+    assert all(each["validOrder"] for each in asked) and any(int(each.get("providerFee", {}).get("providerFeeAmount", 0)) for each in asked)
+    consumer = market.environment["paid"]["consumerAddress"]
+    one, other = (market.js.order(market.consumer, consumer, each) for each in asked)
+    assert market.chain.events(one, "ERC20Template", "OrderReused") or market.chain.events(other, "ERC20Template", "OrderReused")
+    assert start(market, bought, dataset=dataset.order(one), algorithm=algorithm.order(other))["jobId"]
+
+
+# -- orders -------------------------------------------------------------------------------------------------------------------
+
+
+def test_without_an_order(market: Market, bought: Job, dataset: Published) -> None:
+    assert refused(market, bought, dataset=dataset.order()) == {"dataset.transferTxId": ["The dataset.transferTxId field is required."]}
+    assert refused(market, bought, dataset=dataset.order("0x" + "ab" * 32)) == {"dataset.serviceId": "order_invalid"}
+
+
+def test_an_order_of_another_service(market: Market, bought: Job, algorithm: Published) -> None:
+    def two_services(ddo: dict[str, Any]) -> None:
+        ddo["services"].append({**ddo["services"][0], "id": "another", "datatokenAddress": ddo["services"][0]["datatokenAddress"]})
+
+    two = market.dataset("two", change=two_services, compute=market.trust(algorithm))
+    (first,), other = market.buy([two], algorithm, "paid")
+    assert refused(market, bought, dataset={**first, "serviceId": "another"}, algorithm=other) == {"dataset.serviceId": "order_invalid"}
+
+
+def test_an_order_of_another_asset(market: Market, bought: Job, algorithm: Published) -> None:
+    another = market.dataset("another", compute=market.trust(algorithm))
+    wrong = another.order(bought.dataset["transferTxId"])
+    assert refused(market, bought, dataset=wrong) == {"dataset.serviceId": "order_invalid"}
+
+
+def test_an_order_whose_time_is_over(market: Market, bought: Job, algorithm: Published) -> None:
+    short = market.dataset("short", timeout=1, compute=market.trust(algorithm))
+    (one,), other = market.buy([short], algorithm, "free")
+    ordered = market.chain.now()
+    while market.chain.now() < ordered + 2:
+        market.chain.rpc("evm_mine")
+    assert refused(market, bought, dataset=one, algorithm=other, environment="free") == {"dataset.serviceId": "order_invalid"}
+
+
+def test_somebody_elses_order(market: Market, bought: Job) -> None:
+    """Bought for a consumer that is neither the environment nor who asks now."""
+    stranger = market.stranger
+    with pytest.raises(Refused) as it:
+        market.js.start(stranger, bought.environment, bought.dataset, bought.algorithm)
+    assert it.value.reason == {"dataset.serviceId": "order_invalid"}
+
+
+def test_an_order_for_another_environment(market: Market, dataset: Published, algorithm: Published, bought: Job) -> None:
+    (one,), other = market.buy([dataset], algorithm, "free")
+    assert refused(market, bought, dataset=one, algorithm=other, environment="paid") == {"dataset.serviceId": "order_invalid"}
+
+
+def test_a_fee_that_was_not_paid(market: Market, dataset: Published, algorithm: Published, bought: Job) -> None:
+    """Both orders say what they are for, and neither has paid for the environment."""
+    one, other = (order(market, each, amount=0) for each in (dataset, algorithm))
+    assert refused(market, bought, dataset=dataset.order(one), algorithm=algorithm.order(other)) == {"order": "fees_not_paid"}
+
+
+def test_a_fee_whose_time_is_over(market: Market, dataset: Published, algorithm: Published, bought: Job) -> None:
+    paid_until = market.chain.now() - HOUR
+    one = order(market, dataset, amount=ONE, valid_until=paid_until)
+    other = order(market, algorithm, amount=0, valid_until=paid_until)
+    assert refused(market, bought, dataset=dataset.order(one), algorithm=algorithm.order(other)) == {"dataset.serviceId": "order_invalid"}
+
+
+def test_a_fee_of_another_provider(market: Market, dataset: Published, bought: Job) -> None:
+    one = order(market, dataset, key="0x" + "77" * 32, amount=ONE)
+    assert refused(market, bought, dataset=dataset.order(one)) == {"dataset.serviceId": "order_invalid"}
+
+
+def order(market: Market, published: Published, *, key: str = PROVIDER_KEY, amount: int, valid_until: int = 0, **said: Any) -> str:
+    """An order with a fee that the Provider has signed like this, though it would not say so."""
+    valid_until = valid_until or market.chain.now() + HOUR
+    said = {"environment": "paid", "timestamp": market.chain.now(), "id": published.service, **said}
+    fee = provider_fee(
+        key, published.datatoken, amount=amount, token=market.chain.ocean if amount else ZERO, valid_until=valid_until, **said
+    )
+    chain, consumer = market.chain, market.consumer.address
+    chain.send(published.owner.address, "ERC20Template", published.datatoken, "mint", consumer, ONE)
+    if amount:
+        chain.approve(chain.ocean, consumer, published.datatoken, amount)
+    return chain.start_order(consumer, published.datatoken, market.environment["paid"]["consumerAddress"], fee)
+
+
+# -- signatures ---------------------------------------------------------------------------------------------------------------
+
+SIGNATURE = {"signature": ["Invalid signature provided. Please check the nonce or documentId."]}
+
+
+def test_a_signature_of_somebody_else(market: Market, bought: Job) -> None:
+    job = start(market, bought)
+    with pytest.raises(Refused) as it:
+        market.js.call(
+            "ProviderInstance.computeStop",
+            bought.dataset["documentId"],
+            market.consumer.address,
+            job["jobId"],
+            market.js.provider_url,
+            market.stranger,
+        )
+    assert it.value.reason == SIGNATURE
+
+
+def test_a_request_that_is_sent_again(market: Market, bought: Job) -> None:
+    """The library cannot be made to; whoever has seen its request can."""
+    consumer, did, url = market.consumer, bought.dataset["documentId"], market.js.provider_url + "/api/services"
+    nonce = str(int(httpx.get(f"{url}/nonce?userAddress={consumer.address}").json()["nonce"]) + 1)
+    body = {"consumerAddress": consumer.address, "nonce": nonce, "signature": sign_hash(consumer.key, f"{consumer.address}{did}{nonce}")}
+    body |= {"environment": bought.environment, "dataset": bought.dataset, "algorithm": bought.algorithm}
+    started = httpx.post(f"{url}/compute", json=body, timeout=30)
+    assert started.status_code == 200, started.text
+    market.js.stop(consumer, did, started.json()[0]["jobId"])
+    for address in (consumer.address, consumer.address.lower()):
+        again = httpx.post(f"{url}/compute", json={**body, "consumerAddress": address}, timeout=30)
+        assert again.status_code == 400, again.text
+        assert set(again.json()["errors"]) <= {"nonce", "signature"}
+
+
+def test_another_consumers_result(market: Market, bought: Job) -> None:
+    job = start(market, bought)
+    url = market.js.provider("getComputeResultUrl", market.js.provider_url, market.stranger, job["jobId"], 0)
+    answer = httpx.get(url)
+    assert answer.status_code in (400, 404) and job["jobId"] in answer.text
+    forged = re.sub("consumerAddress=0x[0-9a-fA-F]+", f"consumerAddress={market.consumer.address}", url)
+    assert httpx.get(forged).json()["errors"] == SIGNATURE
+
+
+# -- which algorithms ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("compute", "message"),
+    [
+        ({"did": "did:op:" + "00" * 32}, "not_trusted_algo"),
+        ({"filesChecksum": "00" * 32}, "algorithm_file_checksum_mismatch"),
+        (
+            {"containerSectionChecksum": container_checksum({**CONTAINER, "entrypoint": "sh -c $ALGO"})},
+            "algorithm_container_checksum_mismatch",
+        ),
+    ],
+    ids=["by DID", "file checksum", "container checksum"],
+)
+def test_an_algorithm_that_is_not_trusted(market: Market, algorithm: Published, bought: Job, compute: dict[str, str], message: str) -> None:
+    picky = market.dataset("picky", compute=market.trust(algorithm, **compute))
+    assert refused(market, bought, dataset=picky.order("0x" + "01" * 32)) == {"dataset": message}
+
+
+def test_an_algorithm_of_a_publisher_that_is_not_trusted(market: Market, bought: Job) -> None:
+    theirs = market.dataset("theirs", compute={"publisherTrustedAlgorithmPublishers": [market.other_publisher.address]})
+    assert refused(market, bought, dataset=theirs.order("0x" + "01" * 32)) == {"dataset": "not_trusted_algo_publisher"}
+
+
+def test_an_algorithm_that_has_changed(place: Place, market: Market, bought: Job) -> None:
+    """Its file is another one than the one that the data's owner has looked at."""
+    place.contents["/once.py"] = b"print(1)\n"
+    changing = market.js.publish(market.publisher, "changing", [market.file("/once.py")], algorithm=CONTAINER)
+    market.cache.await_asset(changing.did, changing.tx)
+    picky = market.dataset("picky", compute=market.trust(changing))
+    (one,), other = market.buy([picky], changing, "paid")
+    place.contents["/once.py"] = b"print(open('/data/inputs').read())\n"
+    assert refused(market, bought, dataset=one, algorithm=other) == {"dataset": "algorithm_file_checksum_mismatch"}
+
+
+def test_raw_code_where_it_is_not_allowed(market: Market, bought: Job) -> None:
+    raw = {"meta": {"rawcode": "print('hello there')", "container": {**CONTAINER, "checksum": DIGEST}}}
+    assert refused(market, bought, algorithm=raw) == {"dataset": "no_raw_algo_allowed"}
+
+
+# -- who, and which assets ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("who", "listed", "code"),
+    [("deny", "consumer", "CREDENTIAL_IN_DENY_LIST"), ("allow", "stranger", "CREDENTIAL_NOT_IN_ALLOW_LIST")],
+)
+def test_a_consumer_who_may_not(market: Market, algorithm: Published, bought: Job, who: str, listed: str, code: str) -> None:
+    def credentials(ddo: dict[str, Any]) -> None:
+        ddo["credentials"] = {"allow": [], "deny": [], who: [{"type": "address", "values": [getattr(market, listed).address]}]}
+
+    closed = market.dataset("closed", change=credentials, compute=market.trust(algorithm))
+    denied = {"dataset": f"Error: Access to asset {closed.did} was denied with code: ConsumableCodes.{code}."}
+    assert refused(market, bought, dataset=closed.order("0x" + "01" * 32)) == denied
+
+
+@pytest.mark.parametrize("state", [1, 2, 3, 4], ids=["end of life", "deprecated", "revoked", "ordering disabled"])
+def test_an_asset_that_is_not_offered_any_more(market: Market, algorithm: Published, bought: Job, state: int) -> None:
+    asset = market.dataset("leaving", compute=market.trust(algorithm))
+    (one,), other = market.buy([asset], algorithm, "paid")
+    market.js._tx("Nft.setMetadataState", market.publisher, asset.nft, market.publisher.address, state)
+    said = refused(market, bought, dataset=one, algorithm=other)
+    assert set(said) == {"dataset"} and re.search("Asset malformed or disabled|Asset is not consumable|ASSET_DISABLED", said["dataset"]), (
+        said
+    )
+
+
+def test_a_ddo_that_is_not_the_one_on_the_chain(market: Market, algorithm: Published, bought: Job, dataset: Published) -> None:
+    """A metadata cache that lies."""
+    asset = market.dataset("honest", compute=market.trust(algorithm))
+    (one,), other = market.buy([asset], algorithm, "paid")
+    market.cache.assets[asset.did]["services"][0]["compute"] |= {"allowRawAlgorithm": True}
+    raw = {"meta": {"rawcode": "print('hello there')", "container": CONTAINER}}
+    said = refused(market, bought, dataset=one, algorithm=raw)
+    assert "no_raw_algo_allowed" not in str(said) and "order" not in str(said), said
+    market.cache.assets[asset.did]["services"][0]["compute"] |= {"allowRawAlgorithm": False}
+    assert start(market, bought, dataset=one, algorithm=other)["jobId"]
