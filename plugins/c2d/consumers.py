@@ -44,30 +44,33 @@ class Consumers:
             found = c.execute(sa.select(consumer_nonces.c.nonce).where(consumer_nonces.c.address == address.lower())).scalar()
         return FIRST_NONCE if found is None else f"{found.normalize():f}"
 
-    def use_nonce(self, address: str, nonce: str, signed: str | None = None) -> bool:
+    def use_nonce(self, address: str, nonce: str, signed: str | None = None, several: bool = False) -> bool:
         """Uses up a nonce; False where it is not higher than every one before, or where the text was signed for another request.
 
         There is no mark before the nonce in a signed text: of ``...12`` + ``3`` a thief could make ``...1`` + ``23``, a higher nonce.
         So a text that can be read in several ways is kept until the address has used a nonce that is as high as any of them.
 
         :param signed: the whole text that was signed, with the nonce; None: a token stood for it.
+        :param several: several texts may have the same nonce, each once. For what only reads: a metadata cache takes the second for it.
         """
-        address = address.lower()
-        new = insert(consumer_nonces).values(address=address, nonce=Decimal(nonce))
+        address, number = address.lower(), Decimal(nonce)
+        new = insert(consumer_nonces).values(address=address, nonce=number)
+        last = consumer_nonces.c.nonce
+        several = several and signed is not None
         rising = new.on_conflict_do_update(
             index_elements=[consumer_nonces.c.address],
             set_={"nonce": new.excluded.nonce},
-            where=consumer_nonces.c.nonce < new.excluded.nonce,
+            where=last <= new.excluded.nonce if several else last < new.excluded.nonce,
         ).returning(consumer_nonces.c.address)
         with self.engine.begin() as c:
             if c.execute(rising).scalar() is None:
                 return False
-            mine = used_texts.c.address == address
-            digest = _sha256(signed or "")
+            mine, digest = used_texts.c.address == address, _sha256(signed or "")
             again = c.execute(sa.select(used_texts.c.sha256).where(mine, used_texts.c.sha256 == digest)).scalar() is not None
-            c.execute(sa.delete(used_texts).where(mine, used_texts.c.until <= Decimal(nonce)))
-            if signed and not again and (highest := _highest_reading(signed)) > Decimal(nonce):
-                c.execute(insert(used_texts).values(address=address, sha256=digest, until=highest))
+            c.execute(sa.delete(used_texts).where(mine, used_texts.c.until < number))
+            until = _highest_reading(signed or "")
+            if signed and not again and (several or until > number):
+                c.execute(insert(used_texts).values(address=address, sha256=digest, until=max(until, number)))
             return not again
 
     def new_token(self, address: str, expiration: int) -> str:

@@ -36,21 +36,21 @@ class Access:
     :param who: the field with the address that must have signed; None: anybody may ask.
     :param text: what is signed before the nonce.
     :param token: whether an auth token stands for a signature.
+    :param several: whether several requests may have the same nonce (see :meth:`c2d.consumers.Consumers.use_nonce`).
     """
 
     rules: Rules | None
     who: str | None = None
     text: Callable[[dict[str, Any]], str] = lambda data: ""
     token: bool = True
+    several: bool = False
 
 
-def access(
-    rules: Rules | None, who: str | None = None, text: Callable[[dict[str, Any]], str] = lambda data: "", token: bool = True
-) -> Callable[[Endpoint], Endpoint]:
-    """Marks a route with who may use it; see :class:`Access`."""
+def access(*arguments: Any, **named: Any) -> Callable[[Endpoint], Endpoint]:
+    """Marks a route with who may use it; arguments as :class:`Access` has them."""
 
     def mark(endpoint: Endpoint) -> Endpoint:
-        endpoint.access = Access(rules, who, text, token)  # type: ignore[attr-defined]
+        endpoint.access = Access(*arguments, **named)  # type: ignore[attr-defined]
         return endpoint
 
     return mark
@@ -80,7 +80,7 @@ async def admit(request: Request) -> None:
         address, nonce = str(data[wanted.who]), str(data["nonce"])
         _slow_down(request, service.jobs.requests, f"consumer {address.lower()}")
         signed = wanted.text(data) + nonce if data.get("signature") else None
-        if not await run_in_threadpool(service.consumers.use_nonce, address, nonce, signed):
+        if not await run_in_threadpool(service.consumers.use_nonce, address, nonce, signed, wanted.several):
             raise Invalid({"nonce": [NONCE_TEXT]})
 
 

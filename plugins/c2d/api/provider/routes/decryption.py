@@ -18,6 +18,7 @@ from c2d.api.provider import rules
 from c2d.api.provider.auth import access, data_of
 from c2d.api.provider.errors import Forbidden
 from c2d.api.provider.service import ProviderService, service_of
+from c2d.ddo import did_of
 from c2d.facts import ChainQuestions
 from c2d.fees import ZERO_ADDRESS
 from c2d.hooks.datatoken import METADATA_EVENTS
@@ -44,7 +45,7 @@ def _decrypted_text(data: dict[str, Any]) -> str:
 
 
 @router.post("/decrypt", summary="A DDO; signed: (transactionId or dataNftAddress) + decrypterAddress + chainId + nonce", status_code=201)
-@access(rules.DECRYPT, "decrypterAddress", _decrypted_text)
+@access(rules.DECRYPT, "decrypterAddress", _decrypted_text, several=True)
 def decrypt(request: Request) -> Response:
     service, data = service_of(request), data_of(request)
     chain, nft = str(data["chainId"]), str(data["dataNftAddress"])
@@ -64,7 +65,7 @@ def decrypt(request: Request) -> Response:
     document = _opened(metadata, key)
     if hashlib.sha256(document).digest() != metadata.sha256:
         raise Forbidden("Checksum doesn't match.")
-    if _nft_of(document) != nft.lower():
+    if not _is_ddo(document, nft, int(chain)):
         # Else the encrypted files of an asset, which everybody can see, could be had in the name of an NFT of one's own.
         raise Forbidden("the document is not the DDO of dataNftAddress")
     return PlainTextResponse(document, 201, media_type="text/plain")
@@ -116,21 +117,23 @@ def _opened(metadata: Metadata, key: str) -> bytes:
         except Exception:  # the library raises its own kinds for each way to be wrong
             raise Forbidden("Failed to decrypt.") from None
     if metadata.flags & COMPRESSED:
+        unpacker = lzma.LZMADecompressor()
         try:
-            content = lzma.LZMADecompressor().decompress(content, BODY_BYTES + 1)
-        except (lzma.LZMAError, EOFError):
+            content = unpacker.decompress(content, BODY_BYTES)
+        except lzma.LZMAError:
             raise Forbidden("Failed to decompress") from None
-        if len(content) > BODY_BYTES:
-            raise Forbidden(f"the document has more than {BODY_BYTES} bytes")
+        if not unpacker.eof:  # cut off, or larger than any DDO
+            raise Forbidden("Failed to decompress")
     return content
 
 
-def _nft_of(document: bytes) -> str | None:
+def _is_ddo(document: bytes, nft: str, chain: int) -> bool:
+    """Whether a document is the DDO of an NFT, and not something else that was encrypted to the Provider."""
     try:
         ddo = loads(document)
-        return str(ddo["nftAddress"]).lower()
-    except (ValueError, TypeError, KeyError):
-        return None
+    except ValueError:
+        return False
+    return isinstance(ddo, dict) and ddo.get("id") == did_of(nft, chain) and "services" in ddo
 
 
 def _bytes(given: Any) -> bytes:

@@ -1,0 +1,149 @@
+"""Our Provider API as a server on loopback, with a real chain, a metadata cache and files beside it. Airflow's run table is a list."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import httpx
+import uvicorn
+from fastapi import FastAPI
+
+from c2d import files, seal, settings
+from c2d.api.operator_service.app import create_app as create_operator
+from c2d.api.provider.app import create_app
+from c2d.api.provider.service import ProviderService
+from c2d.api.slash import PROVIDER, WithSlash
+from local.market.chain import Asset, Chain
+from tests.c2d.market import PROVIDER_KEY, document, service, text_of
+from tests.conformance.conftest import Runs
+
+CODE = b"print('an algorithm')\n"
+
+
+class Files(ThreadingHTTPServer):
+    """Files on loopback; what was asked for is kept in `asked`."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.contents: dict[str, bytes] = {"/algo.py": CODE, "/table.csv": b"a,b\n1,2\n"}
+        self.answers: dict[str, tuple[int, dict[str, str]]] = {}
+        self.asked: list[tuple[str, str, dict[str, str], bytes]] = []
+        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Files
+
+    def log_message(self, *arguments: Any) -> None:
+        pass
+
+    def _do(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.server.asked.append((self.command, self.path, dict(self.headers), body))
+        path = self.path.split("?")[0]
+        content = self.server.contents.get(path)
+        status, headers = self.server.answers.get(path, (200 if content is not None else 404, {}))
+        content = content or b""
+        wanted = self.headers.get("Range")
+        if wanted and status == 200:
+            first, _, last = wanted.removeprefix("bytes=").partition("-")
+            total, content = len(content), content[int(first) : int(last) + 1]
+            status, headers = 206, {**headers, "Content-Range": f"bytes {first}-{last}/{total}"}
+        self.send_response(status)
+        for name, value in {"Content-Type": "text/plain", "Content-Length": str(len(content)), **headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(content)
+
+    do_GET = do_HEAD = do_POST = _do
+
+
+@dataclass
+class Market:
+    """What a test of the Provider API works with; `url` is what a client is given as providerUri."""
+
+    chain: Chain
+    service: ProviderService
+    runs: Runs
+    files: Files
+    url: str
+    client: httpx.Client
+    documents: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def publish(self, owner: str, paths: tuple[str, ...] = ("/table.csv",), kind: str = "dataset", state: int = 0, **fields: Any) -> Asset:
+        """An asset with one service, on chain and in the cache. `fields`: of the service; `ddo`: of the document."""
+        asset = self.chain.publish(owner)
+        ddo = fields.pop("ddo", {})
+        of = [{"type": "url", "url": self.files.url + path, "method": "GET"} for path in paths]
+        if kind == "algorithm":
+            fields = {"id": "access_1", "type": "access", **fields}
+        one = service(asset.nft, asset.datatoken, of=of, **{"serviceEndpoint": self.url, **fields})
+        return self.describe(asset, {**document(asset.nft, [one], kind=kind), **ddo}, state)
+
+    def describe(self, asset: Asset, ddo: dict[str, Any], state: int = 0) -> Asset:
+        """Writes the DDO on chain, encrypted, and waits until the cache has it."""
+        text = text_of(ddo)
+        sealed = bytes.fromhex(files.encrypt(seal.public_key(PROVIDER_KEY), text)[2:])
+        self.chain.set_metadata(asset, sealed, hashlib.sha256(text).hexdigest(), state, flags=2, decryptor_url=self.url)
+        self.documents[asset.did] = ddo
+        return asset
+
+
+@contextlib.contextmanager
+def serving(app: Any) -> Iterator[str]:
+    """A server of `app` on loopback; its URL."""
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", lifespan="off"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        thread.join(0.01)
+        assert thread.is_alive(), "the server did not start"
+    try:
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(20)
+
+
+@contextlib.contextmanager
+def market(chain: Chain, variables: dict[str, str]) -> Iterator[Market]:
+    """The whole, until the block ends. `variables`: settings besides the chain's."""
+    from local.market import metadata_cache
+
+    web = FastAPI()
+    with contextlib.ExitStack() as stack:
+        served = Files()
+        stack.callback(served.server_close)
+        stack.callback(served.shutdown)
+        cache = stack.enter_context(metadata_cache.running(chain, chain.accounts[9].key))
+        runs = Runs()
+        loaded = settings.read(
+            {
+                "PROVIDER_PRIVATE_KEY": PROVIDER_KEY,
+                "NETWORK_URL": json.dumps({str(chain.chain_id): chain.url}),
+                "AQUARIUS_URL": cache.url,
+                "ADDRESS_FILE": str(chain.address_file),
+                "ALLOW_NON_PUBLIC_IP": "1",
+                **variables,
+            }
+        )
+        provider = ProviderService(create_operator(loaded, runs.start, runs.stop, work=False).state.service)
+        web.mount(PROVIDER, create_app(provider))
+        web.add_middleware(WithSlash)
+        url = stack.enter_context(serving(web)) + PROVIDER
+        client = stack.enter_context(httpx.Client(base_url=url, timeout=30, trust_env=False))
+        yield Market(chain, provider, runs, served, url, client)
