@@ -29,7 +29,7 @@ GONE = (1, 2, 3)  # states in which Aquarius forgets a DDO: end of life, depreca
 ADDED = ("event", "nft", "datatokens", "stats", "purgatory")
 REQUIRED = ("@context", "id", "version", "chainId", "nftAddress", "metadata", "services")
 EVERY = 0.1  # seconds between two looks at the chain
-AGAIN = 1.1  # seconds until what failed is tried again; nonces are seconds, as Aquarius' are
+AGAIN = 1  # seconds until what failed is tried again
 WAIT = 3  # seconds that an answer waits for what the chain has already
 API = "/api/aquarius/"
 
@@ -126,7 +126,7 @@ class MetadataCache:
 
     def _ddo(self, event: Any) -> bytes:
         """The DDO's text, decrypted by the Provider of the event."""
-        tx, nonce = "0x" + bytes(event["transactionHash"]).hex(), str(int(time.time()))
+        tx, nonce = "0x" + bytes(event["transactionHash"]).hex(), str(int(time.time()))  # the same in a second, as Aquarius has it
         body = {
             "transactionId": tx,
             "chainId": self.chain.chain_id,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,6 +73,17 @@ def test_a_published_asset_is_known(market: Market, dataset: Published) -> None:
     known = market.js.known(dataset)
     assert (known["id"], known["nft"]["owner"], known["nft"]["state"]) == (dataset.did, market.publisher.address, 0)
     assert market.js.provider("checkDidFiles", dataset.did, dataset.service, market.js.provider_url)[0]["valid"] is True
+
+
+def test_a_metadata_cache_may_ask_for_several_ddos_in_one_second(market: Market, dataset: Published, algorithm: Published) -> None:
+    """Aquarius' nonce is the second of its clock."""
+    key, address, nonce = market.stranger.key, market.stranger.address, str(int(time.time()))
+    for published in (dataset, algorithm):
+        body = {"transactionId": published.tx, "dataNftAddress": published.nft, "chainId": market.chain.chain_id}
+        text = f"{published.tx}{address}{market.chain.chain_id}{nonce}"
+        body |= {"decrypterAddress": address, "nonce": nonce, "signature": sign_hash(key, text)}
+        answer = httpx.post(f"{market.js.provider_url}/api/services/decrypt", json=body)
+        assert (answer.status_code, answer.text) == (201, json.dumps(published.ddo, separators=(",", ":"))), answer.text
 
 
 def test_environments_have_prices(market: Market) -> None:
