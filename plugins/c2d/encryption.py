@@ -175,19 +175,25 @@ class Decryption:
 
         :raises Tampered:
         """
+        if not self._got and self._number < self._until and len(piece) == self._segments.stored(self._number):
+            yield from self._open(memoryview(piece))  # as stores give it: nothing is copied
+            return
         self._got += piece
         while self._number < self._until and len(self._got) >= (length := self._segments.stored(self._number)):
             segment = bytes(memoryview(self._got)[:length])
             del self._got[:length]
-            if self._number == 0:
-                if segment[:HEADER] != self._header:
-                    raise Tampered("the file is another one, or its beginning was changed")
-                segment = segment[HEADER:]
-            begin, _ = self._segments.content(self._number)
-            content = self._segments.open(self._number, segment)
-            self._number += 1
-            if wanted := content[max(self._first - begin, 0) : self._last - begin]:
-                yield wanted
+            yield from self._open(memoryview(segment))
+
+    def _open(self, segment: memoryview) -> Iterator[bytes]:
+        if self._number == 0:
+            if segment[:HEADER] != self._header:
+                raise Tampered("the file is another one, or its beginning was changed")
+            segment = segment[HEADER:]
+        begin, _ = self._segments.content(self._number)
+        content = self._segments.open(self._number, segment)
+        self._number += 1
+        if wanted := content[max(self._first - begin, 0) : self._last - begin]:
+            yield wanted
 
     def end(self) -> None:
         """:raises Tampered: bytes are missing, or there are more than there should be."""
@@ -236,7 +242,7 @@ class _Segments:
     def seal(self, number: int, content: bytes) -> bytes:
         return self._aead.encrypt(self._nonce(number), content, None)
 
-    def open(self, number: int, segment: bytes) -> bytes:
+    def open(self, number: int, segment: memoryview) -> bytes:
         from cryptography.exceptions import InvalidTag
 
         try:

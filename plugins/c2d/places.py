@@ -69,3 +69,8 @@ def kept_for(env: Environment, place_types: set[str]) -> timedelta | None:
     if env.IPFS_EXPIRY_TIME and "ipfs" in place_types:
         terms.append(timedelta(seconds=env.IPFS_EXPIRY_TIME))
     return min(terms, default=None)
+
+
+def is_admin_log(file: dict[str, Any]) -> bool:
+    """Whether a file of the manifest lies with the admin logs."""
+    return str(file["path"]).startswith("data/adminlogs/")

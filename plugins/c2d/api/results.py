@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 Read = Callable[[int, int], Iterator[bytes]]
 """``read(first, last)``: pieces of the content; closing the iterator ends the request to the store."""
 
+AHEAD_BYTES = 2 << 20
+
 
 @functools.cache
 def _pool() -> ThreadPoolExecutor:
@@ -108,28 +110,38 @@ class Streamed(Response):
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         loop = asyncio.get_running_loop()
-        following = loop.run_in_executor(_pool(), next, self.pieces, None)
+        following = loop.run_in_executor(_pool(), _some, self.pieces, 1)
         gone = asyncio.ensure_future(_gone(receive))
         try:
             try:
-                piece = await following
+                some = await following
             except NotReadable as e:
                 headers = {"Retry-After": "5"} if e.status >= 500 else {}
                 await failure(e.status, e.text, headers)(scope, receive, send)
                 return
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-            while piece is not None:
-                following = loop.run_in_executor(_pool(), next, self.pieces, None)  # the next one comes while this one goes
-                await send({"type": "http.response.body", "body": piece, "more_body": True})
-                if gone.done():
-                    return
-                piece = await following
+            while some:
+                following = loop.run_in_executor(_pool(), _some, self.pieces, AHEAD_BYTES)  # these come while those go
+                for piece in some:
+                    await send({"type": "http.response.body", "body": piece, "more_body": True})
+                    if gone.done():
+                        return
+                some = await following
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         except NotReadable as e:
             log.warning("a download was cut off: %s", e.text)  # the server closes the connection: the answer has no end
         finally:
             gone.cancel()
             following.add_done_callback(lambda done: _pool().submit(_close, self.pieces, done))
+
+
+def _some(pieces: Iterator[bytes], least: int) -> list[bytes]:
+    """The next pieces, of ``least`` bytes or more together, fewer at the end: threads are changed less often than pieces."""
+    some: list[bytes] = []
+    while least > 0 and (piece := next(pieces, None)) is not None:
+        some.append(piece)
+        least -= len(piece)
+    return some
 
 
 async def _gone(receive: Any) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import stat
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +14,12 @@ from typing import Any
 from c2d.encryption import Decryption, Tampered, header_for
 from c2d.keys import key_of
 from c2d.objects import object_name
-from c2d.settings import Settings
+from c2d.places import is_admin_log
+from c2d.settings import BadSettings, Environment, Settings
 from c2d.store import JobRow
 
 PIECE = 1 << 20
+CLIENT_SECONDS = 600
 
 
 class NotReadable(Exception):
@@ -30,6 +34,7 @@ class NotReadable(Exception):
 
 
 GONE = "the result is not in the store any more"
+CHANGED = "the result in the store is not what was published"
 EXPIRED = "the results of this job have expired and were removed"
 
 
@@ -69,18 +74,31 @@ class Reader:
                 yield from decryption.feed(piece)
             decryption.end()
         except Tampered:
-            raise NotReadable(502, "the result in the store is not what was published") from None
+            raise NotReadable(502, CHANGED) from None
 
     def _stored(self, file: dict[str, Any], offset: int, length: int) -> Iterator[bytes]:
         """Stored bytes, exactly as many as are asked for."""
         left = length
-        for piece in _directory(self.settings.C2D_RESULTS_PATH / object_name(self.row.jobId), file, offset, length):
+        # No request where nothing is asked for: no store serves an empty range.
+        for piece in self._pieces(file, offset, length) if length else ():
             left -= len(piece)
             if left < 0:
                 break
             yield piece
         if left:
             raise NotReadable(502, "the store did not give the whole result; try again")
+
+    def _pieces(self, file: dict[str, Any], offset: int, length: int) -> Iterator[bytes]:
+        stores = self.row.stores or {}
+        place = (stores.get("adminLogs") if is_admin_log(file) else None) or stores.get("results") or {"type": "directory"}
+        folder = object_name(self.row.jobId)
+        if place["type"] == "directory":
+            return _directory(self.settings.C2D_RESULTS_PATH / folder, file, offset, length)
+        try:
+            env = self.settings.environment(self.row.environment)
+        except BadSettings:
+            raise NotReadable(502, f"environment {self.row.environment}, whose store has the result, is not in the settings") from None
+        return _s3(env, place["bucket"], folder, file, offset, length)
 
 
 def _directory(folder: Path, file: dict[str, Any], offset: int, length: int) -> Iterator[bytes]:
@@ -93,6 +111,39 @@ def _directory(folder: Path, file: dict[str, Any], offset: int, length: int) -> 
         while length and (piece := opened.read(min(PIECE, length))):
             length -= len(piece)
             yield piece
+
+
+def _s3(env: Environment, bucket: str, folder: str, file: dict[str, Any], offset: int, length: int) -> Iterator[bytes]:
+    from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+
+    stored = file.get("stored", file)
+    wanted = {"Bucket": bucket, "Key": f"{folder}/{stored['path']}", "Range": f"bytes={offset}-{offset + length - 1}"}
+    if file.get("etag"):
+        wanted["IfMatch"] = f'"{file["etag"]}"'
+    try:
+        body = _s3_client(env, int(time.monotonic() // CLIENT_SECONDS)).get_object(**wanted)["Body"]
+        try:
+            while piece := body.read(PIECE):
+                yield piece
+        finally:
+            body.close()
+    except ClientError as e:
+        code = str(e.response.get("Error", {}).get("Code"))
+        if code in ("NoSuchKey", "404", "InvalidRange"):
+            raise NotReadable(404, GONE) from None
+        if code in ("PreconditionFailed", "412"):
+            raise NotReadable(502, CHANGED) from None
+        raise NotReadable(502, f"the store of the results refuses ({code})") from None
+    except (BotoCoreError, HTTPClientError, OSError) as e:
+        raise NotReadable(502, f"the store of the results does not answer ({type(e).__name__}); try again") from None
+
+
+@functools.lru_cache(maxsize=16)
+def _s3_client(env: Environment, period: int) -> Any:
+    """Kept, for making one takes longer than most downloads; not for ever, for a connection's keys may be changed."""
+    from c2d.hooks.s3 import client_of
+
+    return client_of(env, connect_timeout=5, read_timeout=30, retries={"mode": "standard", "max_attempts": 2}, max_pool_connections=64)
 
 
 def regular_below(folder: Path, path: str) -> Path | None:

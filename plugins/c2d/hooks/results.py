@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from c2d import objects
 from c2d.hooks.s3 import BadStore, S3Results
-from c2d.places import Place, Places
+from c2d.places import Place, Places, is_admin_log
 from c2d.settings import Environment, Settings
 
 PLAN_LINE = "plan "
@@ -131,7 +131,3 @@ class JobResults:
         for place, files_of, named in ((self.places.results, False, of_results), (self.places.admin_logs, True, of_logs)):
             self.at(place).verify([f for f in manifest["files"] if is_admin_log(f) == files_of], named)
         return manifest, {**stores, "adminLogs": self.places.admin_logs.dump(**of_logs)}
-
-
-def is_admin_log(file: dict[str, Any]) -> bool:
-    return str(file["path"]).startswith("data/adminlogs/")

@@ -55,8 +55,8 @@ def hook_of(env: Environment) -> Any:
     return hook
 
 
-def client_of(env: Environment) -> Any:
-    """boto3's client for the environment's account."""
+def client_of(env: Environment, **options: Any) -> Any:
+    """boto3's client for the environment's account. ``options``: of botocore's ``Config``, in place of ours."""
     from botocore.config import Config
 
     hook = hook_of(env)
@@ -69,7 +69,7 @@ def client_of(env: Environment) -> Any:
         connect_timeout=10,
         read_timeout=60,
         retries={"mode": "standard", "max_attempts": 5},
-    )
+    ).merge(Config(**options))
     return hook.get_client_type(config=hook.config.merge(ours))
 
 

