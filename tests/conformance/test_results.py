@@ -6,11 +6,8 @@ import hashlib
 import io
 import json
 import os
-import subprocess
-import sys
 import tarfile
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,57 +18,14 @@ import sqlalchemy as sa
 import uvicorn
 from fastapi.testclient import TestClient
 
-from c2d import encryption, keys, objects, seal, settings, store
-from c2d.api.operator_service import background
+from c2d import settings, store
 from c2d.api.operator_service.app import create_app
 from c2d.api.results import byte_range
 from c2d.encryption import PLAIN, SEGMENT
-from c2d.job import Job
-from c2d.status import Reason, Stage, StageEnd
 from tests.conformance.conftest import Runs
-from tests.conformance.provider import API, Provider
+from tests.conformance.provider import API
+from tests.conformance.published import BIG, FILES, PROVIDER, get, listed, opened, published
 from tests.conformance.test_operator_service import error
-
-ROOT = Path(__file__).parents[2]
-PROVIDER = Provider()
-CONSUMER = seal.new_private_key()
-BIG = os.urandom(3 * SEGMENT + 12345)
-FILES = {"outputs/big.bin": BIG, "outputs/empty": b"", "outputs/sub/ä b.csv": b"id,score\n1,0.5\n", "logs/algorithm.log": b"it ran\n"}
-
-
-def published(client: TestClient, loaded: settings.Settings, tmp_path: Path, files: dict[str, bytes] = FILES) -> tuple[str, Path]:
-    """A job whose filter and publish stages really ran. Returns its id and its folder of results."""
-    service: Any = client.app.state.service  # type: ignore[attr-defined]
-    body = PROVIDER.start_body(f"0x{time.time_ns()}")
-    body["workflow"]["stages"][0]["output"]["publicKey"] = seal.public_key(CONSUMER)
-    job_id = str(client.post(f"{API}/compute", json=body).json()[0]["jobId"])
-    conf = client.app.state.runs  # type: ignore[attr-defined]
-    background.release_all(service)
-    (env,) = loaded.environments
-    job = Job.parse(conf.started[job_id], env.id)
-    pod = tmp_path / "pods" / job_id
-    for path, content in {**files, "adminlogs/configure.log": b"configured\n"}.items():
-        (pod / "data" / path).parent.mkdir(parents=True, exist_ok=True)
-        (pod / "data" / path).write_bytes(content)
-    given = keys.new_keys(job_id, job, env, loaded.public_key)
-    given = service.store.keep_keys(job_id, given) if given else given
-    for_pod = keys.for_publish(given, loaded.OPERATOR_PRIVATE_KEY, job_id)
-    folder = loaded.C2D_RESULTS_PATH / objects.object_name(job_id)
-    (pod / "c2d").mkdir()
-    (pod / "dev").mkdir()
-    folder.mkdir(parents=True)
-    (pod / "results").symlink_to(folder)
-    path = f"{ROOT / 'pod_images'}:{ROOT / 'plugins'}"
-    for stage in (Stage.FILTER, Stage.PUBLISH):
-        stage_json = objects.stage_input(stage, job_id, job, env, {Stage.FILTER: True}, encryption=for_pod)["stage.json"]
-        (pod / "c2d/stage.json").write_text(stage_json)
-        environ = {"PATH": os.environ["PATH"], "PYTHONPATH": path, "C2D_ROOT": str(pod)}
-        subprocess.run([sys.executable, "-m", "c2d_stages", str(stage)], env=environ, check=True, capture_output=True)
-    manifest = json.loads(keys.open_manifest((folder / "manifest.json").read_bytes(), given, loaded.OPERATOR_PRIVATE_KEY, job_id))
-    for stage in Stage:
-        service.store.end_stage(job_id, StageEnd(stage, Reason.COMPLETED, 0), None, None)
-    service.store.finish_job(job_id, manifest)
-    return job_id, folder
 
 
 @pytest.fixture(params=["none", "store", "consumer"])
@@ -103,25 +57,6 @@ def url(client: TestClient) -> Iterator[str]:
     yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}{API}"
     server.should_exit = True
     thread.join()
-
-
-def get(client: Any, job_id: str, index: Any, **headers: str) -> Any:
-    return client.get(f"{API}/getResult", params=PROVIDER.signed(job_id, index=index), headers=headers)
-
-
-def listed(client: TestClient, job_id: str) -> list[dict[str, Any]]:
-    results: list[dict[str, Any]] = client.get(f"{API}/compute", params=PROVIDER.signed(job_id)).json()[0]["results"]
-    return results
-
-
-def opened(content: bytes, path: str, mode: str) -> bytes:
-    """What a consumer makes of an answer."""
-    if mode != "consumer" or path.startswith("adminlogs/"):
-        return content
-    sealed_key, hidden = encryption.read_prefix(content.partition(b"\n")[0])
-    key = bytes.fromhex(seal.unseal(CONSUMER, sealed_key, ""))
-    assert encryption.open_path(key, hidden) == f"data/{path}"
-    return encryption.decrypted(content, key, f"data/{path}")
 
 
 def test_every_result_comes_whole_and_as_it_is_listed(client: TestClient, loaded: settings.Settings, tmp_path: Path, mode: str) -> None:

@@ -1,0 +1,79 @@
+"""Jobs whose filter and publish stages really ran, for tests of what is read afterwards."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from fastapi.testclient import TestClient
+
+from c2d import encryption, keys, objects, seal, settings
+from c2d.api.operator_service import background
+from c2d.encryption import SEGMENT
+from c2d.hooks.results import JobResults
+from c2d.job import Job
+from c2d.places import places
+from c2d.status import Reason, Stage, StageEnd
+from tests.conformance.provider import API, Provider
+from tests.pod_images.conftest import Pod
+from tests.pod_images.publishing import Publishing
+
+PROVIDER = Provider()
+CONSUMER = seal.new_private_key()
+BIG = os.urandom(3 * SEGMENT + 12345)
+FILES = {"outputs/big.bin": BIG, "outputs/empty": b"", "outputs/sub/ä b.csv": b"id,score\n1,0.5\n", "logs/algorithm.log": b"it ran\n"}
+
+
+def published(client: TestClient, loaded: settings.Settings, tmp_path: Path, files: dict[str, bytes] = FILES) -> tuple[str, Path]:
+    """A job that has ended. Returns its id and its folder in the results volume (which may be empty)."""
+    service: Any = client.app.state.service  # type: ignore[attr-defined]
+    body = PROVIDER.start_body(f"0x{time.time_ns()}")
+    body["workflow"]["stages"][0]["output"]["publicKey"] = seal.public_key(CONSUMER)
+    job_id = str(client.post(f"{API}/compute", json=body).json()[0]["jobId"])
+    background.release_all(service)
+    (env,) = loaded.environments
+    job = Job.parse(client.app.state.runs.started[job_id], env.id)  # type: ignore[attr-defined]
+    root, folder = tmp_path / "pods" / job_id, loaded.C2D_RESULTS_PATH / objects.object_name(job_id)
+    root.mkdir(parents=True)
+    folder.mkdir(parents=True)
+    pod = Pod(root)
+    pod.results.rmdir()
+    pod.results.symlink_to(folder)
+    for path, content in {**files, "adminlogs/configure.log": b"configured\n"}.items():
+        pod.write(f"data/{path}", content)
+    kept = keys.new_keys(job_id, job, env, loaded.public_key)
+    kept = service.store.keep_keys(job_id, kept) if kept else kept
+    publishing = Publishing(pod, job_id)
+    publishing.results = JobResults(places(env), env, loaded, job_id)
+    publishing.filter()
+    encryption_keys = keys.for_publish(kept, loaded.OPERATOR_PRIVATE_KEY, job_id)
+    outcome = publishing.follow(publishing.start(lambda stage: stage.update(encryption=encryption_keys)))
+    assert outcome.answer.get("ok") is True, outcome
+    manifest = publishing.results.published(
+        outcome.answer, lambda stored: keys.open_manifest(stored, kept, loaded.OPERATOR_PRIVATE_KEY, job_id)
+    )
+    for stage in Stage:
+        service.store.end_stage(job_id, StageEnd(stage, Reason.COMPLETED, 0), None, None)
+    service.store.finish_job(job_id, *manifest)
+    return job_id, folder
+
+
+def get(client: Any, job_id: str, index: Any, **headers: str) -> Any:
+    return client.get(f"{API}/getResult", params=PROVIDER.signed(job_id, index=index), headers=headers)
+
+
+def listed(client: TestClient, job_id: str) -> list[dict[str, Any]]:
+    results: list[dict[str, Any]] = client.get(f"{API}/compute", params=PROVIDER.signed(job_id)).json()[0]["results"]
+    return results
+
+
+def opened(content: bytes, path: str, mode: str) -> bytes:
+    """What a consumer makes of an answer."""
+    if mode != "consumer" or path.startswith("adminlogs/"):
+        return content
+    sealed_key, hidden = encryption.read_prefix(content.partition(b"\n")[0])
+    key = bytes.fromhex(seal.unseal(CONSUMER, sealed_key, ""))
+    assert encryption.open_path(key, hidden) == f"data/{path}"
+    return encryption.decrypted(content, key, f"data/{path}")

@@ -1,0 +1,132 @@
+"""getResult from every kind of store, each a real one, with each way of encryption; and what is told when a store fails."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from c2d import settings
+from c2d.api.operator_service.app import create_app
+from c2d.encryption import PLAIN, SEGMENT
+from tests.conformance.conftest import Runs
+from tests.conformance.provider import API
+from tests.conformance.published import BIG, FILES, get, listed, opened, published
+from tests.conformance.test_operator_service import error
+
+
+@dataclass
+class Place:
+    """A store with what a test does to it. variables: the operator's settings; secrets: what no answer may show."""
+
+    variables: dict[str, str]
+    change: Callable[[str, str, Callable[[bytes], bytes]], None]
+    remove: Callable[[str, str], None]
+    kill: Callable[[], None]
+    revive: Callable[[], None]
+    secrets: list[str] = field(default_factory=list)
+
+
+def s3(minio: Any) -> Place:
+    bucket, logs, client = minio.bucket(), minio.bucket(), minio.client()
+
+    def change(job: str, path: str, how: Callable[[bytes], bytes]) -> None:
+        found = client.get_object(Bucket=bucket, Key=f"{job}/{path}")["Body"].read()
+        client.put_object(Bucket=bucket, Key=f"{job}/{path}", Body=how(found))
+
+    def remove(job: str, path: str) -> None:
+        client.delete_object(Bucket=bucket, Key=f"{job}/{path}")
+
+    variables = minio.settings(AWS_BUCKET_OUTPUT=bucket, AWS_BUCKET_ADMINLOGS=logs)
+    return Place(variables, change, remove, minio.kill, minio.start, [minio.access_key, minio.secret_key, minio.endpoint])
+
+
+@pytest.fixture(params=["s3"])
+def place(request: pytest.FixtureRequest) -> Place:
+    return {"s3": lambda: s3(request.getfixturevalue("minio"))}[request.param]()
+
+
+@pytest.fixture(params=["none", "store", "consumer"])
+def mode(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def loaded(variables: dict[str, str], place: Place, mode: str) -> settings.Settings:
+    return settings.read({**variables, **place.variables, "encrypt_results": mode, "diskGB": "10"})
+
+
+@pytest.fixture
+def client(loaded: settings.Settings, runs: Runs) -> Iterator[TestClient]:
+    app = create_app(loaded, runs.start, runs.stop, work=False)
+    app.state.runs = runs
+    with TestClient(app, raise_server_exceptions=False) as c:
+        yield c
+
+
+def shown(answer: Any) -> str:
+    return f"{answer.status_code} {answer.headers} {answer.text if len(answer.content) < 10_000 else ''}"
+
+
+def test_every_result_comes_from_its_store(client: TestClient, loaded: settings.Settings, tmp_path: Path, place: Place, mode: str) -> None:
+    job_id, folder = published(client, loaded, tmp_path)
+    assert list(folder.iterdir()) == []  # nothing is on the volume
+    results = listed(client, job_id)
+    for index, path in enumerate([*FILES, "adminlogs/configure.log"]):
+        got = get(client, job_id, index)
+        assert (got.status_code, int(got.headers["content-length"])) == (200, results[index]["filesize"])
+        assert opened(got.content, path, mode) == FILES.get(path, b"configured\n")
+        assert not any(secret in shown(got) for secret in place.secrets)
+    got = get(client, job_id, "all")
+    with tarfile.open(fileobj=io.BytesIO(got.content)) as tar:
+        assert len(tar.getnames()) == len(results) + 1
+    log = client.get(f"{API}/logs", params={"jobId": job_id, "component": "configure"}, headers={"Admin": "0xadmin"})
+    assert log.text == "configured\n"
+
+
+@pytest.mark.parametrize("mode", ["none", "store"])
+def test_any_part_comes_from_its_store(client: TestClient, loaded: settings.Settings, tmp_path: Path) -> None:
+    job_id, _ = published(client, loaded, tmp_path)
+    edge = PLAIN - 40
+    for first, last in ((0, 0), (edge - 1, edge), (edge, edge), (edge + PLAIN - 3, edge + PLAIN + 3), (5, len(BIG) - 1)):
+        got = get(client, job_id, 0, Range=f"bytes={first}-{last}")
+        assert (got.status_code, got.content) == (206, BIG[first : last + 1])
+
+
+def where(job_file: int, mode: str) -> str:
+    return f"data/{list(FILES)[job_file]}" if mode == "none" else f"data/{job_file}"
+
+
+@pytest.mark.parametrize("mode", ["none", "store"])
+def test_what_was_changed_in_the_store_is_refused(
+    client: TestClient, loaded: settings.Settings, tmp_path: Path, place: Place, mode: str
+) -> None:
+    job_id, _ = published(client, loaded, tmp_path)
+    place.change(job_id, where(0, mode), lambda content: content[:SEGMENT] + b"x" + content[SEGMENT + 1 :])
+    for headers in ({}, {"Range": f"bytes={SEGMENT}-{SEGMENT + 5}"}):
+        assert error(get(client, job_id, 0, **headers)) == (502, "the result in the store is not what was published")
+    place.remove(job_id, where(0, mode))
+    assert error(get(client, job_id, 0)) == (404, "the result is not in the store any more")
+    assert get(client, job_id, 3).content == b"it ran\n"
+
+
+@pytest.mark.parametrize("mode", ["none", "store"])
+def test_a_store_that_is_away_is_said_to_be_and_comes_back(
+    client: TestClient, loaded: settings.Settings, tmp_path: Path, place: Place
+) -> None:
+    job_id, _ = published(client, loaded, tmp_path)
+    place.kill()
+    try:
+        away = get(client, job_id, 0)
+        code, text = error(away)
+        assert code == 502 and text.startswith("the store of the results does not answer") and "retry-after" in away.headers
+        assert not any(secret in shown(away) for secret in place.secrets)
+    finally:
+        place.revive()
+    assert get(client, job_id, 0).content == BIG
