@@ -21,6 +21,8 @@ DOC = """\
 A run of this DAG is one compute job; its conf is the job. Limits of the algorithm: {nCPU} CPU, {nGPU} GPU, {ramGB} GiB of memory,
 {diskGB} GiB of disk, {maxJobDuration} s. Jobs at once: {maxJobs}.
 
+**Access: `{access_control}`.** {access}
+
 Seal URLs, headers and the job's `secret` with `c2d seal`, to the operator's public key:
 
     {public_key}
@@ -39,6 +41,13 @@ They arrive as `/data/inputs/birds/0`, ... A file also takes `headers`, `method`
  "rawcode": "import os; print(os.listdir('/data/inputs'))"}
 ```
 It writes its results to `/data/outputs`. Instead of `rawcode` there may be `files`, as for inputs.""",
+}
+
+ACCESS = {
+    "open": "Whoever may start runs here may compute on what they can name.",
+    "provider": "Jobs come from Ocean Providers, who have checked them; a run that is started here is refused.",
+    "datatoken": "Every data set must have been ordered with its datatoken; the order is checked on chain before anything is fetched. "
+    "A run that is started here needs its owner's `nonce` and `signature`.",
 }
 
 loaded = settings.load()
@@ -69,8 +78,12 @@ for env in loaded.environments:
         catchup=False,
         max_active_runs=env.maxJobs or 16,
         params=params(),
-        tags=["c2d"],
-        doc_md=DOC.format(public_key=loaded.public_key, **{**env.model_dump(), "description": env.description or "Compute-to-Data"}),
+        tags=["c2d", f"access: {env.access_control}"],
+        doc_md=DOC.format(
+            public_key=loaded.public_key,
+            access=ACCESS[env.access_control],
+            **{**env.model_dump(), "description": env.description or "Compute-to-Data"},
+        ),
         render_template_as_native_obj=False,
     ) as dag:
         # filter and publish run whatever happened before: logs always reach the owner, and publish ends the job.

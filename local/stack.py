@@ -139,6 +139,8 @@ def plan(stack: Home, env_file: Path | None) -> tuple[list[dict[str, Any]], dict
         "C2D_RESULTS_CLAIM": "c2d-results",
         "C2D_RESULTS_PATH": str(stack.path / "results"),
         "C2D_STAGE_IMAGE": "c2d.test/stages:1",
+        "access_control": "open",  # whoever has this stack's password may run what they like
+        "enableNetwork": "1" if kubernetes else "0",  # the pod runner would give a pod the machine's whole network
         "AIRFLOW_CONN_KUBERNETES_DEFAULT": json.dumps(connection),
         "KUBECONFIG": str(kubeconfig),
     }

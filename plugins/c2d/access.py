@@ -40,13 +40,14 @@ class Access:
     ):
         self.rules, self.assets, self.chains, self.policies, self.checksum, self.now = rules, assets, chains, policies, checksum, now
 
-    def start(self, request: ComputeRequest) -> Granted:
+    def start(self, request: ComputeRequest, at: float | None = None) -> Granted:
         """What a compute start may use.
 
+        :param at: when it was asked for, seconds since 1970: a job may have waited in our queue since; None: now.
         :raises c2d.ddo.Refused: with Ocean's resource and message.
         :raises c2d.facts.Unavailable: something cannot be asked.
         """
-        check = self._gathered(request)
+        check = self._gathered(request, at)
         algorithm = check.algorithm_asset()
         datasets = tuple(check.dataset(n, asked, algorithm, order_needed=True) for n, asked in enumerate(request.datasets))
         algorithm = check.with_order(algorithm)
@@ -76,7 +77,7 @@ class Access:
         request = ComputeRequest(consumer, "", Decimal(0), asked, AlgorithmRequest())
         return self._gathered(request).consumed(asked)
 
-    def _gathered(self, request: ComputeRequest) -> Check:
+    def _gathered(self, request: ComputeRequest, at: float | None = None) -> Check:
         """All facts that a decision needs: DDOs first, then each chain and the algorithm's files at the same time."""
         named = [a for a in (*request.datasets, request.algorithm) if isinstance(a.documentId, str)]
         documents = self.assets.ddos([a.documentId for a in named])
@@ -92,7 +93,7 @@ class Access:
             checksums = pool.submit(self._checksums, known.get(str(request.algorithm.documentId)), request.algorithm)
             of_chains = {chain_id: answer.result() for chain_id, answer in facts.items()}
             # A chain's clock that is ahead of ours counts: paid time is the chain's.
-            now = max([self.now(), *(float(f.now) for f in of_chains.values())])
+            now = at or max([self.now(), *(float(f.now) for f in of_chains.values())])
             return Check(request, self.rules, known, of_chains, checksums.result(), now, not self.policies.replaces_credentials)
 
     def _questions(self, asset: Asset, service: Service, asked: AssetRequest) -> ChainQuestions:

@@ -115,6 +115,7 @@ class Granted:
     :param agreementId: the transaction that paid the environment's fee.
     :param validUntil: when the paid time ends, seconds since 1970; 0: it has no end.
     :param allowNetworkAccess: the owner of each data set allows the algorithm the network.
+    :param algorithmChecksums: sha256 (hex) of the algorithm's files as they were trusted: what is fetched later must be the same.
     """
 
     datasets: tuple[GrantedAsset, ...]
@@ -123,6 +124,7 @@ class Granted:
     agreementId: str
     validUntil: int
     allowNetworkAccess: bool
+    algorithmChecksums: tuple[str, ...] = ()
 
 
 class Policies(Protocol):

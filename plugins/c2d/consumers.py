@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
 from c2d import intake
-from c2d.store import consumer_nonces, revoked_tokens, used_texts
+from c2d.store import consumer_nonces, jobs, revoked_tokens, used_texts
 
 # Digits as ocean.js counts and as ocean.py takes the clock, milliseconds with a fraction.
 NONCE = re.compile(r"^[0-9]{1,40}(\.[0-9]{1,20})?$")
@@ -53,25 +53,19 @@ class Consumers:
         :param signed: the whole text that was signed, with the nonce; None: a token stood for it.
         :param several: several texts may have the same nonce, each once. For what only reads: a metadata cache takes the second for it.
         """
-        address, number = address.lower(), Decimal(nonce)
-        new = insert(consumer_nonces).values(address=address, nonce=number)
-        last = consumer_nonces.c.nonce
-        several = several and signed is not None
-        rising = new.on_conflict_do_update(
-            index_elements=[consumer_nonces.c.address],
-            set_={"nonce": new.excluded.nonce},
-            where=last <= new.excluded.nonce if several else last < new.excluded.nonce,
-        ).returning(consumer_nonces.c.address)
         with self.engine.begin() as c:
-            if c.execute(rising).scalar() is None:
+            return _use(c, address.lower(), Decimal(nonce), signed, several and signed is not None)
+
+    def use_nonce_for_job(self, job_id: str, address: str, nonce: str, signed: str) -> bool:
+        """The same for a run that was started in Airflow: a further try of the same job finds it used by itself."""
+        with self.engine.begin() as c:
+            used = c.execute(sa.select(jobs.c.nonce).where(jobs.c.jobId == job_id).with_for_update()).scalar()
+            if used is not None:
+                return used == Decimal(nonce)
+            if not _use(c, address.lower(), Decimal(nonce), signed):
                 return False
-            mine, digest = used_texts.c.address == address, _sha256(signed or "")
-            again = c.execute(sa.select(used_texts.c.sha256).where(mine, used_texts.c.sha256 == digest)).scalar() is not None
-            c.execute(sa.delete(used_texts).where(mine, used_texts.c.until < number))
-            until = _highest_reading(signed or "")
-            if signed and not again and (several or until > number):
-                c.execute(insert(used_texts).values(address=address, sha256=digest, until=max(until, number)))
-            return not again
+            c.execute(sa.update(jobs).where(jobs.c.jobId == job_id).values(nonce=Decimal(nonce)))
+            return True
 
     def new_token(self, address: str, expiration: int) -> str:
         """An auth token of an address until ``expiration`` (seconds since 1970). One that was revoked is good again."""
@@ -122,3 +116,23 @@ def _highest_reading(signed: str) -> Decimal:
 
 def _sha256(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
+
+
+def _use(c: sa.Connection, address: str, number: Decimal, signed: str | None, several: bool = False) -> bool:
+    """:param address: in lower case."""
+    new = insert(consumer_nonces).values(address=address, nonce=number)
+    last = consumer_nonces.c.nonce
+    rising = new.on_conflict_do_update(
+        index_elements=[consumer_nonces.c.address],
+        set_={"nonce": new.excluded.nonce},
+        where=last <= new.excluded.nonce if several else last < new.excluded.nonce,
+    ).returning(consumer_nonces.c.address)
+    if c.execute(rising).scalar() is None:
+        return False
+    mine, digest = used_texts.c.address == address, _sha256(signed or "")
+    again = c.execute(sa.select(used_texts.c.sha256).where(mine, used_texts.c.sha256 == digest)).scalar() is not None
+    c.execute(sa.delete(used_texts).where(mine, used_texts.c.until < number))
+    until = _highest_reading(signed or "")
+    if signed and not again and (several or until > number):
+        c.execute(insert(used_texts).values(address=address, sha256=digest, until=max(until, number)))
+    return not again

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -227,14 +228,16 @@ class Check:
         """All together: one of the orders must have paid the environment's fee for the time that is left."""
         ordered = [a for a in (*datasets, algorithm) if a is not None and a.order is not None]
         until = max(a.order.validUntil for a in ordered if a.order)
-        left = until - self.now
+        # Without an end there is no price that would pay for it, but where nothing has to be paid.
+        left = until - self.now if until else math.inf
         payer = next((a.order for a in ordered if a.order and self._pays(a, a.order, left)), None)
         if payer is None and self._fee(left, datasets[0].asset.chainId) == 0:
             payer = ordered[0].order
         if payer is None:
             raise Refused("order", "fees_not_paid")
         network = all(d.service.compute.allowNetworkAccess for d in datasets if d.service.type == "compute")
-        return Granted(datasets, algorithm, container, payer.txId, until, network)
+        checksums = tuple(c for c in self.checksums or () if c) if algorithm else ()
+        return Granted(datasets, algorithm, container, payer.txId, until, network, checksums)
 
     def _pays(self, granted: GrantedAsset, order: orders.Order, seconds: float) -> bool:
         """Whether the order's fee, ours and in our token, is enough."""
@@ -248,6 +251,8 @@ class Check:
         if token is None or token == ZERO_ADDRESS or not self.request.priceMinute:
             return 0
         decimals = self.chains[chain_id].decimals.get(token.lower())
+        if math.isinf(seconds):
+            return 2**256
         if decimals is None:
             raise Unavailable(f"chain {chain_id}: the fee token {token} does not tell its decimals")
         return fees.amount(seconds, self.request.priceMinute, token, decimals)

@@ -26,7 +26,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from c2d.job import Job
 from c2d.status import TEXTS, Reason, Status
-from c2d.store import COLUMNS, JobRow, jobs, new_job, nonces, notifications, stages
+from c2d.store import COLUMNS, JobRow, OrderUsed, jobs, new_job, nonces, notifications, stages, use_orders
 
 OUR_JOB_ID = re.compile(r"^[0-9a-f]{31}[a-f]$")
 NONCE_LIMIT = 2**63
@@ -112,12 +112,13 @@ class Intake:
 
     # -- a job enters ---------------------------------------------------------------------------------------------------
 
-    def accept(self, job_id: str, environment: str, job: Job, caller: Caller, active_limit: int) -> None:
+    def accept(self, job_id: str, environment: str, job: Job, caller: Caller, active_limit: int, orders_once: bool = False) -> None:
         """Takes the job in: nonce, row, conf and the notification of its start, or nothing but the nonce.
 
         :param job: sealed.
         :param active_limit: jobs that one owner may have that have not ended.
-        :raises NonceUsed, AgreementInUse, TooManyJobs:
+        :param orders_once: each of its orders is good for this job alone.
+        :raises NonceUsed, AgreementInUse, TooManyJobs, c2d.store.OrderUsed:
         """
         owner = job.owner.lower()
         values = {**new_job(job_id, environment, job), "provider": caller.provider, "conf": job.dump()}
@@ -127,9 +128,18 @@ class Intake:
             own = sa.func.lower(jobs.c.owner) == owner
             mine = sa.select(sa.func.count()).where(own, jobs.c.dateFinished.is_(None), jobs.c.provider.is_not(None))
             full = (c.execute(mine).scalar() or 0) >= active_limit
-            entered = not full and bool(c.execute(insert(jobs).values(values).on_conflict_do_nothing()).rowcount)
-            if entered:
-                c.execute(insert(notifications).values(jobId=job_id, event="start"))
+            entered, used = False, None
+            try:
+                with c.begin_nested():  # what goes wrong in it leaves the nonce used up
+                    entered = not full and bool(c.execute(insert(jobs).values(values).on_conflict_do_nothing()).rowcount)
+                    if entered:
+                        c.execute(insert(notifications).values(jobId=job_id, event="start"))
+                        if orders_once:
+                            use_orders(c, job_id, job)
+            except OrderUsed as e:
+                used = e
+        if used:
+            raise used
         if full:
             raise TooManyJobs(f"owner: has {active_limit} jobs that have not ended; wait for one of them or stop it")
         if not entered:

@@ -9,6 +9,7 @@ the operator's key (:mod:`c2d.seal`). Whatever enters Airflow's database is seal
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -328,6 +329,10 @@ class Job(_Closed):
         """The job as conf: JSON without what is only a default."""
         return self.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
 
+    def digest(self) -> str:
+        """sha256 (hex) of the job as conf, the same before and after a database has had it: JSONB orders keys and writes 1e22 out."""
+        return hashlib.sha256(json.dumps(_plain(self.dump()), sort_keys=True).encode()).hexdigest()
+
 
 def params_schema() -> dict[str, dict[str, Any]]:
     """A JSON schema for each field of :class:`Job`, self-contained, as Airflow's ``Param`` takes it."""
@@ -388,6 +393,14 @@ _WANTED = {
     SERVICE_ID: "must be 1 to 256 characters, no control characters",
     HTTP_URL: "must be an http:// or https:// URL",
 }
+
+
+def _plain(node: Any) -> Any:
+    if isinstance(node, dict):
+        return {key: _plain(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_plain(value) for value in node]
+    return int(node) if isinstance(node, float) and node.is_integer() else node
 
 
 def _texts(node: Any, path: str = "") -> Iterator[tuple[str, str]]:

@@ -15,9 +15,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from c2d.grants import Granted
 from c2d.job import JOB_ID, Algorithm, Input, Job
@@ -25,12 +25,17 @@ from c2d.places import places
 from c2d.settings import Environment, Settings
 from c2d.status import Stage
 
+if TYPE_CHECKING:
+    from c2d.hooks.kept import Kept
+
 UID = 1000
 CONTAINER = "base"  # KubernetesPodOperator's own default name
 ISOLATED = "isolated"
-"""The init container that lets the next one start only once the pod is cut off from the network."""
+"""The init container that lets the next one start only once the pod is cut off from the cluster's network."""
 JOB_LABEL = "c2d/job"
 STAGE_LABEL = "c2d/stage"
+NETWORK_LABEL, PUBLIC = "c2d/network", "public"
+"""Of an algorithm's pod that may have the public internet; helm_values/jobs-namespace/20-networkpolicy.yaml knows it."""
 JOB_ANNOTATION = "c2d/job-id"
 ENVIRONMENT_ANNOTATION = "c2d/environment"
 
@@ -92,9 +97,22 @@ def seconds_of(stage: Stage, job: Job, env: Environment) -> int:
 
 
 def pod(
-    stage: Stage, job_id: str, job: Job, env: Environment, settings: Settings, owner_uid: str, secret_name: str | None = None
+    stage: Stage,
+    job_id: str,
+    job: Job,
+    env: Environment,
+    settings: Settings,
+    owner_uid: str,
+    secret_name: str | None = None,
+    network: bool = False,
 ) -> dict[str, Any]:
-    """The stage's pod. The job's secrets are not in it: it names the stage's Secret."""
+    """The stage's pod. The job's secrets are not in it: it names the stage's Secret.
+
+    :param network: the algorithm may have the public internet (allowNetworkAccess of each data set). A label says so to the cluster's
+        policies; where none of them knows it, the pod is cut off like any other. It waits all the same until it is cut off from the
+        cluster: before a policy holds, a pod has the cluster's network.
+    """
+    network = network and stage is Stage.ALGORITHM
     if stage is Stage.ALGORITHM:
         containers, init = [_algorithm(job_id, job, env)], [_isolated(env, settings)]
     else:
@@ -120,7 +138,7 @@ def pod(
     }
     if init:
         spec["initContainers"] = init
-    if stage in (Stage.ALGORITHM, Stage.FILTER):
+    if stage in (Stage.ALGORITHM, Stage.FILTER) and not network:
         # No network, so no resolver either: a look-up fails at once instead of waiting for an answer that cannot come.
         spec |= {"dnsPolicy": "None", "dnsConfig": {"nameservers": ["127.0.0.1"]}}
     if env.SERVICE_ACCOUNT:
@@ -131,6 +149,8 @@ def pod(
         term = {"matchExpressions": [{"key": "scope", "operator": "In", "values": [env.NODE_SELECTOR]}]}
         spec["affinity"] = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [term]}}}
     metadata = _metadata(job_id, env.id, stage_name(job_id, stage), owner_uid, stage)
+    if network:
+        metadata["labels"][NETWORK_LABEL] = PUBLIC
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
 
 
@@ -276,6 +296,7 @@ def stage_input(
     env: Environment,
     ends_ok: dict[Stage, bool],
     granted: Granted | None = None,
+    kept: Mapping[str, Kept] | None = None,
     encryption: dict[str, str] | None = None,
     rights: dict[str, Any] | None = None,
 ) -> dict[str, str]:
@@ -285,16 +306,18 @@ def stage_input(
     :param ends_ok: which stages before this one ended well.
     :param encryption: for publish, the keys of the job's results (:func:`c2d.keys.for_publish`).
     :param rights: for publish, its stores with what it may do there (:mod:`c2d.hooks.results`); the results volume where there are none.
+    :param kept: for configure, the opened files of the job's orders by DID (:mod:`c2d.hooks.kept`).
     :param granted: for configure of a job with assets by transaction: what it downloads them with, in the order of ``job.remotes``.
     """
+    kept = kept or {}
     if stage is Stage.ALGORITHM:
         return {"secret": job.secret if isinstance(job.secret, str) else ""}
     content: dict[str, Any] = {"stage": str(stage), "job": job_id}
     if stage is Stage.CONFIGURE:
         grants = iter(granted.of_assets if granted else ())
         content |= {
-            "inputs": [_asset(i, grants) for i in job.inputs],
-            "algorithm": {**_asset(job.algorithm, grants), "rawcode": job.algorithm.rawcode},
+            "inputs": [_asset(i, grants, kept) for i in job.inputs],
+            "algorithm": {**_asset(job.algorithm, grants, kept), "rawcode": job.algorithm.rawcode},
             "customData": job.algorithm.algocustomdata,
             "limits": {"totalBytes": env.disk_bytes, "seconds": env.C2D_STAGE_SECONDS, "connections": 4},
         }
@@ -324,8 +347,11 @@ def stage_input(
     return {"stage.json": json.dumps(content)}
 
 
-def _asset(asset: Input | Algorithm, grants: Iterator[tuple[tuple[int, str], ...]]) -> dict[str, Any]:
+def _asset(asset: Input | Algorithm, grants: Iterator[tuple[tuple[int, str], ...]], kept: Mapping[str, Kept]) -> dict[str, Any]:
     """An asset of configure's stage.json; one that is named by transaction takes the next of ``grants``."""
+    if asset.order:
+        mine = kept[asset.id or ""]
+        return {"id": asset.id, "files": list(mine.files), "ddo": mine.ddo}
     made: dict[str, Any] = {"id": asset.id, "files": [_dump(f) for f in asset.files or []], "ddo": asset.ddo}
     if asset.remote:
         made["remote"] = {**asset.remote.model_dump(include={"txId", "serviceId", "userdata"}), "grants": next(grants, ())}

@@ -83,6 +83,8 @@ class Environment(BaseModel):
     encrypt_results: Annotated[Literal["store", "consumer", "none"] | None, BeforeValidator(_empty_is_unset)] = Field(
         default=None, description="store where results go to IPFS, else none, if it is not set"
     )
+    access_control: Literal["datatoken", "provider", "open"] = Field(default="provider", description="whose jobs it takes (c2d.admission)")
+    enableNetwork: bool = Field(default=True, description="algorithms get the network where each data set's owner allows it; 0: never")
     share_algorithm_logs: bool = Field(default=False, description="the Provider may read the algorithm's log while it runs")
 
     STORAGE_EXPIRY: int = Field(default=0, ge=0, description="hours; 0: never")

@@ -50,6 +50,9 @@ jobs = sa.Table(
     sa.Column(
         "resultKeys", JSONB(none_as_null=True), comment="that the results are encrypted with, sealed (c2d.keys); gone once they expire"
     ),
+    sa.Column("confSha256", sa.Text, comment="of the job as it was accepted (c2d.job.Job.digest): its run must be that one"),
+    sa.Column("nonce", sa.Numeric, comment="the owner's that this job used up, where the run was started in Airflow"),
+    sa.Column("allowNetworkAccess", sa.Boolean, comment="the owners of its data sets allow the algorithm the network"),
     sa.Column("released", sa.DateTime(timezone=True), comment="when its run was made"),
     sa.Index("jobs_owner", "owner"),
     sa.Index("jobs_agreement", "agreementId"),
@@ -126,8 +129,23 @@ notifications = sa.Table(
 )
 
 
+used_orders = sa.Table(
+    "used_orders",
+    metadata,
+    sa.Column("chainId", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("txId", sa.Text, primary_key=True, comment="in lower case"),
+    sa.Column("did", sa.Text, primary_key=True),
+    sa.Column("jobId", sa.Text, nullable=False, comment="the one job that the order is good for (C2D_ORDERS_ONCE)"),
+    sa.Column("owner", sa.Text, nullable=False),
+)
+
+
 class JobTaken(ValueError):
-    """The job id is in use for a job of another environment."""
+    """The job id is in use for another job."""
+
+
+class OrderUsed(ValueError):
+    """An order that is good for one job has been used for another one."""
 
 
 @dataclass(frozen=True)
@@ -180,14 +198,18 @@ class Store:
     def open_job(self, job_id: str, environment: str, job: Job) -> JobRow:
         """The job's row; makes it at :attr:`Status.WARMING_UP` where there is none yet.
 
-        :raises JobTaken: the id belongs to a job of another environment.
+        :raises JobTaken: the id belongs to another job.
         """
         with self.engine.begin() as c:
             if c.execute(insert(jobs).values(new_job(job_id, environment, job)).on_conflict_do_nothing()).rowcount:
                 c.execute(insert(notifications).values(jobId=job_id, event="start"))
             row = self._row(c, job_id)
+            accepted = c.execute(sa.select(jobs.c.confSha256).where(jobs.c.jobId == job_id)).scalar()
         if row is None or row.environment != environment:
             raise JobTaken(f"dag_run_id: {job_id} is in use for a job of another environment; choose another")
+        if accepted is not None and accepted != job.digest():
+            # Somebody who may start runs has guessed the id of a job that waits for its own, and would work in its Provider's name.
+            raise JobTaken(f"dag_run_id: {job_id} is in use for another job; choose another")
         return row
 
     def job(self, job_id: str) -> JobRow | None:
@@ -245,6 +267,23 @@ class Store:
         with self.engine.begin() as c:
             c.execute(sa.update(jobs).where(jobs.c.jobId == job_id, jobs.c.resultKeys.is_(None)).values(resultKeys=new))
             return dict(c.execute(sa.select(jobs.c.resultKeys).where(jobs.c.jobId == job_id)).scalar_one())
+
+    def use_orders(self, job_id: str, job: Job) -> None:
+        """Uses up the job's orders for this job alone; again for the same job is fine.
+
+        :raises OrderUsed: another job has used one of them.
+        """
+        with self.engine.begin() as c:
+            use_orders(c, job_id, job)
+
+    def allow_network(self, job_id: str, allowed: bool) -> None:
+        """Notes whether the job's algorithm may have the network."""
+        with self.engine.begin() as c:
+            c.execute(sa.update(jobs).where(jobs.c.jobId == job_id).values(allowNetworkAccess=allowed))
+
+    def network_allowed(self, job_id: str) -> bool:
+        with self.engine.connect() as c:
+            return c.execute(sa.select(jobs.c.allowNetworkAccess).where(jobs.c.jobId == job_id)).scalar() is True
 
     def request_stop(self, job_id: str) -> None:
         """Notes that somebody asked for the job to stop; a job that has ended stays as it is."""
@@ -314,7 +353,21 @@ def new_job(job_id: str, environment: str, job: Job) -> dict[str, Any]:
         "statusText": TEXTS[Status.WARMING_UP],
         "dateCreated": datetime.now(UTC),
         "secret": job.secret.sealed if isinstance(job.secret, Sealed) else None,
+        "confSha256": job.digest(),
     }
+
+
+def use_orders(c: sa.Connection, job_id: str, job: Job) -> None:
+    """Uses up the job's orders for this job alone.
+
+    :raises OrderUsed: another job has used one of them; the transaction is to be rolled back.
+    """
+    for did, order in job.orders:
+        this = {"chainId": job.chainId, "txId": order.txId.lower(), "did": did}
+        c.execute(insert(used_orders).values(**this, jobId=job_id, owner=job.owner).on_conflict_do_nothing())
+        same = sa.and_(*(used_orders.c[name] == value for name, value in this.items()))
+        if c.execute(sa.select(used_orders.c.jobId).where(same)).scalar() != job_id:
+            raise OrderUsed(f"order: the order of {did} has been used for another job; order it again")
 
 
 def migrate(url: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 
+from c2d import admission
 from c2d.intake import Caller, Intake, new_job_id
 from c2d.job import BadJob, Job
 from c2d.keys import consumers_key
@@ -16,8 +17,8 @@ def submit(settings: Settings, intake: Intake, job: Job, environment: str, calle
     A job without a ``secret`` gets one, as the incumbent gives one: the algorithm and the receiver of notifications know it.
 
     :param job: with its secrets in clear or sealed to this operator; it leaves here sealed for its own job id.
-    :raises BadJob: the environment does not take jobs of this chain, or needs the consumer's public key.
-    :raises NonceUsed, AgreementInUse, TooManyJobs: see :meth:`c2d.intake.Intake.accept`.
+    :raises BadJob: the environment does not take such jobs or jobs of this chain, or needs the consumer's public key.
+    :raises NonceUsed, AgreementInUse, TooManyJobs, OrderUsed: see :meth:`c2d.intake.Intake.accept`.
     """
     env = settings.environment(environment)
     if env.chains and job.chainId not in env.chains:
@@ -25,7 +26,9 @@ def submit(settings: Settings, intake: Intake, job: Job, environment: str, calle
     consumers_key(job, env)
     job_id = new_job_id()
     job = job.opened(settings.OPERATOR_PRIVATE_KEY, job_id)
+    admission.check(job, env, caller.provider, settings.address)
     if job.secret is None:
         job = job.model_copy(update={"secret": secrets.token_hex(16)})
-    intake.accept(job_id, env.id, job.sealed(settings.public_key, job_id), caller, settings.C2D_MAX_JOBS_PER_OWNER)
+    sealed, once = job.sealed(settings.public_key, job_id), settings.provider.C2D_ORDERS_ONCE
+    intake.accept(job_id, env.id, sealed, caller, settings.C2D_MAX_JOBS_PER_OWNER, orders_once=once)
     return job_id

@@ -11,7 +11,7 @@ from typing import Any
 from c2d_stages.download import Download, Limits, Session, Wanted, fetch_all, volume_error
 from c2d_stages.fields import Field
 from c2d_stages.remote import Nonces, Remote, resolve
-from c2d_stages.sources import Source, source_from_field
+from c2d_stages.sources import Source, Text, source_from_field
 from c2d_stages.stage import Paths, StageError, StageLog
 
 FOLDERS = ("inputs", "transformations", "ddos", "outputs", "logs", "adminlogs", "filter")
@@ -25,7 +25,7 @@ class Asset:
     """A dataset or an algorithm. id: its DID, None for an algorithm that has none. remote: in place of files, where they are to be had."""
 
     id: str | None
-    files: tuple[Source, ...]
+    files: tuple[Source | Text, ...]
     ddo: dict[str, Any] | None
     remote: Remote | None = None
 
@@ -103,15 +103,20 @@ def called(path: str, asset: Asset) -> str:
     return f"{path} ({asset.id})" if asset.id else path
 
 
-def files_of(asset: Asset, whole: Wanted, sources: Sequence[Source], data: str) -> Iterator[Download]:
-    """The files of an asset, with their places on the volume."""
+def files_of(asset: Asset, whole: Wanted, sources: Sequence[Source | Text], data: str) -> Iterator[Download]:
+    """The files of an asset that have to be fetched, with their places on the volume."""
     for index, source in enumerate(sources):
-        if whole.status == ALGORITHM_FAILED:
-            target, mode = f"{data}/transformations/{index or 'algorithm'}", 0o755
-        else:
-            target, mode = f"{data}/inputs/{folder(asset.id or '')}/{index}", 0o644
-        path = f"{whole.resource}.files[{index}]"
-        yield Download(path, called(path, asset), whole.status, source, target, mode)
+        if not isinstance(source, Text):
+            path = f"{whole.resource}.files[{index}]"
+            target, mode = place(asset, whole.status == ALGORITHM_FAILED, index, data)
+            yield Download(path, called(path, asset), whole.status, source, target, mode)
+
+
+def place(asset: Asset, is_algorithm: bool, index: int, data: str) -> tuple[str, int]:
+    """Where a file goes, and its mode."""
+    if is_algorithm:
+        return f"{data}/transformations/{index or 'algorithm'}", 0o755
+    return f"{data}/inputs/{folder(asset.id or '')}/{index}", 0o644
 
 
 def downloads(wanted: ConfigureInput, data: str) -> list[Download]:
@@ -159,6 +164,10 @@ def lay_out(wanted: ConfigureInput, data: str) -> None:
     for asset in (*wanted.inputs, wanted.algorithm):
         if asset.id and asset.ddo is not None:
             write_file(f"{data}/ddos/{folder(asset.id)}", json.dumps(asset.ddo, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+        for index, source in enumerate(asset.files):
+            if isinstance(source, Text):
+                target, mode = place(asset, asset is wanted.algorithm, index, data)
+                write_file(target, source.content, mode)
     if wanted.rawcode is not None:
         write_file(f"{data}/transformations/algorithm", wanted.rawcode.encode("utf-8", "surrogatepass"), 0o755)
 

@@ -58,6 +58,7 @@ class UrlSource:
     method: str
     headers: dict[str, str] = field(repr=False)
     checksum: str | None
+    body: bytes = field(default=b"", repr=False)
 
     @classmethod
     def from_field(cls, file: Field) -> "UrlSource":
@@ -68,19 +69,37 @@ class UrlSource:
         method = file.get("method")
         if isinstance(method.value, str):
             method = Field(method.name, method.value.upper())
-        return cls(url.text().strip(), method.choice(("GET", "POST"), "GET"), _headers(headers), _checksum(file.get("checksum")))
+        chosen, body = method.choice(("GET", "POST"), "GET"), file.get("body")
+        if body.value is not None and chosen != "POST":
+            raise body.wrong("must be absent where the method is not POST")
+        content = b"" if body.value is None else body.text().encode()
+        return cls(url.text().strip(), chosen, _headers(headers), _checksum(file.get("checksum")), content)
 
     def request(self) -> Request:
-        return Request(self.url, self.method, self.headers)
+        return Request(self.url, self.method, self.headers, self.body)
 
     def outdated(self, status: int) -> bool:
         return False
 
 
-SOURCES: dict[str, type[UrlSource]] = {"url": UrlSource}
+@dataclass(frozen=True)
+class Text:
+    """A file whose content stands in stage.json: what a contract answered to the operator."""
+
+    content: bytes = field(repr=False)
+
+    @classmethod
+    def from_field(cls, file: Field) -> "Text":
+        text = file.get("text")
+        if not isinstance(text.value, str):
+            raise text.wrong("must be a text")
+        return cls(text.value.encode("utf-8", "surrogatepass"))
 
 
-def source_from_field(file: Field) -> Source:
+SOURCES: dict[str, type[UrlSource] | type[Text]] = {"url": UrlSource, "text": Text}
+
+
+def source_from_field(file: Field) -> Source | Text:
     return SOURCES[file.get("type").choice(tuple(SOURCES), "url")].from_field(file)
 
 

@@ -27,6 +27,7 @@ dags = {
         "params": DagSerialization.to_dict(d)["dag"].get("params", []),
         "kpo": [type(t).__mro__[2].__name__ for t in d.tasks],
         "doc": d.doc_md or "",
+        "tags": sorted(d.tags),
     }
     for d in bag.dags.values()
 }
@@ -38,7 +39,9 @@ print("\\n" + json.dumps({"errors": {k: str(v) for k, v in bag.import_errors.ite
 def bag(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What Airflow makes of dags/ with two environments. In a process of its own, for Airflow reads its settings at import."""
     home = tmp_path_factory.mktemp("airflow")
-    (home / "environments.yaml").write_text("environments: [{id: small, maxJobs: 2}, {id: large, maxJobs: 7, description: big}]")
+    (home / "environments.yaml").write_text(
+        "environments: [{id: small, maxJobs: 2}, {id: large, maxJobs: 7, description: big, access_control: datatoken}]"
+    )
     env = {
         "PATH": os.environ["PATH"],
         "AIRFLOW_HOME": str(home),
@@ -76,3 +79,9 @@ def test_the_run_queue_is_the_job_queue(bag: dict[str, Any]) -> None:
 
 def test_the_dags_page_tells_the_limits_and_the_key_to_seal_to(bag: dict[str, Any]) -> None:
     assert "**big**" in bag["dags"]["large"]["doc"] and "0x04" in bag["dags"]["large"]["doc"]
+
+
+def test_whose_jobs_an_environment_takes_is_shown(bag: dict[str, Any]) -> None:
+    small, large = bag["dags"]["small"], bag["dags"]["large"]
+    assert "access: provider" in small["tags"] and "**Access: `provider`.** Jobs come from Ocean Providers" in small["doc"]
+    assert "access: datatoken" in large["tags"] and "**Access: `datatoken`.** Every data set must have been ordered" in large["doc"]

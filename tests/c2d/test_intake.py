@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,7 @@ import sqlalchemy as sa
 from c2d import seal
 from c2d.intake import AgreementInUse, Caller, Intake, NonceUsed, Refused, TooManyJobs, Wanted, new_job_id
 from c2d.job import Job
-from c2d.store import Store, jobs, notifications
+from c2d.store import JobTaken, OrderUsed, Store, jobs, notifications
 from tests.c2d.examples import job
 
 PUBLIC_KEY = seal.public_key(seal.new_private_key())
@@ -64,9 +65,10 @@ def test_an_accepted_job_waits_with_its_sealed_conf_and_a_notification(intake: I
 
 
 def test_the_stages_find_the_row_that_the_api_made(intake: Intake, store: Store) -> None:
-    job_id = accept(intake)
-    release(intake)
-    row = store.open_job(job_id, "env", Job.parse(job(owner=owner("a")), "env"))
+    job_id = accept(intake, **{"algorithm.algocustomdata": {"b": 1e22, "a": 1.0}})
+    started: list[Any] = []
+    release(intake, start=lambda environment, job_id, conf: started.append(conf))
+    row = store.open_job(job_id, "env", Job.parse(json.loads(json.dumps(started[0])), "env"))
     assert row.provider == PROVIDER
     with intake.engine.connect() as c:
         assert c.execute(sa.select(sa.func.count()).select_from(notifications)).scalar() == 1
@@ -74,6 +76,35 @@ def test_the_stages_find_the_row_that_the_api_made(intake: Intake, store: Store)
     store.finish_job(job_id)
     with intake.engine.connect() as c:
         assert c.execute(sa.select(notifications.c.event).order_by(notifications.c.id)).scalars().all() == ["start", "stop"]
+
+
+def test_a_run_under_a_waiting_jobs_id_is_not_that_job(intake: Intake, store: Store) -> None:
+    job_id = accept(intake)  # somebody who may start runs has guessed it, and would have worked in the Provider's name
+    with pytest.raises(JobTaken, match="is in use for another job"):
+        store.open_job(job_id, "env", Job.parse(job(owner=owner("a")), "env"))
+
+
+def ordered(intake: Intake, tx: str, once: bool = True) -> str:
+    job_id = new_job_id()
+    of_asset = {"id": "did:op:aa", "order": {"txId": tx, "serviceId": "s"}}
+    wanted = Job.parse(job(owner=owner("a"), agreementId=f"0x{next(NONCES)}", chainId=8996, **{"inputs.0": of_asset}), "env")
+    intake.accept(job_id, "env", wanted.sealed(PUBLIC_KEY, job_id), caller(), 1000, orders_once=once)
+    return job_id
+
+
+def test_an_order_is_good_for_one_job_where_the_operator_says_so(intake: Intake, store: Store) -> None:
+    tx, other = "0x" + "Ab" * 32, "0x" + "cd" * 32
+    first = ordered(intake, tx)
+    with pytest.raises(OrderUsed, match="order: the order of did:op:aa has been used for another job"):
+        ordered(intake, tx.lower().replace("0x", "0x"))
+    ordered(intake, tx, once=False)
+    ordered(intake, other)
+    with intake.engine.connect() as c:
+        assert c.execute(sa.select(sa.func.count()).select_from(jobs)).scalar() == 3, "what was refused left no row"
+    row = Job.parse(job(chainId=8996, **{"inputs.0": {"id": "did:op:aa", "order": {"txId": tx, "serviceId": "s"}}}), "env")
+    store.use_orders(first, row)  # again by its own job: a further try
+    with pytest.raises(OrderUsed):
+        store.use_orders("another", row)
 
 
 def test_nonces_rise_for_each_signer(intake: Intake) -> None:

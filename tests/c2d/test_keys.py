@@ -123,7 +123,7 @@ def test_the_consumers_key_is_forgotten_once_the_results_are_published_and_not_b
 
 
 def test_a_job_without_the_consumers_key_is_refused_where_it_is_needed(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    loaded = read(encrypt_results="consumer", C2D_DATABASE_URL=database_url)
+    loaded = read(encrypt_results="consumer", C2D_DATABASE_URL=database_url, access_control="open")
     wanted = "output.publicKey: is required, for environment ocean-compute encrypts results to the consumer"
     with pytest.raises(BadJob, match=wanted):
         submit.submit(loaded, Intake(database_url), a_job(), "ocean-compute", Caller("0xprovider", 1))

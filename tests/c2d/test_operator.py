@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
@@ -112,10 +113,11 @@ def test_a_stop_takes_the_stages_pod_and_in_the_last_stage_all_else(
 
 def configure_of_orders(provider: str | None) -> ConfigureOperator:
     operator = ConfigureOperator()
-    operator.settings = settings.read({"OPERATOR_PRIVATE_KEY": seal.new_private_key(), "C2D_DATABASE_URL": "postgresql://x"})
+    variables = {"OPERATOR_PRIVATE_KEY": seal.new_private_key(), "C2D_DATABASE_URL": "postgresql://x", "access_control": "open"}
+    operator.settings = settings.read(variables)
     operator.environment, operator.job_id = operator.settings.environments[0], "j1"
     operator.job = Job.parse(remote_job(), "ocean-compute")
-    operator.store = SimpleNamespace(job=lambda job_id: SimpleNamespace(provider=provider))  # type: ignore[assignment]
+    operator.store = SimpleNamespace(job=lambda job_id: SimpleNamespace(provider=provider, dateCreated=datetime.now(UTC)))  # type: ignore[assignment]
     return operator
 
 

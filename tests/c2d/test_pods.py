@@ -110,8 +110,7 @@ def test_the_log_is_given_up_to_its_limit(cluster: Cluster, pods: Pods) -> None:
 
 def test_a_namespace_denies_by_default_only_with_the_shipped_policy_as_it_is(cluster: Cluster, pods: Pods) -> None:
     assert not pods.denies_by_default()
-    deny, configure = policies()
-    for policy in (deny, configure):
+    for policy in policies():
         policy["metadata"]["namespace"] = cluster.namespace
         cluster.net.create_namespaced_network_policy(cluster.namespace, policy)
     assert pods.denies_by_default()

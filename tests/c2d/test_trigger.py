@@ -17,7 +17,7 @@ PATH = "/api/v2/dags/ocean-compute/dagRuns"
 
 @pytest.fixture(autouse=True)
 def loaded(monkeypatch: pytest.MonkeyPatch) -> None:
-    read = settings.read({"OPERATOR_PRIVATE_KEY": KEY, "C2D_DATABASE_URL": "postgresql://x"})
+    read = settings.read({"OPERATOR_PRIVATE_KEY": KEY, "C2D_DATABASE_URL": "postgresql://x", "access_control": "open"})
     monkeypatch.setattr(settings, "load", lambda: read)
 
 

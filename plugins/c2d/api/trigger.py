@@ -15,7 +15,7 @@ import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from c2d import settings
+from c2d import admission, settings
 from c2d.api.body import loads
 from c2d.job import JOB_ID, BadJob, Job
 from c2d.keys import consumers_key
@@ -70,9 +70,7 @@ def guarded(body: bytes, environment: str) -> bytes:
     loaded = settings.load()
     job = Job.parse(trigger.get("conf"), environment).opened(loaded.OPERATOR_PRIVATE_KEY, job_id)
     consumers_key(job, loaded.environment(environment))
-    if job.remotes:
-        # Who may use an order, and with which algorithm, only the asset's Provider checks.
-        raise BadJob("remote: an order is taken from an Ocean Provider only (the operator-service API); give files")
+    admission.check(job, loaded.environment(environment), None, loaded.address)
     # Sealed again for this job alone: a sealed value seen in its conf opens in no other.
     return json.dumps({**trigger, "dag_run_id": job_id, "conf": job.sealed(loaded.public_key, job_id).dump()}).encode()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import time
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,7 +10,7 @@ from typing import Any
 
 from airflow.sdk.bases.hook import BaseHook
 
-from c2d import orders
+from c2d import orders, provider_info
 from c2d.facts import ChainFacts, ChainQuestions, NftFacts, Unavailable
 from c2d.hooks.rpc import Answer, Call, Rpc
 from c2d.orders import Receipt
@@ -61,13 +60,7 @@ class DatatokenHook(BaseHook):
 
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
-        return {
-            "hidden_fields": ["host", "schema", "login", "password", "port"],
-            "relabeling": {"extra": "RPC URLs by chain id"},
-            "placeholders": {
-                "extra": json.dumps({"1": ["https://rpc.example/KEY", "https://second.example"], "8996": "http://127.0.0.1:8545"})
-            },
-        }
+        return {name.replace("-", "_"): value for name, value in provider_info.UI.items()}
 
     def facts(self, chain_id: int, questions: ChainQuestions) -> ChainFacts:
         """The answers, of one round trip, or two where an order is used on.

@@ -10,7 +10,7 @@ from c2d.status import Stage, Status
 
 
 class AlgorithmOperator(C2DPodOperator):
-    """Runs the consumer's image without network on the inputs that configure laid out."""
+    """Runs the consumer's image on the inputs that configure laid out; without network, unless each data set's owner allows it."""
 
     stage = Stage.ALGORITHM
     opens_secrets = True  # the job's own `secret`, handed over as $secret
@@ -20,6 +20,9 @@ class AlgorithmOperator(C2DPodOperator):
         if not self.pods.denies_by_default():
             raise Refused("the jobs' namespace lacks the NetworkPolicy c2d-default-deny; apply helm_values/jobs-namespace")
         return super().make_pod(ends_ok, may_exist)
+
+    def network(self) -> bool:
+        return self.environment.enableNetwork and self.store.network_allowed(self.job_id)
 
     def started(self) -> None:
         self.store.set_status(self.job_id, Status.RUNNING)

@@ -5,11 +5,19 @@ from __future__ import annotations
 import secrets
 import time
 
-from c2d import grants, objects
+from c2d import admission, ddo, grants, objects
+from c2d.consumers import Consumers
+from c2d.files import BadFiles
+from c2d.hooks.access import access
+from c2d.hooks.datatoken import DatatokenHook
+from c2d.hooks.fetch import FetchError
+from c2d.hooks.kept import Kept, asset_files, kept
 from c2d.hooks.pods import Refused
+from c2d.job import BadJob
 from c2d.operators.pod import C2DPodOperator
 from c2d.pod_state import PodEnd
 from c2d.status import Stage, StageEnd, Status, after_configure
+from c2d.store import OrderUsed
 
 
 class ConfigureOperator(C2DPodOperator):
@@ -22,27 +30,56 @@ class ConfigureOperator(C2DPodOperator):
         self.store.set_status(self.job_id, Status.CONFIGURING)
 
     def content(self, ends_ok: dict[Stage, bool]) -> dict[str, str]:
-        """The stage's input, with grants where assets are named by transaction.
+        """The stage's input: with the opened files of ordered assets that are kept here, with grants for those that are not.
 
-        :raises Refused: they are, and no Provider sent the job.
+        :raises Refused: the environment does not take the job, or an order is not good.
+        :raises c2d.facts.Unavailable: something that has to be asked does not answer; the task is tried again.
         """
-        if self.job.orders:
-            raise Refused("order: assets that are kept here are not served yet")
-        content = super().content(ends_ok)
+        row = self.store.job(self.job_id)
+        provider = row.provider if row else None
+        try:
+            admission.check(self.job, self.environment, provider, self.settings.address)
+            kept = self._kept(provider, row.dateCreated.timestamp() if row and provider else None) if self.job.orders else {}
+        except (BadJob, OrderUsed, ddo.Refused, BadFiles, FetchError) as e:
+            raise Refused(str(e)) from None
+        content = objects.stage_input(self.stage, self.job_id, self.job, self.environment, ends_ok, kept=kept)
         if not self.job.remotes:
             return content
-        row = self.store.job(self.job_id)
-        if row is None or row.provider is None:
-            # The order's Provider has not checked who uses it, nor with which algorithm: whoever may start a run could read every
-            # asset that was ever ordered for this operator, or have grants sent to a server of their own.
-            raise Refused("remote: an order is taken from an Ocean Provider only (the operator-service API); give files")
         dids = [did for did, _ in self.job.remotes]
         number = grants.number_for(len(dids), sum(len(text) for text in content.values()))
         # Two jobs that begin in the same millisecond should not offer a Provider the same nonce.
         start = time.time_ns() // 1_000_000 + secrets.randbelow(1000)
         # Twice the stage's time: a lost pod's successor gets the same grants.
         granted = grants.grant(self.settings.OPERATOR_PRIVATE_KEY, dids, start, number, 2 * self.environment.C2D_STAGE_SECONDS)
-        return objects.stage_input(self.stage, self.job_id, self.job, self.environment, ends_ok, granted)
+        return objects.stage_input(self.stage, self.job_id, self.job, self.environment, ends_ok, granted=granted, kept=kept)
+
+    def _kept(self, provider: str | None, accepted: float | None) -> dict[str, Kept]:
+        """The ordered assets that are kept here, checked on chain again whoever has done so before, and opened.
+
+        :param accepted: when an API took the job in; None: it was started in Airflow.
+        """
+        own = self.settings.provider
+        if not own.PROVIDER_PRIVATE_KEY:
+            raise BadJob("order: no assets are kept here (PROVIDER_PRIVATE_KEY is not set)")
+        if provider is None:
+            self._use_nonce()
+        files = asset_files(own, DatatokenHook(seconds=own.REQUEST_TIMEOUT))
+        documents = [*(i.ddo for i in self.job.inputs), self.job.algorithm.ddo]
+        inline = [document for document in documents if document]
+        granted = access(self.settings, files.checksum, inline).start(admission.request_of(self.job, self.environment), accepted)
+        admission.check_granted(self.job, self.environment, granted, time.time() if provider is None else None)
+        if own.C2D_ORDERS_ONCE:
+            self.store.use_orders(self.job_id, self.job)
+        self.store.allow_network(self.job_id, granted.allowNetworkAccess and self.environment.enableNetwork)
+        self.log.info("the orders of %s data sets are good", len(granted.datasets))
+        return kept(granted, own, files)
+
+    def _use_nonce(self) -> None:
+        """The owner's signature, which admission has checked, is good for one job."""
+        key = next(iter(self.settings.provider.PROVIDER_PRIVATE_KEY.values()))
+        consumers = Consumers(self.settings.C2D_DATABASE_URL, key)
+        if not consumers.use_nonce_for_job(self.job_id, self.job.owner, str(self.job.nonce), admission.signed_text(self.job)):
+            raise BadJob("nonce: must be higher than every nonce that the owner has used before")
 
     def record(self, end: PodEnd) -> StageEnd:
         of_stage = end.of_stage(self.stage)

@@ -8,7 +8,7 @@ It is a KubernetesPodOperator (connection, UI, settings) with an ``execute`` of 
   is being moved away: the pod stays and the next try takes it over.
 * A stage runs once. Its end is recorded before its pod is deleted, and a try that finds a recorded end, a running pod, or a finished pod
   goes on from there (KPO deletes a finished pod and runs it again).
-* Only a lost pod or an API that does not answer is tried again; a stage that failed has failed.
+* Only a lost pod, or an API or a chain that does not answer, is tried again; a stage that failed has failed.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperato
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from c2d import objects, settings
+from c2d.facts import Unavailable
 from c2d.hooks.pods import LOG_LINE_BYTES, LogLine, Pods, Refused
 from c2d.job import BadJob, Job
 from c2d.keys import consumers_key
@@ -91,6 +92,10 @@ class C2DPodOperator(KubernetesPodOperator):
     def heard(self, line: str) -> None:
         """A line of the pod's log, for the operators of pods that are ours alone."""
 
+    def network(self) -> bool:
+        """Whether the pod's own code may have the public internet."""
+        return False
+
     def started(self) -> None:
         """The pod's container works."""
 
@@ -153,6 +158,10 @@ class C2DPodOperator(KubernetesPodOperator):
             end = self._follow(self.make_pod(ends_ok, may_exist=try_number > 1))
         except Refused as e:
             end = PodEnd(Reason.NOT_STARTED, message=str(e))
+        except Unavailable as e:
+            if try_number <= self.retries:
+                raise AirflowException(str(e)) from None
+            end = PodEnd(Reason.NOT_STARTED, message=str(e))
         except PodLost as e:
             if try_number <= self.retries:
                 raise
@@ -180,7 +189,7 @@ class C2DPodOperator(KubernetesPodOperator):
         self.pods.ensure(objects.secret(job_id, self.stage, self.content(ends_ok), env.id, uid, secret))
         if self.stage is Stage.CONFIGURE:
             self.pods.await_volume(f"{objects.object_name(job_id)}-data")
-        pod = self.pods.ensure(objects.pod(self.stage, job_id, self.job, env, self.settings, uid, secret))
+        pod = self.pods.ensure(objects.pod(self.stage, job_id, self.job, env, self.settings, uid, secret, self.network()))
         if pod["metadata"].get("deletionTimestamp"):
             raise PodLost("the former pod is still going away")
         return pod

@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 
 from c2d.intake import AgreementInUse, NonceUsed, TooManyJobs
 from c2d.job import BadJob
+from c2d.store import OrderUsed
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +49,7 @@ def register(app: FastAPI) -> None:
 
     named(BadJob, 400)
     named(AgreementInUse, 400)
+    named(OrderUsed, 400)
     named(NonceUsed, 401)
     named(TooManyJobs, 429)
 
