@@ -308,7 +308,8 @@ class Cluster:
             kubo.api("swarm/connect", arg=self.adds.multiaddress)
         for peer in self.peers:
             peer.start()
-        await_answer(lambda: len(self.peers[0].api("GET", "peers").text.strip().splitlines()) == 2, self.peers[0])
+        # Each peer knows how much room the other has: before that a pin is given to one only.
+        await_answer(lambda: all(len(peer.api("GET", "monitor/metrics/freespace").json()) == 2 for peer in self.peers), self.peers[0])
 
     def stop(self) -> None:
         for service in (*reversed(self.peers), *self.kubos):
@@ -321,5 +322,6 @@ class Cluster:
             "C2D_IPFS_AUTH": f"basic:{self.peers[0].user}:{self.peers[0].password}",
             "C2D_IPFS_ADD_URL": self.adds.url,
             "C2D_IPFS_ADD_AUTH": f"bearer:{self.adds.pod_token}",
+            "C2D_IPFS_READ_AUTH": f"bearer:{self.adds.operator_token}",
             **more,
         }

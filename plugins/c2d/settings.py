@@ -110,6 +110,7 @@ class Environment(BaseModel):
     C2D_IPFS_AUTH: Auth = Field(default=None, repr=False, description="the operator's right at IPFS_OUTPUT; never in a pod")
     C2D_IPFS_ADD_URL: Url = Field(default=None, description="the kubo that pods add to; IPFS_OUTPUT where it is not set")
     C2D_IPFS_ADD_AUTH: Auth = Field(default=None, repr=False, description="a pod's right there: to add, and nothing else")
+    C2D_IPFS_READ_AUTH: Auth = Field(default=None, repr=False, description="the operator's right there, to read; else C2D_IPFS_AUTH")
     C2D_IPFS_OPEN: bool = Field(default=False, description="1: pods may be given an IPFS API that lets them do more than add")
     C2D_IPFS_REPLICATION_MIN: int = Field(default=0, ge=-1, le=1000, description="peers of an IPFS cluster; 0: its own; -1: all")
     C2D_IPFS_REPLICATION_MAX: int = Field(default=0, ge=-1, le=1000, description="as C2D_IPFS_REPLICATION_MIN")

@@ -191,7 +191,7 @@ def _remove(path: str) -> None:
 
 
 # Only the store of the job is imported: what speaks HTTP is half of a pod's start-up.
-STORES = {"directory": ("stores", "DirectoryStore"), "s3": ("s3", "S3Store")}
+STORES = {"directory": ("stores", "DirectoryStore"), "s3": ("s3", "S3Store"), "ipfs": ("ipfs", "IpfsStore")}
 
 
 def store_from_field(store: Field, paths: Paths) -> Store:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from c2d_stages.download import Broken, Refused, describe, retry_after, split_url
 from c2d_stages.stage import StageError
@@ -36,13 +36,14 @@ class Client:
     def __init__(self, url: str):
         self._parts = split_url(url)
         self._threads = threading.local()
-        self._tls = ssl.create_default_context() if self._parts.scheme == "https" else None
+        self._tls = tls_for(self._parts)
 
     def request(
         self, method: str, target: str, headers: Mapping[str, str], length: int = 0, pieces: Iterable[bytes | memoryview] = ()
     ) -> Answer:
         """Send a body of `length` bytes and read the answer. Raises Broken or Refused, without an address in the text."""
         connection = self._connection()
+        spent = False
         try:
             connection.putrequest(method, target, skip_accept_encoding=True)
             for name, value in {"Content-Length": str(length), "User-Agent": "c2d-publish", **headers}.items():
@@ -52,10 +53,10 @@ class Client:
                 for piece in pieces:
                     connection.send(piece)
             except (BrokenPipeError, ConnectionResetError):
-                connection.close_after = True  # it answers before it has read all: then the answer says why
+                spent = True  # it answers before it has read all: then the answer says why
             response = connection.getresponse()
             body = response.read(ANSWER_BYTES)
-            if response.will_close or connection.close_after or not response.isclosed():
+            if response.will_close or spent or not response.isclosed():
                 connection.close()
             return Answer(response.status, response.headers, body)
         except (OSError, http.client.HTTPException, UnicodeError) as error:
@@ -68,24 +69,23 @@ class Client:
             connection.close()
             raise
 
-    def _connection(self) -> "_Connection | _TlsConnection":
-        connection = getattr(self._threads, "connection", None)
+    def _connection(self) -> http.client.HTTPConnection:
+        connection: http.client.HTTPConnection | None = getattr(self._threads, "connection", None)
         if connection is None or connection.sock is None:
-            host, port = self._parts.hostname or "", self._parts.port
-            if self._tls is not None:
-                connection = _TlsConnection(host, port, timeout=STALL_SECONDS, context=self._tls)
-            else:
-                connection = _Connection(host, port, timeout=STALL_SECONDS)
-            self._threads.connection = connection
+            connection = self._threads.connection = connection_to(self._parts, self._tls)
         return connection
 
 
-class _Connection(http.client.HTTPConnection):
-    close_after = False
+def tls_for(parts: SplitResult) -> ssl.SSLContext | None:
+    return ssl.create_default_context() if parts.scheme == "https" else None
 
 
-class _TlsConnection(http.client.HTTPSConnection):
-    close_after = False
+def connection_to(parts: SplitResult, tls: ssl.SSLContext | None = None) -> http.client.HTTPConnection:
+    """A connection that is not made yet."""
+    host, port = parts.hostname or "", parts.port
+    if parts.scheme == "https":
+        return http.client.HTTPSConnection(host, port, timeout=STALL_SECONDS, context=tls or tls_for(parts))
+    return http.client.HTTPConnection(host, port, timeout=STALL_SECONDS)
 
 
 def judged(answer: Answer, again: Iterable[str] = (), code: str = "") -> Answer:

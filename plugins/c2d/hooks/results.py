@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from c2d import objects
+from c2d.hooks.ipfs import IpfsResults
 from c2d.hooks.s3 import BadStore, S3Results
 from c2d.places import Place, Places, is_admin_log
 from c2d.settings import Environment, Settings
@@ -78,7 +79,7 @@ def results_at(place: Place, env: Environment, settings: Settings, job_id: str) 
     if place.type == "s3":
         return S3Results(env, place.at, name)
     if place.type == "ipfs":
-        raise NotImplementedError
+        return IpfsResults(env, place, name)
     return DirectoryResults(settings.C2D_RESULTS_PATH, name)
 
 
