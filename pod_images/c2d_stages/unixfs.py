@@ -10,6 +10,7 @@ from collections.abc import Iterator
 CHUNK = 262_144
 LINKS = 174
 RAW, DAG_PB = 0x55, 0x70
+EMPTY = "bafkqaaa"  # the identity of no bytes
 OPTIONS = {
     "cid-version": "1",
     "raw-leaves": "true",
@@ -17,7 +18,9 @@ OPTIONS = {
     "chunker": f"size-{CHUNK}",
     "max-file-links": str(LINKS),
     "trickle": "false",
-    "inline": "false",
+    # An empty file has no block (its CID says it all): nodes do not hand each other empty blocks, so a cluster would wait for ever.
+    "inline": "true",
+    "inline-limit": "0",
 }
 """Parameters of kubo's `add` that say the same: an import profile of the node would make other CIDs."""
 
@@ -44,8 +47,10 @@ class FileCid:
 
     def text(self) -> str:
         """The CID, in base32. No more bytes may come after."""
-        if self._filled or not self._leaves:
+        if self._filled:
             self._close()
+        if not self._leaves:
+            return EMPTY
         # of each node: CID, bytes of the file below it, bytes of all blocks below it and of its own
         nodes = [(_cid(RAW, digest), size, size) for digest, size in self._leaves]
         while len(nodes) > 1:
