@@ -72,3 +72,10 @@ def client(loaded: Settings, runs: Runs) -> Iterator[TestClient]:
     """The API without its background work, so that a test decides when a job is released."""
     with TestClient(create_app(loaded, runs.start, runs.stop, work=False), raise_server_exceptions=False) as c:
         yield c
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if market.NUMBERS:
+        terminalreporter.section("conformance numbers")
+        for line in market.NUMBERS:
+            terminalreporter.write_line(line)

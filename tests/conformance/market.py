@@ -21,6 +21,8 @@ from local.market.ocean_js import OceanJs, Published
 PROVIDER_KEY = "0xfd5c1ccea015b6d663618850824154a3b3fb2882c46cefb05b9a93fea8c3d215"
 CACHE_KEY = "0x" + "18" * 32
 HOUR = 3600
+NUMBERS: list[str] = []
+"""Measurements, to be printed at the end."""
 ALGORITHM = b"import os\nprint('counting', os.listdir(os.environ['INPUTS']))\n"
 DATA = b"species,mass\nAdelie,3700\n"
 ENTRYPOINT = "python3 $ALGO"

@@ -17,7 +17,7 @@ import pytest
 from c2d.signatures import sign_hash
 from local.market.chain import ONE, ZERO, fee_of, provider_fee
 from local.market.ocean_js import Published, Refused, container_checksum
-from tests.conformance.market import CONTAINER, DIGEST, HOUR, PROVIDER_KEY, Market, Place
+from tests.conformance.market import CONTAINER, DIGEST, HOUR, NUMBERS, PROVIDER_KEY, Market, Place
 
 
 @pytest.fixture(scope="module")
@@ -328,3 +328,33 @@ def test_a_ddo_that_is_not_the_one_on_the_chain(market: Market, algorithm: Publi
     assert "no_raw_algo_allowed" not in str(said) and "order" not in str(said), said
     market.cache.assets[asset.did]["services"][0]["compute"] |= {"allowRawAlgorithm": False}
     assert start(market, bought, dataset=one, algorithm=other)["jobId"]
+
+
+# -- what it costs ------------------------------------------------------------------------------------------------------------
+
+
+def test_three_data_sets_and_an_algorithm_are_validated_in_two_round_trips(place: Place, market: Market, algorithm: Published) -> None:
+    datasets = [market.dataset(f"part {n}", compute=market.trust(algorithm)) for n in range(3)]
+    named, other = market.buy(datasets, algorithm, "paid")
+    for warm in (False, True):
+        place.rpc.reset()
+        started = market.js.start(market.consumer, "paid", named[0], other, named[1:])
+        assert not warm or 1 <= place.rpc.trips <= 2, place.rpc.methods
+        market.js.stop(market.consumer, named[0]["documentId"], started["jobId"])
+
+
+def test_initialize_compute_is_quick(place: Place, market: Market, dataset: Published, algorithm: Published) -> None:
+    """A number to be looked at, not a test of time: what it asserts are the answers."""
+    url, times = f"{market.js.provider_url}/api/services/initializeCompute", []
+    body = {"datasets": [dataset.order()], "algorithm": algorithm.order(), "consumerAddress": market.consumer.address}
+    body["compute"] = {"env": "paid", "validUntil": market.chain.now() + HOUR}
+    place.rpc.reset()
+    with httpx.Client() as client:
+        for _ in range(60):
+            begun = time.perf_counter()
+            answer = client.post(url, json=body)
+            times.append(time.perf_counter() - begun)
+            assert answer.json()["algorithm"]["datatoken"] == algorithm.datatoken
+    assert place.rpc.trips <= 2 * len(times)
+    p95, median = (f"{sorted(times)[int(len(times) * part)] * 1000:.0f} ms" for part in (0.95, 0.5))
+    NUMBERS.append(f"initializeCompute on anvil: p95 {p95}, median {median}, {place.rpc.trips / len(times):.1f} round trips to the RPC")
