@@ -9,9 +9,9 @@ VENV := .venv
 PY := $(VENV)/bin/python
 export C2D_HOME ENV_FILE
 
-.PHONY: help demo up down status test bench lint clean venv venv-dev
+.PHONY: help demo demo-market up down status test bench lint clean venv venv-dev
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 	@echo
 	@echo "  JOB=statistics|join|failing (demo)   ENV_FILE=my.env (up, demo)   C2D_HOME=dir: another stack beside this one"
 	@echo "  C2D_PORT=8080, C2D_POSTGRES_PORT, C2D_RUNNER_PORT, C2D_DATA_PORT: ports, instead of free ones"
@@ -32,6 +32,8 @@ venv-dev:
 
 demo: venv ## a real job from start to end on this machine
 	@$(PY) -m local.demo $(JOB)
+demo-market: venv-dev ## data published, bought and computed on by the unmodified Ocean client, on a chain of its own (needs Node.js 18)
+	@$(PY) -m local.market.demo
 up: venv ## start the stack and leave it running; .local/env tells how to reach it
 	@$(PY) -m local.stack up
 down: venv ## stop the stack; its data stay
