@@ -295,6 +295,27 @@ def test_every_type_of_file_is_fetched(served: Files) -> None:
 # -- registries -----------------------------------------------------------------------------------------------------------
 
 
+def test_a_registry_is_asked_with_the_token_that_it_hands_out(served: Files) -> None:
+    digest = "sha256:" + "ab" * 32
+    path = f"/v2/team/algo/manifests/{digest}"
+    image = f"localhost:{served.server_port}/team/algo"
+    assert not registry.has(OPEN, image, digest)
+    served.answers[path] = (
+        401,
+        {"WWW-Authenticate": f'Bearer realm="{served.url}/token",service="here",scope="repository:team/algo:pull"'},
+    )
+    served.contents["/token"] = b'{"token": "T"}'
+    assert not registry.has(OPEN, image, digest)  # and it goes on refusing
+    assert served.asked[-1][2]["Authorization"] == "Bearer T"
+    assert served.asked[-2][1] == "/token?service=here&scope=repository%3Ateam%2Falgo%3Apull"
+    served.contents["/token"] = b"[]"
+    assert not registry.has(OPEN, image, digest) and "Authorization" not in served.asked[-1][2]
+    served.answers[path] = (200, {})
+    assert registry.has(OPEN, image, digest)
+    with pytest.raises(Unsafe):
+        registry.has(GUARDED, image, digest)
+
+
 def test_an_images_place_is_found_as_docker_finds_it() -> None:
     assert registry._place("node") == ("registry-1.docker.io", "library/node")
     assert registry._place("oceanprotocol/algo_dockers") == ("registry-1.docker.io", "oceanprotocol/algo_dockers")

@@ -82,6 +82,7 @@ class Market:
     files: Files
     url: str
     client: httpx.Client
+    variables: dict[str, str] = field(repr=False)
     documents: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def publish(self, owner: str, paths: tuple[str, ...] = ("/table.csv",), kind: str = "dataset", state: int = 0, **fields: Any) -> Asset:
@@ -119,31 +120,43 @@ def serving(app: Any) -> Iterator[str]:
         thread.join(20)
 
 
+def provider_app(loaded: settings.Settings, runs: Runs) -> tuple[ProviderService, FastAPI]:
+    """The Provider API where Airflow has it."""
+    provider = ProviderService(create_operator(loaded, runs.start, runs.stop, work=False).state.service)
+    web = FastAPI()
+    web.mount(PROVIDER, create_app(provider))
+    web.add_middleware(WithSlash)
+    return provider, web
+
+
+@contextlib.contextmanager
+def serving_with(place: Market, variables: dict[str, str]) -> Iterator[httpx.Client]:
+    """Another server at the same place, with these settings in place of its own; a client of it."""
+    _, web = provider_app(settings.read({**place.variables, **variables}), place.runs)
+    with serving(web) as url, httpx.Client(base_url=url + PROVIDER, timeout=30, trust_env=False) as client:
+        yield client
+
+
 @contextlib.contextmanager
 def market(chain: Chain, variables: dict[str, str]) -> Iterator[Market]:
     """The whole, until the block ends. `variables`: settings besides the chain's."""
     from local.market import metadata_cache
 
-    web = FastAPI()
     with contextlib.ExitStack() as stack:
         served = Files()
         stack.callback(served.server_close)
         stack.callback(served.shutdown)
         cache = stack.enter_context(metadata_cache.running(chain, chain.accounts[9].key))
         runs = Runs()
-        loaded = settings.read(
-            {
-                "PROVIDER_PRIVATE_KEY": PROVIDER_KEY,
-                "NETWORK_URL": json.dumps({str(chain.chain_id): chain.url}),
-                "AQUARIUS_URL": cache.url,
-                "ADDRESS_FILE": str(chain.address_file),
-                "ALLOW_NON_PUBLIC_IP": "1",
-                **variables,
-            }
-        )
-        provider = ProviderService(create_operator(loaded, runs.start, runs.stop, work=False).state.service)
-        web.mount(PROVIDER, create_app(provider))
-        web.add_middleware(WithSlash)
+        given = {
+            "PROVIDER_PRIVATE_KEY": PROVIDER_KEY,
+            "NETWORK_URL": json.dumps({str(chain.chain_id): chain.url}),
+            "AQUARIUS_URL": cache.url,
+            "ADDRESS_FILE": str(chain.address_file),
+            "ALLOW_NON_PUBLIC_IP": "1",
+            **variables,
+        }
+        provider, web = provider_app(settings.read(given), runs)
         url = stack.enter_context(serving(web)) + PROVIDER
         client = stack.enter_context(httpx.Client(base_url=url, timeout=30, trust_env=False))
-        yield Market(chain, provider, runs, served, url, client)
+        yield Market(chain, provider, runs, served, url, client, given)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import time
@@ -14,10 +15,12 @@ import pytest
 import sqlalchemy as sa
 
 from c2d import intake, seal
+from c2d.api.provider.service import FETCHES
 from c2d.intake import Wanted
+from c2d.signatures import address_of, signer_of_hash
 from c2d.store import jobs
 from local.market.chain import Chain, fee_of
-from tests.c2d.market import PROVIDER_KEY
+from tests.c2d.market import PROVIDER_KEY, document, service
 from tests.conformance.consumer import SERVICES, Consumer
 from tests.conformance.provider_server import CODE, Market, market
 
@@ -342,3 +345,148 @@ def test_jobs_are_released_with_the_orders_they_came_with(place: Market, consume
     (row,) = own.see(place.service.caller.sees, Wanted(jobId=job["jobId"]))
     assert row.provider == place.service.settings.address.lower()
     assert place.runs.started[job["jobId"]]["inputs"][0]["order"]["txId"] == of_data["transferTxId"]
+
+
+# -- others that are asked -------------------------------------------------------------------------------------------------
+
+
+def with_settings(place: Market, tmp_path: Path, **variables: str) -> Any:
+    """The same place under other settings, as a client of its own."""
+    from tests.conformance.provider_server import serving_with
+
+    return serving_with(place, {"C2D_RESULTS_PATH": str(tmp_path), **variables})
+
+
+def test_rbac_is_asked_and_has_the_last_word(place: Market, consumer: Consumer, dataset: Any, algorithm: Any, tmp_path: Path) -> None:
+    of_data, of_code = bought(place, consumer, dataset, algorithm, "free")
+    said = [{"RBAC": "RBAC Validation failed!"}]
+    asked = {"documentId": algorithm.did, "serviceId": "access_1", "consumerAddress": consumer.address}
+    with with_settings(place, tmp_path, RBAC_SERVER_URL=f"{place.files.url}/rbac") as client:
+        place.files.contents["/rbac"] = b"false"
+        body = start_body(place, consumer, of_data, of_code, "free")
+        assert client.post(f"{SERVICES}/compute", json=body).json()["errors"] == said
+        assert client.get(f"{SERVICES}/initialize", params=asked).json()["errors"] == said
+        assert json.loads(place.files.asked[-1][3])["eventType"] == "initialize"
+        place.files.contents["/rbac"] = b"true"
+        assert client.get(f"{SERVICES}/initialize", params=asked).status_code == 200
+        del place.files.contents["/rbac"]
+        assert client.get(f"{SERVICES}/initialize", params=asked).status_code == 400
+
+
+def test_a_chain_that_is_away_is_said_to_be_and_nothing_passes(
+    place: Market, consumer: Consumer, dataset: Any, algorithm: Any, tmp_path: Path
+) -> None:
+    with with_settings(place, tmp_path, NETWORK_URL='{"8996": "http://127.0.0.1:9/RPCSECRET"}') as client:
+        body = {
+            "datasets": [{"documentId": dataset.did, "serviceId": "compute_1"}],
+            "algorithm": {"documentId": algorithm.did, "serviceId": "access_1"},
+            "compute": {"env": "free", "validUntil": int(time.time()) + 60},
+            "consumerAddress": consumer.address,
+        }
+        answer = client.post(f"{SERVICES}/initializeCompute", json=body)
+        assert answer.status_code == 503 and set(answer.json()) == {"error", "context"} and "Retry-After" in answer.headers
+        assert "RPCSECRET" not in answer.text and "127.0.0.1" not in answer.text
+        # what needs no chain goes on
+        assert client.get("").json()["chainIds"] == [8996]
+        assert client.get(f"{SERVICES}/compute", params={"consumerAddress": consumer.address}).status_code == 200
+
+
+def test_a_metadata_cache_that_is_away_is_said_to_be(place: Market, consumer: Consumer, algorithm: Any, tmp_path: Path) -> None:
+    with with_settings(place, tmp_path, AQUARIUS_URL="http://127.0.0.1:9/SECRET") as client:
+        asked = {"documentId": algorithm.did, "serviceId": "access_1", "consumerAddress": consumer.address}
+        answer = client.get(f"{SERVICES}/initialize", params=asked)
+        assert answer.status_code == 503 and "SECRET" not in answer.text
+
+
+def test_decrypters_can_be_named(place: Market, consumer: Consumer, dataset: Any, tmp_path: Path) -> None:
+    chain = str(place.chain.chain_id)
+    with with_settings(place, tmp_path, AUTHORIZED_DECRYPTERS=json.dumps([place.chain.accounts[9].address])) as client:
+        signed = consumer.signed(dataset.nft, consumer.address, chain, who="decrypterAddress")
+        body = {**signed, "chainId": int(chain), "dataNftAddress": dataset.nft, "encryptedDocument": "0x", "flags": 0, "documentHash": "0x"}
+        assert error(client.post(f"{SERVICES}/decrypt", json=body)) == (403, "Decrypter not authorized")
+
+
+def downloaded(place: Market, client: Any, consumer: Consumer, publisher: str) -> tuple[Any, str]:
+    """An asset of which a file was downloaded, and its order."""
+    asset = place.publish(publisher, id="access_1", type="access")
+    tx = place.chain.buy(asset, consumer.address, _free(place, consumer, asset))
+    given = {"documentId": asset.did, "serviceId": "access_1", "transferTxId": tx, "fileIndex": 0, **consumer.signed(asset.did)}
+    assert client.get(f"{SERVICES}/download", params=given).content == b"a,b\n1,2\n"
+    return asset, tx
+
+
+def test_a_download_is_proven_to_a_url(place: Market, consumer: Consumer, publisher: str, tmp_path: Path) -> None:
+    place.files.contents["/proof"] = b"{}"
+    with with_settings(place, tmp_path, USE_HTTP_PROOF=f"{place.files.url}/proof") as client:
+        asset, tx = downloaded(place, client, consumer, publisher)
+        (body,) = [json.loads(body) for _, path, _, body in place.files.asked if path == "/proof"]
+        assert body["orderTxId"] == tx and body["consumerAddress"] == consumer.address and body["consumerData"].startswith(asset.did)
+        assert signer_of_hash(body["consumerData"], body["consumerSignature"]) == consumer.address
+        assert signer_of_hash(body["providerData"], body["providerSignature"]) == address_of(PROVIDER_KEY)
+        # A receiver that is away holds nobody up.
+        del place.files.contents["/proof"]
+        downloaded(place, client, consumer, publisher)
+
+
+def test_a_download_is_proven_on_the_chain(place: Market, consumer: Consumer, publisher: str, tmp_path: Path) -> None:
+    place.chain.rpc("anvil_setBalance", address_of(PROVIDER_KEY), hex(10**20))
+    with with_settings(place, tmp_path, USE_CHAIN_PROOF="1") as client:
+        asset, tx = downloaded(place, client, consumer, publisher)
+    block = place.chain.rpc("eth_getBlockByNumber", "latest", False)
+    (event,) = place.chain.events(block["transactions"][0], "ERC20Template", "OrderExecuted")
+    assert event.address.lower() == asset.datatoken.lower() and "0x" + bytes(event.args["orderTxId"]).hex() == tx
+    assert event.args["consumerAddress"] == consumer.address
+
+
+def test_another_providers_asset_is_priced_by_that_provider(place: Market, consumer: Consumer, dataset: Any, algorithm: Any) -> None:
+    other = place.chain.publish(place.chain.accounts[3].address)
+    sealed = service(other.nft, other.datatoken, key="0x" + "44" * 32, id="access_1", type="access", serviceEndpoint=place.files.url)
+    place.describe(other, document(other.nft, [sealed]))
+    said = {"datatoken": other.datatoken, "providerFee": {"providerFeeAmount": "0"}, "nonce": "1", "more": "x"}
+    place.files.contents["/api/services/initialize"] = json.dumps(said).encode()
+    more = {"documentId": other.did, "serviceId": "access_1"}
+    fees = initialize(place, consumer, [dataset, more], algorithm).json()
+    assert fees["datasets"][1] == {"datatoken": other.datatoken, "providerFee": {"providerFeeAmount": "0"}}
+    assert int(fees["datasets"][0]["providerFee"]["providerFeeAmount"]) > 0
+    (path,) = [path for _, path, _, _ in place.files.asked if path.startswith("/api/services/initialize")]
+    assert f"documentId={other.did.replace(':', '%3A')}" in path and f"consumerAddress={consumer.address}" in path
+    for content in (b"{", b"[]", b"x" * 100_000):
+        place.files.contents["/api/services/initialize"] = content
+        assert initialize(place, consumer, [dataset, more], algorithm).status_code == 400
+    del place.files.contents["/api/services/initialize"]
+    assert initialize(place, consumer, [dataset, more], algorithm).status_code == 400
+
+
+def test_only_so_many_files_are_looked_at_at_once(place: Market, algorithm: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others are told to come back: each look holds one of the API server's threads."""
+    asked = {"did": algorithm.did, "serviceId": "access_1"}
+    with contextlib.ExitStack() as stack:
+        for _ in range(FETCHES):
+            stack.enter_context(place.service.fetching())
+        answer = place.client.post(f"{SERVICES}/fileinfo", json=asked)
+        assert answer.status_code == 429 and answer.headers["Retry-After"]
+    assert place.client.post(f"{SERVICES}/fileinfo", json=asked).status_code == 200
+
+
+def test_a_file_by_itself_is_looked_at_under_guard(place: Market, tmp_path: Path) -> None:
+    file = {"type": "url", "url": f"{place.files.url}/table.csv", "checksum": True}
+    (info,) = place.client.post(f"{SERVICES}/fileinfo", json=file).json()
+    assert info["valid"] and info["filename"] == "table.csv" and info["checksum"] == hashlib.sha256(b"a,b\n1,2\n").hexdigest()
+    place.files.asked.clear()
+    with with_settings(place, tmp_path, ALLOW_NON_PUBLIC_IP="0") as client:
+        assert client.post(f"{SERVICES}/fileinfo", json=file).json() == [{"index": 0, "valid": False, "type": "url"}]
+    assert place.files.asked == []
+
+
+def test_a_container_is_looked_up_in_its_registry(place: Market) -> None:
+    whole = {"entrypoint": "node $ALGO", "image": "node", "tag": "10", "checksum": "sha256:" + "8221d20c" * 8}
+    for change, text in (
+        ({"image": ""}, "missing_entrypoint_image_checksum"),
+        ({"entrypoint": None}, "missing_entrypoint_image_checksum"),
+        ({"checksum": ""}, "missing_entrypoint_image_checksum"),
+        ({"checksum": "8221"}, "checksum_prefix"),
+        ({"checksum": "sha256:1"}, "invalid"),
+        ({"image": "../x"}, "invalid"),
+        ({"image": "127.0.0.1:9/x"}, "invalid"),
+    ):
+        assert error(place.client.post(f"{SERVICES}/validateContainer", json={**whole, **change})) == (400, text)

@@ -24,7 +24,8 @@ def has(fetcher: Fetcher, image: str, digest: str) -> bool:
     :raises c2d.hooks.fetch.FetchError: the registry cannot be asked.
     """
     registry, name = _place(image)
-    url = f"https://{registry}/v2/{quote(name)}/manifests/{quote(digest, safe=':')}"
+    scheme = "http" if registry.partition(":")[0] in ("localhost", "127.0.0.1") else "https"  # as Docker has it
+    url = f"{scheme}://{registry}/v2/{quote(name)}/manifests/{quote(digest, safe=':')}"
     with fetcher.open(Request(url, "HEAD", {"Accept": _MANIFESTS})) as answer:
         status, challenge = answer.status, answer.headers.get("www-authenticate", "")
     if status == 401 and (token := _token(fetcher, challenge)):
