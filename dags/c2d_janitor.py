@@ -1,4 +1,4 @@
-"""Every five minutes: ends the jobs and removes the objects that a crash left behind (c2d.janitor)."""
+"""Every five minutes: ends the jobs and removes the objects that a crash left behind; removes results that have expired (c2d.janitor)."""
 
 from __future__ import annotations
 
@@ -31,6 +31,16 @@ with DAG(
 
         loaded = settings.load()
         api = KubernetesHook(conn_id="kubernetes_default").core_v1_client
-        janitor.sweep(Store(loaded.C2D_DATABASE_URL), Pods(api, loaded.C2D_NAMESPACE), run_goes_on)
+        clear = janitor.clear_half(loaded)
+        janitor.sweep(Store(loaded.C2D_DATABASE_URL), Pods(api, loaded.C2D_NAMESPACE), run_goes_on, clear)
+
+    @task(retries=0)
+    def expire() -> None:
+        from c2d import janitor, settings
+        from c2d.store import Store
+
+        loaded = settings.load()
+        janitor.expire(Store(loaded.C2D_DATABASE_URL), loaded, datetime.now(UTC))
 
     sweep()
+    expire()

@@ -18,6 +18,8 @@ def main(argv: list[str] | None = None) -> int:
     commands.add_parser("check", help="read every setting and say what is wrong or not in force")
     commands.add_parser("keygen", help="print a new operator private key")
     commands.add_parser("publickey", help="print the operator's public key (from OPERATOR_PRIVATE_KEY)")
+    again = commands.add_parser("republish", help="publish the results of a job that ended at 62 once more, while its volume is kept")
+    again.add_argument("job", metavar="JOB", help="its id")
     sealing = commands.add_parser("seal", help="seal the secrets (URLs, headers, secret) of a job: JSON on stdin, JSON on stdout")
     sealing.add_argument("--public-key", help="the operator's (default: from OPERATOR_PRIVATE_KEY); the DAG's page in Airflow shows it")
     sealing.add_argument("--job", metavar="ID", help="make it good for this job id only")
@@ -38,6 +40,14 @@ def _run(arguments: argparse.Namespace) -> int:
         from c2d import store
 
         store.migrate(settings.load().C2D_DATABASE_URL)
+    elif arguments.command == "republish":
+        from datetime import UTC, datetime
+
+        from c2d.retention import Retention
+        from c2d.store import Store
+
+        Retention(Store(settings.load().C2D_DATABASE_URL)).ask_republish(arguments.job, datetime.now(UTC))
+        print(f"job {arguments.job}: will be published again; its status tells how that went")
     elif arguments.command == "check":
         loaded = settings.load()
         print(f"Provider API: {'on' if loaded.provider.on else 'off (PROVIDER_PRIVATE_KEY and NETWORK_URL turn it on)'}")

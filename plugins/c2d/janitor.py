@@ -9,21 +9,23 @@ from typing import Any
 
 from c2d import objects
 from c2d.hooks.pods import Pods
+from c2d.hooks.results import BadStore, JobResults, results_at
+from c2d.places import Place, places
+from c2d.retention import UNPUBLISHED_KEPT, Retention, Stored
+from c2d.settings import BadSettings, Environment, Settings
 from c2d.status import Reason
 from c2d.store import JobRow, Store
 
 log = logging.getLogger(__name__)
 
-UNPUBLISHED_KEPT = timedelta(hours=24)
-"""How long the volume of a job stays whose results could not be published."""
-
 UNKNOWN_KEPT = timedelta(hours=1)
 """How long objects of a job stay that has no row."""
 
 
-def sweep(store: Store, pods: Pods, run_goes_on: Callable[[str, str], bool]) -> None:
+def sweep(store: Store, pods: Pods, run_goes_on: Callable[[str, str], bool], clear: Callable[[JobRow], None] = lambda row: None) -> None:
     """Ends every job whose run has ended, and removes the objects of every job that has ended.
 
+    :param clear: removes what a job left half in its stores whose results could not be published; called before its volume goes.
     :param run_goes_on: whether the DAG run (DAG id, run id) is queued or running. Must raise where it cannot tell.
     """
     for row in store.unfinished():
@@ -33,9 +35,15 @@ def sweep(store: Store, pods: Pods, run_goes_on: Callable[[str, str], bool]) -> 
     now = datetime.now(UTC)
     for owner in pods.owners(objects.JOB_LABEL):
         job_id = owner["metadata"]["annotations"][objects.JOB_ANNOTATION]
-        if is_left_behind(owner, store.job(job_id), now):
-            log.info("job %s: removing its objects", job_id)
-            pods.delete_owner(owner["metadata"]["name"])
+        job = store.job(job_id)
+        if not is_left_behind(owner, job, now):
+            continue
+        if job is not None and is_unpublished(job):
+            if run_goes_on(job.environment, job_id):  # it is being published again
+                continue
+            clear(job)
+        log.info("job %s: removing its objects", job_id)
+        pods.delete_owner(owner["metadata"]["name"])
 
 
 def is_left_behind(owner: dict[str, Any], row: JobRow | None, now: datetime) -> bool:
@@ -45,5 +53,52 @@ def is_left_behind(owner: dict[str, Any], row: JobRow | None, now: datetime) -> 
         return now - created > UNKNOWN_KEPT
     if row.dateFinished is None:
         return False
-    unpublished = (row.terminationDetails or {}).get("reason") == Reason.PUBLISH_FAILED
-    return now - row.dateFinished > UNPUBLISHED_KEPT if unpublished else True
+    return now - row.dateFinished > UNPUBLISHED_KEPT if is_unpublished(row) else True
+
+
+def is_unpublished(row: JobRow) -> bool:
+    return (row.terminationDetails or {}).get("reason") == Reason.PUBLISH_FAILED
+
+
+def clear_half(settings: Settings) -> Callable[[JobRow], None]:
+    """Removes what a publish that failed left in its stores. One that does not answer is left to its own lifecycle rules."""
+
+    def clear(row: JobRow) -> None:
+        try:
+            env = settings.environment(row.environment)
+            results = JobResults(places(env), env, settings, row.jobId)
+            for place in results.places.all:
+                results.at(place).remove({})
+        except Exception as e:
+            log.warning("job %s: what was half published cannot be removed (%s)", row.jobId, _said(e))
+
+    return clear
+
+
+def expire(store: Store, settings: Settings, now: datetime) -> None:
+    """Removes the results whose time is over, from every environment's stores. What cannot be removed now is tried again the next time."""
+    retention = Retention(store)
+    for env in settings.environments:
+        if marked := retention.expire(env, now):
+            log.info("environment %s: the results of %d jobs have expired", env.id, marked)
+        for stored in retention.to_remove(env):
+            try:
+                _remove(stored, env, settings, retention)
+            except Exception as e:
+                log.warning("job %s: its results cannot be removed yet (%s)", stored.jobId, _said(e))
+
+
+def _remove(stored: Stored, env: Environment, settings: Settings, retention: Retention) -> None:
+    for kept in stored.stores.values():
+        place = Place(kept["type"], kept.get("bucket") or kept.get("api") or "")
+        if "cid" in kept and retention.shared(stored.jobId, kept["cid"]):
+            kept = {name: value for name, value in kept.items() if name != "cid"}
+            if "manifest" not in kept:
+                continue
+        results_at(place, env, settings, stored.jobId).remove(kept)
+    retention.removed(stored.jobId)
+
+
+def _said(error: Exception) -> str:
+    """A failure without what may be secret in its text."""
+    return str(error) if isinstance(error, (BadSettings, BadStore)) else type(error).__name__

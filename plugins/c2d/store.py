@@ -54,10 +54,13 @@ jobs = sa.Table(
     sa.Column("nonce", sa.Numeric, comment="the owner's that this job used up, where the run was started in Airflow"),
     sa.Column("allowNetworkAccess", sa.Boolean, comment="the owners of its data sets allow the algorithm the network"),
     sa.Column("released", sa.DateTime(timezone=True), comment="when its run was made"),
+    sa.Column("republish", sa.DateTime(timezone=True), comment="when somebody asked for its results to be published again"),
     sa.Index("jobs_owner", "owner"),
     sa.Index("jobs_agreement", "agreementId"),
     sa.Index("jobs_unfinished", "environment", postgresql_where=sa.text('"dateFinished" IS NULL')),
     sa.Index("jobs_provider_owner", "provider", sa.text('lower("owner")')),
+    sa.Index("jobs_republish", "republish", postgresql_where=sa.text("republish IS NOT NULL")),
+    sa.Index("jobs_kept", "environment", "dateFinished", postgresql_where=sa.text("stores IS NOT NULL")),
     sa.Index("jobs_waiting", "environment", "dateCreated", postgresql_where=sa.text("conf IS NOT NULL")),
     sa.Index("jobs_turns", "environment", sa.text('lower("owner")'), "released"),
     sa.Index("jobs_active_owner", sa.text('lower("owner")'), postgresql_where=sa.text('"dateFinished" IS NULL')),
@@ -291,7 +294,7 @@ class Store:
             c.execute(sa.update(jobs).where(jobs.c.jobId == job_id, jobs.c.dateFinished.is_(None), jobs.c.stopreq == 0).values(stopreq=1))
 
     def finish_job(self, job_id: str, manifest: dict[str, Any] | None = None, stores: dict[str, Any] | None = None) -> Outcome:
-        """Ends the job: derives the outcome from its stages and writes it with the results, once.
+        """Ends the job: derives the outcome from its stages and writes it with the results, once; again if its results came later.
 
         :param manifest: what publish wrote (``files``, ``withheld``); None where nothing was published.
         :param stores: where that lies.
@@ -302,9 +305,11 @@ class Store:
             if row is None:
                 raise LookupError(f"no job {job_id}")
             end = outcome(self._ends(c, job_id), stopped=row.stopreq == 1)
-            if row.dateFinished is not None:
+            # 62 alone is not for ever: what was published in the end has its results (c2d.retention).
+            republished = row.status == Status.UPLOAD_FAILED and end.status != Status.UPLOAD_FAILED and manifest is not None
+            if row.dateFinished is not None and not republished:
                 return Outcome(Status(row.status), row.terminationDetails)
-            number = Status(row.status) if row.status in FINAL else end.status
+            number = Status(row.status) if row.status in FINAL and not republished else end.status
             stopreq = 2 if row.stopreq == 0 and end.terminationDetails["reason"] == Reason.DEADLINE_EXCEEDED else row.stopreq
             values: dict[str, Any] = {
                 "status": int(number),

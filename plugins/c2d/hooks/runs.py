@@ -101,3 +101,26 @@ def stop(environment: str, job_id: str) -> bool:
                 dag.set_task_instance_state(task_id=str(stage), run_id=job_id, state=TaskInstanceState.FAILED, session=session)
                 return False
     return False
+
+
+def republish(environment: str, job_id: str) -> None:
+    """Lets publish's task run once more, in the run that it failed in. Does nothing where it has begun, or there is no such run.
+
+    :raises NoSuchDag: the environment has no DAG in Airflow at the moment.
+    """
+    from airflow.models.dagrun import DagRun
+    from airflow.models.taskinstance import TaskInstance
+    from airflow.utils.session import create_session
+    from airflow.utils.state import State
+    from sqlalchemy import select
+
+    with create_session(scoped=False) as session:
+        run = session.scalar(select(DagRun).where(DagRun.dag_id == environment, DagRun.run_id == job_id).with_for_update(of=DagRun))
+        if run is None:
+            return
+        dag = _dags().get_dag_for_run(run, session=session)
+        if dag is None:
+            raise NoSuchDag(f"Airflow has no DAG of environment {environment}")
+        where = (TaskInstance.dag_id == environment, TaskInstance.run_id == job_id, TaskInstance.task_id == str(Stage.PUBLISH))
+        if session.scalar(select(TaskInstance.state).where(*where)) in State.finished:
+            dag.clear(task_ids=[str(Stage.PUBLISH)], run_id=job_id, session=session)

@@ -130,7 +130,7 @@ class C2DPodOperator(KubernetesPodOperator):
         end = ends.get(self.stage)
         if end is None:
             self.begin()
-            end = self._run({s: e.ok for s, e in ends.items()}, int(context["ti"].try_number))
+            end = self._run({s: e.ok for s, e in ends.items()}, int(context["ti"].try_number), int(context["ti"].max_tries))
         self._following = False
         self.conclude(end)
 
@@ -153,17 +153,17 @@ class C2DPodOperator(KubernetesPodOperator):
         store.end_stage(self.job_id, StageEnd(self.stage, Reason.STOPPED, message="the job was stopped"), None, None)
         raise AirflowFailException("the job was stopped")
 
-    def _run(self, ends_ok: dict[Stage, bool], try_number: int) -> StageEnd:
+    def _run(self, ends_ok: dict[Stage, bool], try_number: int, max_tries: int) -> StageEnd:
         try:
             end = self._follow(self.make_pod(ends_ok, may_exist=try_number > 1))
         except Refused as e:
             end = PodEnd(Reason.NOT_STARTED, message=str(e))
         except Unavailable as e:
-            if try_number <= self.retries:
+            if try_number <= max_tries:
                 raise AirflowException(str(e)) from None
             end = PodEnd(Reason.NOT_STARTED, message=str(e))
         except PodLost as e:
-            if try_number <= self.retries:
+            if try_number <= max_tries:
                 raise
             end = PodEnd(Reason.POD_LOST, message=str(e))
         recorded = self.record(end)

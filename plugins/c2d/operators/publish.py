@@ -37,6 +37,12 @@ class PublishOperator(C2DPodOperator):
         rights = self._results.rights(self._seconds)
         return objects.stage_input(self.stage, self.job_id, self.job, self.environment, ends_ok, encryption=encryption, rights=rights)
 
+    def make_pod(self, ends_ok: dict[Stage, bool], may_exist: bool) -> dict[str, Any]:
+        row = self.store.job(self.job_id)
+        if row is not None and row.dateFinished is not None and self.pods.owner(objects.object_name(self.job_id)) is None:
+            raise Refused("the job had ended, and its volume is gone: there is nothing left to publish")
+        return super().make_pod(ends_ok, may_exist)
+
     def secret_name(self) -> str:
         """A new one for each pod: the rights of a former one have ended, or soon will."""
         return f"{super().secret_name()}-{secrets.token_hex(4)}"
@@ -68,7 +74,8 @@ class PublishOperator(C2DPodOperator):
 
     def conclude(self, end: StageEnd) -> None:
         row = self.store.job(self.job_id)
-        ended = row is not None and row.dateFinished is not None  # by a former try: then the manifest's key may be gone
+        # By a former try: then the manifest's key may be gone. At 62 it ended without results, which are there now.
+        ended = row is not None and row.dateFinished is not None and row.status != Status.UPLOAD_FAILED
         manifest, stores = (self._published or self._verified(end)) if end.ok and not ended else (None, None)
         outcome = self.store.finish_job(self.job_id, manifest, stores)
         if end.ok:

@@ -16,11 +16,13 @@ import httpx
 from c2d import outbox
 from c2d.api.operator_service.service import Service
 from c2d.hooks.runs import NoSuchDag
+from c2d.retention import Retention
 
 log = logging.getLogger(__name__)
 
 RELEASE_SECONDS = 0.5
 STOPS_SECONDS = 5.0
+REPUBLISH_SECONDS = 2.0
 NOTIFY_SECONDS = 1.0
 AT_ONCE = 16
 QUIET_SECONDS = 30.0
@@ -41,6 +43,7 @@ async def working(service: Service) -> AsyncIterator[None]:
     tasks = [
         asyncio.create_task(_again(lambda: release_all(service), RELEASE_SECONDS, release)),
         asyncio.create_task(_again(lambda: repeat_stops(service), STOPS_SECONDS)),
+        asyncio.create_task(_again(lambda: republish_asked(service), REPUBLISH_SECONDS)),
         asyncio.create_task(_deliver_all(service, notify)),
     ]
     try:
@@ -67,6 +70,16 @@ def repeat_stops(service: Service) -> None:
     """Stops again what was asked to stop and has not ended: a stop may have died half-way, or come before the run was there."""
     for job_id, environment in service.intake.stops_to_repeat():
         service.stop(job_id, environment)
+
+
+def republish_asked(service: Service) -> None:
+    """Lets the publish of each job run again for which `c2d republish` has asked."""
+    retention = Retention(service.store)
+    for job_id, environment in retention.republish_asked():
+        retention.forget_publish(job_id)
+        service.republish_run(environment, job_id)
+        retention.republish_begun(job_id)
+        log.info("job %s: its results are published again", job_id)
 
 
 async def deliver_due(service: Service, client: httpx.AsyncClient, running: set[asyncio.Task[None]]) -> None:

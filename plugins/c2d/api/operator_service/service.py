@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import Request
 
 from c2d.api.operator_service.limits import Rate
-from c2d.hooks import logs
+from c2d.hooks import logs, runs
 from c2d.intake import Intake
 from c2d.outbox import Outbox
 from c2d.settings import Settings
@@ -22,7 +22,7 @@ Tail = Callable[[str, str, int], str | None]
 
 @dataclass
 class Service:
-    """:param start_run, stop_run: the edge to Airflow (:mod:`c2d.hooks.runs`).
+    """:param start_run, stop_run, republish_run: the edge to Airflow (:mod:`c2d.hooks.runs`).
     :param tail: the edge to a pod's log (:mod:`c2d.hooks.logs`).
     """
 
@@ -30,6 +30,7 @@ class Service:
     intake: Intake
     start_run: StartRun
     stop_run: StopRun
+    republish_run: Callable[[str, str], None] = runs.republish
     tail: Tail = logs.tail
     wake: Callable[[], None] = lambda: None
     store: Store = field(init=False)

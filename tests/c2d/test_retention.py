@@ -1,0 +1,226 @@
+"""Results after the end of their job: published again, and removed when their time is over, on real stores."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from c2d import janitor
+from c2d.job import Job
+from c2d.retention import NotRepublishable, Retention
+from c2d.settings import Settings, read
+from c2d.status import Reason, Stage, StageEnd, Status
+from c2d.store import Store
+from tests.c2d.examples import job
+
+BASE = {"OPERATOR_PRIVATE_KEY": "0x" + "11" * 32, "STORAGE_EXPIRY": "24"}
+
+
+def settings_of(database_url: str, path: Path, **variables: str) -> Settings:
+    return read({**BASE, "C2D_DATABASE_URL": database_url, "C2D_RESULTS_PATH": str(path), **variables})
+
+
+def file(path: str = "data/outputs/a", size: int = 1) -> dict[str, Any]:
+    return {"index": 0, "path": path, "filename": path.rsplit("/", 1)[1], "size": size, "sha256": "00" * 32, "type": "output"}
+
+
+def ended(store: Store, job_id: str = "j1", stores: dict[str, Any] | None = None, publish: Reason = Reason.COMPLETED) -> None:
+    """A job that ran, with what publish made of it."""
+    store.open_job(job_id, "ocean-compute", Job.parse(job(), "ocean-compute"))
+    for stage in (Stage.CONFIGURE, Stage.ALGORITHM, Stage.FILTER):
+        store.end_stage(job_id, StageEnd(stage, Reason.COMPLETED, 0), None, None)
+    store.end_stage(job_id, StageEnd(Stage.PUBLISH, publish, message="" if publish is Reason.COMPLETED else "store: away"), None, None)
+    manifest = {"files": [file()], "withheld": []} if publish is Reason.COMPLETED else None
+    store.finish_job(job_id, manifest, stores)
+
+
+LATER = datetime.now(UTC) + timedelta(hours=25)
+SOONER = datetime.now(UTC) + timedelta(hours=23)
+
+
+def test_results_on_the_volume_go_when_their_time_is_over_and_not_before(database_url: str, tmp_path: Path) -> None:
+    store, settings = Store(database_url), settings_of(database_url, tmp_path)
+    (tmp_path / "j1/data/outputs").mkdir(parents=True)
+    (tmp_path / "j1/data/outputs/a").write_text("a")
+    ended(store, stores={"results": {"type": "directory"}})
+    janitor.expire(store, settings, SOONER)
+    assert store.job("j1").removed == 0 and (tmp_path / "j1").exists()  # type: ignore[union-attr]
+    janitor.expire(store, settings, LATER)
+    row = store.job("j1")
+    assert row is not None and (row.removed, row.stores, len(row.results)) == (1, None, 1)
+    assert not (tmp_path / "j1").exists()
+
+
+def test_results_in_s3_go_from_both_buckets_and_no_other_jobs(database_url: str, tmp_path: Path, minio: Any) -> None:
+    results, logs = minio.bucket(), minio.bucket()
+    variables = minio.settings(AWS_BUCKET_OUTPUT="another", AWS_BUCKET_ADMINLOGS="another")  # settings may have changed since
+    store, settings = Store(database_url), settings_of(database_url, tmp_path, **variables)
+    for bucket in (results, logs):
+        for key in ("j1/data/outputs/a", "j1/manifest.json", "j11/data/outputs/a"):
+            minio.client().put_object(Bucket=bucket, Key=key, Body=b"a")
+    ended(store, stores={"results": {"type": "s3", "bucket": results}, "adminLogs": {"type": "s3", "bucket": logs}})
+    janitor.expire(store, settings, LATER)
+    for bucket in (results, logs):
+        assert [o["Key"] for o in minio.client().list_objects_v2(Bucket=bucket)["Contents"]] == ["j11/data/outputs/a"]
+
+
+def test_results_in_ipfs_are_unpinned_after_their_own_term(database_url: str, tmp_path: Path, kubo: Any) -> None:
+    store = Store(database_url)
+    settings = settings_of(database_url, tmp_path, **kubo.settings(IPFS_EXPIRY_TIME="3600"))
+    cids = []
+    for content in (b"one", b"two"):
+        import httpx
+
+        headers = {"Authorization": f"Bearer {kubo.pod_token}"}
+        cids.append(httpx.post(f"{kubo.url}/api/v0/add?pin=true", headers=headers, files={"file": content}).json()["Hash"])
+    ended(store, stores={"results": {"type": "ipfs", "api": kubo.url, "cid": cids[0], "manifest": cids[1]}})
+    assert set(cids) <= kubo.pins().keys()
+    janitor.expire(store, settings, datetime.now(UTC) + timedelta(minutes=59))
+    assert set(cids) <= kubo.pins().keys()
+    janitor.expire(store, settings, datetime.now(UTC) + timedelta(minutes=61))
+    assert not set(cids) & kubo.pins().keys()
+    assert store.job("j1").removed == 1  # type: ignore[union-attr]
+
+
+def test_a_pin_that_another_jobs_results_need_stays(database_url: str, tmp_path: Path, kubo: Any) -> None:
+    import httpx
+
+    store = Store(database_url)
+    settings = settings_of(database_url, tmp_path, **kubo.settings(IPFS_EXPIRY_TIME="3600"))
+    headers = {"Authorization": f"Bearer {kubo.pod_token}"}
+    cid = httpx.post(f"{kubo.url}/api/v0/add?pin=true", headers=headers, files={"file": b"shared"}).json()["Hash"]
+    for job_id in ("j1", "j2"):
+        ended(store, job_id, stores={"results": {"type": "ipfs", "api": kubo.url, "cid": cid}})
+    import sqlalchemy as sa
+
+    with store.engine.begin() as c:
+        c.execute(sa.text("""UPDATE c2d.jobs SET "dateFinished" = now() + interval '1 day' WHERE "jobId" = 'j2'"""))
+    janitor.expire(store, settings, datetime.now(UTC) + timedelta(minutes=61))
+    assert store.job("j1").removed == 1 and cid in kubo.pins()  # type: ignore[union-attr]
+    janitor.expire(store, settings, datetime.now(UTC) + timedelta(days=2))
+    assert cid not in kubo.pins()
+
+
+def test_a_store_that_does_not_answer_keeps_nothing_readable_and_is_emptied_later(database_url: str, tmp_path: Path, minio: Any) -> None:
+    store, bucket = Store(database_url), minio.bucket()
+    minio.client().put_object(Bucket=bucket, Key="j1/data/outputs/a", Body=b"a")
+    ended(store, stores={"results": {"type": "s3", "bucket": bucket}})
+    store.keep_keys("j1", {"results": "sealed"})
+    away = settings_of(database_url, tmp_path, **{**minio.settings(AWS_BUCKET_OUTPUT=bucket), "AWS_ENDPOINT_URL": "http://127.0.0.1:1"})
+    janitor.expire(store, away, LATER)
+    row = store.job("j1")
+    assert row is not None and (row.removed, row.stores) == (1, {"results": {"type": "s3", "bucket": bucket}})
+    assert store.result_keys("j1") is None, "the key is deleted at once"
+    janitor.expire(store, settings_of(database_url, tmp_path, **minio.settings(AWS_BUCKET_OUTPUT=bucket)), LATER)
+    assert store.job("j1").stores is None  # type: ignore[union-attr]
+    assert minio.client().list_objects_v2(Bucket=bucket)["KeyCount"] == 0
+
+
+def test_what_was_half_published_goes_with_the_jobs_volume(database_url: str, tmp_path: Path, minio: Any) -> None:
+    store, bucket = Store(database_url), minio.bucket()
+    minio.client().put_object(Bucket=bucket, Key="j1/data/outputs/a", Body=b"a")
+    settings = settings_of(database_url, tmp_path, **minio.settings(AWS_BUCKET_OUTPUT=bucket))
+    ended(store, publish=Reason.ERROR)
+    import sqlalchemy as sa
+
+    with store.engine.begin() as c:
+        c.execute(sa.text("""UPDATE c2d.jobs SET "dateFinished" = now() - interval '25 hours'"""))
+    pods = _Pods()
+    janitor.sweep(store, pods, lambda dag, run: True, janitor.clear_half(settings))  # type: ignore[arg-type]
+    assert pods.deleted == [] and minio.client().list_objects_v2(Bucket=bucket)["KeyCount"] == 1, "it is being published again"
+    janitor.sweep(store, pods, lambda dag, run: False, janitor.clear_half(settings))  # type: ignore[arg-type]
+    assert pods.deleted == ["j1"] and minio.client().list_objects_v2(Bucket=bucket)["KeyCount"] == 0
+
+
+class _Pods:
+    def __init__(self) -> None:
+        self.deleted: list[str] = []
+
+    def owners(self, label: str) -> list[dict[str, Any]]:
+        return [{"metadata": {"name": "j1", "annotations": {"c2d/job-id": "j1"}}}]
+
+    def delete_owner(self, name: str) -> None:
+        self.deleted.append(name)
+
+
+def test_a_job_that_could_not_be_published_can_be_once_more(database_url: str) -> None:
+    store = Store(database_url)
+    ended(store, publish=Reason.ERROR)
+    assert store.job("j1").status == 62  # type: ignore[union-attr]
+    retention = Retention(store)
+    retention.ask_republish("j1", datetime.now(UTC))
+    assert retention.republish_asked() == [("j1", "ocean-compute")]
+    retention.forget_publish("j1")
+    assert store.job("j1").status == 62, "until it has gone well"  # type: ignore[union-attr]
+    assert store.finish_job("j1").status is Status.UPLOAD_FAILED, "a sweep in between changes nothing"
+    retention.republish_begun("j1")
+    assert retention.republish_asked() == []
+    store.end_stage("j1", StageEnd(Stage.PUBLISH, Reason.COMPLETED, 0), None, None)
+    assert store.finish_job("j1", {"files": [file()], "withheld": []}, {"results": {"type": "directory"}}).status is Status.FINISHED
+    row = store.job("j1")
+    assert row is not None and (row.status, row.statusText, len(row.results)) == (70, "Job finished", 1)
+    assert row.terminationDetails is not None and row.terminationDetails["reason"] == "Completed"
+
+
+@pytest.mark.parametrize(
+    ("prepare", "sentence"),
+    [
+        (lambda store: None, "there is no job j1"),
+        (lambda store: store.open_job("j1", "ocean-compute", Job.parse(job(), "ocean-compute")), "job j1 has not ended: it is at 1"),
+        (lambda store: ended(store, stores={}), "job j1 ended at 70: there is nothing that was not published"),
+    ],
+)
+def test_what_cannot_be_published_again_is_refused_with_the_reason(database_url: str, prepare: Any, sentence: str) -> None:
+    store = Store(database_url)
+    prepare(store)
+    with pytest.raises(NotRepublishable, match=sentence):
+        Retention(store).ask_republish("j1", datetime.now(UTC))
+
+
+def test_after_its_volumes_time_a_job_cannot_be_published_again(database_url: str) -> None:
+    store = Store(database_url)
+    ended(store, publish=Reason.ERROR)
+    with pytest.raises(NotRepublishable, match="its volume was kept for 24 hours"):
+        Retention(store).ask_republish("j1", LATER)
+
+
+def test_the_api_server_lets_publish_run_again_once(database_url: str, tmp_path: Path) -> None:
+    from c2d.api.operator_service.background import republish_asked
+    from c2d.api.operator_service.service import Service
+    from c2d.intake import Intake
+
+    settings = settings_of(database_url, tmp_path)
+    store, cleared = Store(database_url), []
+    service = Service(
+        settings,
+        Intake(database_url),
+        lambda *a: None,
+        lambda *a: True,
+        republish_run=lambda environment, job_id: cleared.append((environment, job_id)),
+    )
+    ended(store, publish=Reason.ERROR)
+    Retention(store).ask_republish("j1", datetime.now(UTC))
+    republish_asked(service)
+    republish_asked(service)
+    assert cleared == [("ocean-compute", "j1")]
+    assert Stage.PUBLISH not in store.stage_ends("j1")
+
+
+def test_the_command_asks_for_it(database_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    from c2d import cli, settings
+
+    monkeypatch.setenv("OPERATOR_PRIVATE_KEY", BASE["OPERATOR_PRIVATE_KEY"])
+    monkeypatch.setenv("C2D_DATABASE_URL", database_url)
+    settings.load.cache_clear()
+    try:
+        assert cli.main(["republish", "nobody"]) == 1
+        assert capsys.readouterr().err == "c2d: there is no job nobody\n"
+        ended(Store(database_url), publish=Reason.ERROR)
+        assert cli.main(["republish", "j1"]) == 0
+        assert capsys.readouterr().out == "job j1: will be published again; its status tells how that went\n"
+    finally:
+        settings.load.cache_clear()
+    assert Retention(Store(database_url)).republish_asked() == [("j1", "ocean-compute")]
