@@ -225,3 +225,31 @@ def test_names_fit_where_kubernetes_wants_them() -> None:
     longest = "a" * 50
     assert objects.object_name(longest) == longest
     assert max(len(objects.stage_name(longest, s)) for s in Stage) <= 63
+
+
+def test_an_algorithm_with_the_network_says_so_to_the_policies_and_still_waits_until_it_is_cut_off_from_the_cluster() -> None:
+    settings = read(BASE)
+    wanted, env = Job.parse(job(), "ocean-compute"), settings.environments[0]
+
+    def made(stage: str, network: bool) -> dict[str, Any]:
+        return objects.pod(Stage(stage), "j1", wanted, env, settings, "uid-1", network=network)
+
+    pod_with = made("algorithm", True)
+    assert pod_with["metadata"]["labels"] == {"c2d/job": "j1", "c2d/stage": "algorithm", "c2d/network": "public"}
+    assert "dnsPolicy" not in pod_with["spec"], "it has a resolver"
+    assert [c["name"] for c in pod_with["spec"]["initContainers"]] == ["isolated"]
+    assert made("algorithm", False)["spec"]["dnsPolicy"] == "None"
+    assert made("filter", True) == made("filter", False), "nobody but the algorithm"
+
+
+def test_the_policy_for_such_an_algorithm_leaves_out_what_configures_leaves_out() -> None:
+    import yaml
+
+    text = (Path(__file__).parents[2] / "helm_values/jobs-namespace/20-networkpolicy.yaml").read_text()
+    policies = {p["metadata"]["name"]: p["spec"] for p in yaml.safe_load_all(text)}
+    algorithm, configure = policies["c2d-algorithm-network"], policies["c2d-configure"]
+    assert algorithm["podSelector"] == {"matchLabels": {"c2d/stage": "algorithm", objects.NETWORK_LABEL: objects.PUBLIC}}
+    assert algorithm["egress"] == configure["egress"] and algorithm["policyTypes"] == ["Egress"]
+    (block,) = [rule["to"][0]["ipBlock"] for rule in algorithm["egress"] if "to" in rule]
+    assert {"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "127.0.0.0/8", "100.64.0.0/10"} <= set(block["except"])
+    assert "::/0" not in text

@@ -414,7 +414,12 @@ def test_a_host_that_refuses_is_told_without_its_address(pod: Pod) -> None:
             {"inputs": [{"id": "a", "files": [{"url": "file:///etc/passwd"}]}]},
             "inputs[0].files[0].url: must start with http:// or https://",
         ),
-        ({"inputs": [{"id": "a", "files": [{"type": "ipfs"}]}]}, "inputs[0].files[0].type: must be one of: url"),
+        ({"inputs": [{"id": "a", "files": [{"type": "ipfs"}]}]}, "inputs[0].files[0].type: must be one of: url, text"),
+        ({"inputs": [{"id": "a", "files": [{"type": "text"}]}]}, "inputs[0].files[0].text: must be a text"),
+        (
+            {"inputs": [{"id": "a", "files": [{"url": "http://x", "body": "{}"}]}]},
+            "inputs[0].files[0].body: must be absent where the method is not POST",
+        ),
         (
             {"inputs": [{"id": "a", "files": [{"url": "http://x", "method": "PUT"}]}]},
             "inputs[0].files[0].method: must be one of: GET, POST",
@@ -487,3 +492,20 @@ def test_an_error_of_the_stage_itself_gives_no_text_away(
     assert pod.json("dev/termination-log")["message"].startswith("configure: an unexpected error of the stage itself (RuntimeError)")
     output = capsys.readouterr().out
     assert "RuntimeError at" in output and "s3cret" not in output
+
+
+def test_the_body_of_a_post_is_sent_and_a_text_is_laid_down(pod: Pod, web: WebServer) -> None:
+    def echo(request: BaseHTTPRequestHandler) -> None:
+        body(request.rfile.read(int(request.headers["Content-Length"])))(request)
+
+    query = json.dumps({"query": "{ birds }"})
+    kind = {"Content-Type": "application/json"}
+    posted = {"type": "url", "url": web.serve("/graphql", echo), "method": "POST", "body": query, "headers": kind}
+    algorithm = {"id": "did:op:cc", "files": [{"type": "text", "text": "print('é')"}]}
+    outcome = pod.run("configure", stage_json({"type": "text", "text": "[1]"}, posted, {"type": "text", "text": ""}, algorithm=algorithm))
+    assert outcome.answer["ok"] and outcome.answer["files"] == 1, "one was fetched"
+    data = pod.root / "data"
+    assert [(data / "inputs/aa" / n).read_bytes() for n in ("0", "1", "2")] == [b"[1]", query.encode(), b""]
+    assert (data / "transformations/algorithm").read_text() == "print('é')"
+    assert (data / "transformations/algorithm").stat().st_mode & 0o777 == 0o755
+    assert web.seen("/graphql")[0].headers["Content-Type"] == "application/json"

@@ -106,11 +106,11 @@ class DatatokenHook(BaseHook):
         from web3 import Web3
 
         contract = Web3().eth.contract(address=Web3.to_checksum_address(address), abi=[dict(abi)])
-        given = {
-            p["name"]: Web3.to_checksum_address(arguments[p["name"]]) if p.get("type") == "address" else arguments[p["name"]]
-            for p in abi["inputs"]
-        }
         try:
+            given = {
+                p["name"]: Web3.to_checksum_address(arguments[p["name"]]) if p.get("type") == "address" else arguments[p["name"]]
+                for p in abi["inputs"]
+            }
             function = contract.functions[abi["name"]](**given)
             data = contract.encode_abi(abi["name"], kwargs=given)
         except Exception as e:  # web3's own kinds

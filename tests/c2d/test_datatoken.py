@@ -1,0 +1,320 @@
+"""DatatokenHook on a real chain with Ocean's real contracts: what it reads, in how many round trips, and servers that fail."""
+
+from __future__ import annotations
+
+import hashlib
+import http.server
+import json
+import threading
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from c2d import orders
+from c2d.access import Access
+from c2d.compute_request import AlgorithmRequest, AssetRequest, ComputeRequest, Rules
+from c2d.facts import ChainQuestions, Unavailable
+from c2d.hooks import datatoken
+from c2d.hooks.datatoken import DatatokenHook
+from c2d.hooks.rpc import Rpc
+from tests.c2d import market as m
+from tests.c2d.test_ordered_jobs import fee_for, publish
+
+
+@pytest.fixture(autouse=True)
+def nothing_known() -> None:
+    datatoken._known.cache_clear()
+    datatoken._rpc.cache_clear()
+
+
+@pytest.fixture
+def hook(chain: Any) -> DatatokenHook:
+    return DatatokenHook(urls={8996: [chain.url]})
+
+
+@pytest.fixture(scope="module")
+def asset(chain: Any) -> tuple[Any, dict[str, Any]]:
+    return publish(chain, chain.accounts[1].address, lambda a: m.document(a.nft, [m.service(a.nft, a.datatoken)]))
+
+
+def of(asset: Any, event: tuple[str, int] | None = None, *transactions: str, token: str = "") -> ChainQuestions:
+    nfts = frozenset({(asset.nft, asset.datatoken, event)})
+    return ChainQuestions(nfts, frozenset(t.lower() for t in transactions), frozenset({token} if token else ()))
+
+
+def test_what_it_reads(chain: Any, hook: DatatokenHook, asset: Any) -> None:
+    it, doc = asset
+    fee = fee_for(chain, doc, "ocean-compute", 5 * 10**18)
+    tx = chain.buy(it, chain.accounts[9].address, fee, payer=chain.accounts[2].address)
+    again = chain.reuse_order(chain.accounts[2].address, it.datatoken, tx, fee_for(chain, doc, "ocean-compute"))
+    facts = hook.facts(8996, of(it, None, again, token=chain.usdc))
+    nft = facts.nfts[it.nft.lower()]
+    assert (nft.state, nft.owner, nft.metadataHash) == (0, chain.accounts[1].address, hashlib.sha256(m.text_of(doc)).digest())
+    assert facts.deployed == {(it.nft.lower(), it.datatoken.lower())}
+    assert facts.decimals == {chain.usdc.lower(): 6} and facts.now == chain.now()
+    used_on, started = facts.receipts[again.lower()], facts.receipts[tx.lower()]
+    assert used_on is not None and used_on.reused[0].orderTxId == tx.lower()
+    assert started is not None and started.started[0].amount == 10**18 and started.fees[0].fee.providerFeeAmount == 5 * 10**18
+    assert started.fees[0].fee.providerData == fee[7] and orders.fees.signer(started.fees[0].fee) == m.PROVIDER  # the contract agrees
+
+
+def test_the_last_metadata_counts_and_a_state_is_read_anew(chain: Any, hook: DatatokenHook) -> None:
+    it, _ = publish(chain, chain.accounts[1].address, lambda a: m.document(a.nft, [m.service(a.nft, a.datatoken)]))
+    first = chain.rpc("eth_blockNumber")
+    tx = chain.set_metadata(it, b"{}", "ab" * 32)
+    assert hook.facts(8996, of(it)).nfts[it.nft.lower()].metadataHash == bytes.fromhex("ab" * 32)
+    # What the cache says of the event is only where the search begins: a former one leads to the last one too.
+    assert hook.facts(8996, of(it, (tx, int(first, 16)))).nfts[it.nft.lower()].metadataHash == bytes.fromhex("ab" * 32)
+    chain.set_state(it, 4)
+    assert hook.facts(8996, of(it)).nfts[it.nft.lower()].state == 4
+
+
+def test_what_is_not_there(chain: Any, hook: DatatokenHook, asset: Any) -> None:
+    it, _ = asset
+    bare = chain.publish(chain.accounts[1].address)
+    facts = hook.facts(8996, of(bare))
+    assert (facts.nfts[bare.nft.lower()].state, facts.nfts[bare.nft.lower()].metadataHash) == (None, None)
+    nobody = m.address(5)
+    facts = hook.facts(8996, ChainQuestions(frozenset({(nobody, it.datatoken, None), (chain.ocean, it.datatoken, None)})))
+    assert facts.deployed == frozenset() and facts.nfts[nobody.lower()].state is None and facts.nfts[chain.ocean.lower()].owner is None
+    assert hook.facts(8996, ChainQuestions(frozenset({(it.nft, bare.datatoken, None)}))).deployed == frozenset()
+    tx = "0x" + "11" * 32
+    assert hook.facts(8996, ChainQuestions(transactions=frozenset({tx}))).receipts == {tx: None}
+
+
+class Anybody:
+    replaces_credentials = False
+
+    def __init__(self, documents: dict[str, Any]):
+        self.documents = documents
+
+    def ddos(self, dids: Any) -> dict[str, Any]:
+        return {did: self.documents[did] for did in dids}
+
+    def check_start(self, *_: Any) -> None: ...
+
+
+def test_a_start_with_three_data_sets_and_an_algorithm_takes_at_most_two_round_trips(chain: Any, hook: DatatokenHook) -> None:
+    publisher, consumer = chain.accounts[1], chain.accounts[2]
+    documents, txs = {}, {}
+    for n in range(4):
+        kind = "algorithm" if n == 3 else "dataset"
+        it, doc = publish(chain, publisher.address, lambda a, kind=kind: m.document(a.nft, [m.service(a.nft, a.datatoken)], kind=kind))
+        first = chain.buy(it, consumer.address, fee_for(chain, doc, "ocean-compute"))
+        again = chain.reuse_order(consumer.address, it.datatoken, first, fee_for(chain, doc, "ocean-compute"))
+        documents[doc["id"]], txs[doc["id"]] = doc, again
+    *data, code = documents
+
+    def asked(did: str) -> dict[str, str]:
+        return {"documentId": did, "serviceId": "compute_1", "transferTxId": txs[did]}
+
+    request = ComputeRequest(
+        consumer.address,
+        "ocean-compute",
+        Decimal(0),
+        AssetRequest.of(asked(data[0])),
+        AlgorithmRequest.of(asked(code)),
+        additionalDatasets=[asked(did) for did in data[1:]],
+    )
+    world = Anybody(documents)
+    access = Access(Rules(lambda _: m.PROVIDER_KEY, lambda _: chain.ocean), world, hook, world, lambda *_: m.CHECKSUM)
+    for _ in range(2):  # the first one warms up: it costs no further round trip
+        before = hook.rpc(8996).round_trips
+        assert len(access.start(request).datasets) == 3
+        assert hook.rpc(8996).round_trips - before == 2
+
+
+# -- servers that fail ---------------------------------------------------------------------------------------------------------------
+
+Behaviour = Callable[[list[dict[str, Any]]], tuple[int, Any]]
+
+
+@pytest.fixture
+def server() -> Iterator[Callable[[Behaviour], str]]:
+    """Makes an RPC server that behaves as it should not: what a real node cannot be made to show. Its URL holds a key."""
+    running = []
+
+    def make(behave: Behaviour) -> str:
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                status, answer = behave(asked)
+                body = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: Any) -> None: ...
+
+        it = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        thread = threading.Thread(target=it.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+        thread.start()
+        running.append((it, thread))
+        return f"http://127.0.0.1:{it.server_port}/TOPSECRET"
+
+    yield make
+    for it, thread in running:
+        it.shutdown()
+        it.server_close()
+        thread.join()
+
+
+def answers(asked: list[dict[str, Any]], **of_method: Any) -> list[dict[str, Any]]:
+    given = {"eth_chainId": {"result": hex(8996)}, **of_method}
+    return [{"jsonrpc": "2.0", "id": a["id"], **given.get(a["method"], {"result": None})} for a in asked]
+
+
+LIMIT = {"error": {"code": -32005, "message": "limit exceeded"}}
+FAILS: dict[str, tuple[Behaviour, str]] = {
+    "an error of its own": (lambda asked: (503, {}), "HTTP status 503"),
+    "too many requests": (lambda asked: (429, {}), "HTTP status 429"),
+    "no JSON": (lambda asked: (200, b"<html>"), "no JSON-RPC"),
+    "no batches": (lambda asked: (200, {"jsonrpc": "2.0", "error": {"code": -32600, "message": "no batch"}}), "takes no batches"),
+    "too few answers": (lambda asked: (200, answers(asked)[:-1]), "takes no batches"),
+    "another chain": (lambda asked: (200, answers(asked, eth_chainId={"result": "0x1"})), "not of this chain"),
+    "a limit for each call": (lambda asked: (200, answers(asked, eth_call=LIMIT)), "error -32005 for eth_call"),
+    "a redirect": (lambda asked: (302, {}), ""),
+}
+
+
+@pytest.mark.parametrize("what", FAILS)
+def test_a_server_that_fails_is_left_for_the_next_and_never_a_pass(
+    what: str, server: Any, chain: Any, asset: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    behave, why = FAILS[what]
+    it, doc = asset
+    url = server(behave)
+    facts = DatatokenHook(urls={8996: [url, chain.url]}).facts(8996, of(it))
+    assert facts.nfts[it.nft.lower()].metadataHash == hashlib.sha256(m.text_of(doc)).digest()
+    with pytest.raises(Unavailable, match="chain 8996: no RPC server answers; try again later") as e:
+        DatatokenHook(urls={8996: [url]}).facts(8996, of(it))
+    assert why in str(e.value)
+    assert "TOPSECRET" not in str(e.value) + caplog.text and "127.0.0.1" not in str(e.value) and e.value.__cause__ is None
+
+
+def test_a_server_that_is_not_there_or_says_nothing(server: Any, chain: Any, asset: Any) -> None:
+    released = threading.Event()
+
+    def silent(asked: list[dict[str, Any]]) -> tuple[int, Any]:
+        released.wait(30)
+        return 200, []
+
+    it, _ = asset
+    with pytest.raises(Unavailable, match=r"server 1: no connection; server 2: no answer in time"):
+        DatatokenHook(urls={8996: ["http://127.0.0.1:1/TOPSECRET", server(silent)]}, seconds=0.2).facts(8996, of(it))
+    released.set()
+
+
+def test_the_server_that_answered_last_is_asked_first(server: Any, chain: Any) -> None:
+    asked: list[int] = []
+
+    def fails(calls: list[dict[str, Any]]) -> tuple[int, Any]:
+        asked.append(len(calls))
+        return 503, {}
+
+    rpc = Rpc(8996, [server(fails), chain.url], 5)
+    for _ in range(3):
+        rpc.batch([("eth_blockNumber", [])])
+    assert len(asked) == 1
+    rpc.try_next()
+    rpc.batch([("eth_blockNumber", [])])
+    assert len(asked) == 2
+
+
+def test_a_server_that_has_not_seen_the_order_yet(server: Any, chain: Any, asset: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datatoken, "RECEIPT_PAUSE", 0)
+    it, doc = asset
+    tx = chain.buy(it, chain.accounts[2].address, fee_for(chain, doc, "ocean-compute"))
+
+    def lags(asked: list[dict[str, Any]]) -> tuple[int, Any]:
+        block = {"result": {"number": "0x1", "timestamp": "0x1"}}
+        return 200, answers(asked, eth_getBlockByNumber=block)
+
+    hook = DatatokenHook(urls={8996: [server(lags), chain.url]})
+    receipt = hook.facts(8996, ChainQuestions(transactions=frozenset({tx.lower()}))).receipts[tx.lower()]
+    assert receipt is not None and receipt.started
+
+
+def test_where_logs_are_not_to_be_had_the_event_that_the_cache_knows_is_read(server: Any, chain: Any, asset: Any) -> None:
+    import httpx
+
+    it, doc = asset
+    tx = chain.set_metadata(it, m.text_of(doc), hashlib.sha256(m.text_of(doc)).hexdigest())
+    block = int(chain.rpc("eth_getTransactionReceipt", tx)["blockNumber"], 16)
+
+    def no_logs(asked: list[dict[str, Any]]) -> tuple[int, Any]:
+        real = httpx.post(chain.url, json=asked).json()
+        methods = {a["id"]: a["method"] for a in asked}
+        refused = {"error": {"code": -32000, "message": "range too large"}}
+        return 200, [{"jsonrpc": "2.0", "id": r["id"], **refused} if methods[r["id"]] == "eth_getLogs" else r for r in real]
+
+    hook = DatatokenHook(urls={8996: [server(no_logs)]})
+    published = hashlib.sha256(m.text_of(doc)).digest()
+    assert hook.facts(8996, of(it, (tx.lower(), block))).nfts[it.nft.lower()].metadataHash == published
+    assert hook.facts(8996, of(it)).nfts[it.nft.lower()].metadataHash is None, "and without it nothing is known"
+
+
+def test_a_chain_without_servers(chain: Any) -> None:
+    with pytest.raises(Unavailable, match="chain 5: no RPC server is set for it"):
+        DatatokenHook(urls={8996: [chain.url]}).facts(5, ChainQuestions())
+    assert DatatokenHook(urls={0: [chain.url]}).facts(8996, ChainQuestions()).now == chain.now()
+
+
+# -- contracts, the connection -------------------------------------------------------------------------------------------------------
+
+ABI = {
+    "type": "function",
+    "name": "isDeployed",
+    "stateMutability": "view",
+    "inputs": [{"name": "datatoken", "type": "address"}],
+    "outputs": [{"name": "", "type": "bool"}],
+}
+
+
+def test_a_contract_is_called(chain: Any, hook: DatatokenHook, asset: Any) -> None:
+    it, _ = asset
+    assert hook.call(8996, it.nft, ABI, {"datatoken": it.datatoken.lower()}) is True
+    several = {
+        **ABI,
+        "name": "getMetaData",
+        "inputs": [],
+        "outputs": [{"name": "", "type": t} for t in ("string", "string", "uint8", "bool")],
+    }
+    assert hook.call(8996, it.nft, several, {}) == ["", "", 0, True]
+    for arguments, address, why in (
+        ({"datatoken": "x"}, it.nft, "the arguments do not fit"),
+        ({"datatoken": it.nft}, chain.ocean, "the contract refuses the call"),
+        ({"datatoken": it.nft}, m.address(5), "the contract refuses the call"),
+    ):
+        with pytest.raises(ValueError, match=why):
+            hook.call(8996, address, ABI, arguments)
+
+
+def test_the_connection_and_its_button(chain: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    datatoken._of_connection.cache_clear()
+    urls = {"8996": [chain.url, "http://127.0.0.1:1/TOPSECRET"], "1": chain.url}
+    monkeypatch.setenv("AIRFLOW_CONN_OCEAN_DEFAULT", json.dumps({"conn_type": "ocean", "extra": urls}))
+    ok, text = DatatokenHook().test_connection()
+    assert not ok and text == (
+        "chain 1, server 1: it is not of this chain; chain 8996, server 1: answers; chain 8996, server 2: no connection"
+    )
+    datatoken._of_connection.cache_clear()
+    monkeypatch.setenv("AIRFLOW_CONN_OCEAN_DEFAULT", json.dumps({"conn_type": "ocean", "extra": {"8996": chain.url}}))
+    assert DatatokenHook().test_connection() == (True, "chain 8996, server 1: answers")
+    datatoken._of_connection.cache_clear()
+    monkeypatch.setenv("AIRFLOW_CONN_OCEAN_DEFAULT", json.dumps({"conn_type": "ocean", "extra": {"x": "TOPSECRET"}}))
+    with pytest.raises(Unavailable, match="connection ocean_default: extra must be a JSON object of RPC URLs by chain id") as e:
+        DatatokenHook().facts(8996, ChainQuestions())
+    assert "TOPSECRET" not in str(e.value)
+    datatoken._of_connection.cache_clear()
+    assert DatatokenHook(urls={}).test_connection()[0] is False
+
+
+def test_airflow_knows_the_connection_type() -> None:
+    from airflow.providers_manager import ProvidersManager
+
+    known = ProvidersManager().hooks["ocean"]
+    assert known is not None and known.connection_testable and known.hook_class_name == "c2d.hooks.datatoken.DatatokenHook"

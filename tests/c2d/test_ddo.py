@@ -1,0 +1,103 @@
+"""DDOs: what is read of them, that they are whose their DID says, and what their hash on chain may be."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+import pytest
+
+from c2d import ddo
+from c2d.ddo import Asset, BadDdo
+from tests.c2d import market as m
+
+NFT, DATATOKEN = m.address(1), m.address(2)
+
+
+def doc(**changes: Any) -> dict[str, Any]:
+    return {**m.document(NFT, [m.service(NFT, DATATOKEN)]), **changes}
+
+
+@pytest.mark.parametrize("version", ["4.0.0", "4.1.0", "4.5.0"])
+def test_each_version_is_read(version: str) -> None:
+    asset = Asset.parse(m.document(NFT, [m.service(NFT, DATATOKEN, version=version)], version=version))
+    service = asset.service("compute_1")
+    assert (asset.version, asset.type, asset.nftAddress) == (version, "dataset", NFT)
+    assert service is not None and (service.index, service.type, service.timeout, service.datatokenAddress) == (
+        0,
+        "compute",
+        3600,
+        DATATOKEN,
+    )
+    assert service.compute.allowRawAlgorithm is True and "0x04" not in repr(asset)
+
+
+def test_oceans_own_did() -> None:
+    assert (
+        ddo.did_of("0x7358776DACe83a4b48E698645F32B043481daCBA", 1)
+        == "did:op:" + hashlib.sha256(b"0x7358776DACe83a4b48E698645F32B043481daCBA1").hexdigest()
+    )
+    assert ddo.did_of(NFT.lower(), 8996) == ddo.did_of(NFT, 8996)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"version": "3.0.0"}, "version: must be one of 4.0.0, 4.1.0"),
+        ({"chainId": "8996"}, "chainId: must be a whole number"),
+        ({"chainId": 1}, "id: must be the DID of nftAddress and chainId"),
+        ({"nftAddress": "0x12"}, "nftAddress: must be 0x and 40 hex digits"),
+        ({"metadata": None}, "metadata: must be an object"),
+        ({"metadata": {}}, "metadata.type: must be text"),
+        ({"services": {}}, "services: must be a list"),
+        ({"services": [m.service(NFT, DATATOKEN), m.service(NFT, DATATOKEN)]}, "services: must not have the same id twice"),
+        ({"services": [{**m.service(NFT, DATATOKEN), "timeout": -1}]}, "services[0].timeout: must be a whole number of seconds"),
+        ({"services": [{**m.service(NFT, DATATOKEN), "datatokenAddress": 5}]}, "services[0].datatokenAddress: must be text"),
+        ({"services": [{**m.service(NFT, DATATOKEN), "compute": []}]}, "services[0].compute: must be an object"),
+        ({"credentials": {"allow": [{"type": "address", "values": [5]}]}}, "credentials.allow.values: must be texts"),
+    ],
+)
+def test_what_is_no_ddo_is_refused_by_field(change: dict[str, Any], said: str) -> None:
+    with pytest.raises(BadDdo) as e:
+        Asset.parse(doc(**change))
+    assert str(e.value).startswith(said)
+
+
+@pytest.mark.parametrize("given", [None, [], "x", {}])
+def test_what_is_no_object_is_refused(given: object) -> None:
+    with pytest.raises(BadDdo):
+        Asset.parse(given)
+
+
+def test_the_hash_is_of_the_text_that_ocean_js_or_ocean_py_wrote_without_what_a_cache_adds() -> None:
+    published = doc()
+    of_js = hashlib.sha256(json.dumps(published, separators=(",", ":"), ensure_ascii=False).encode()).digest()
+    of_py = hashlib.sha256(json.dumps(published, separators=(",", ":")).encode()).digest()
+    assert of_js != of_py  # it has a letter beyond ASCII
+    cached = {**published, "nft": {"state": 0}, "event": {}, "datatokens": [], "stats": {}, "purgatory": {}}
+    assert {of_js, of_py} <= ddo.metadata_hashes(cached)
+    assert not {of_js, of_py} & ddo.metadata_hashes({**cached, "version": "4.1.0"})
+
+
+@pytest.mark.parametrize(
+    ("given", "allow", "deny"),
+    [
+        (None, None, None),
+        ({"allow": [], "deny": []}, None, None),
+        ({"allow": [{"type": "address", "values": []}]}, None, None),
+        ({"allow": [{"type": "address", "values": ["0xAB"]}]}, {"0xab"}, None),
+        ({"deny": [{"type": "address", "values": ["*"]}]}, None, {"*"}),
+        ({"allow": [{"type": "accessList", "values": []}]}, {"-"}, None),
+    ],
+)
+def test_credentials(given: Any, allow: set[str] | None, deny: set[str] | None) -> None:
+    read = Asset.parse(doc(credentials=given)).credentials
+    assert (read.allow, read.deny) == (allow, deny)
+
+
+def test_the_caches_event_is_where_the_hash_is_looked_for_if_it_is_one() -> None:
+    tx = "0x" + "Ab" * 32
+    assert Asset.parse(doc(event={"tx": tx, "block": 7})).event == (tx.lower(), 7)
+    for event in ({"tx": "0x12", "block": 7}, {"tx": tx, "block": -1}, {"tx": tx, "block": True}, {"tx": tx}, "x", None):
+        assert Asset.parse(doc(event=event)).event is None
