@@ -225,26 +225,28 @@ class Check:
         return dict(container or {})
 
     def paid(self, datasets: tuple[GrantedAsset, ...], algorithm: GrantedAsset | None, container: Mapping[str, str]) -> Granted:
-        """All together: one of the orders must have paid the environment's fee for the time that is left."""
+        """All together: one of the orders must have paid the environment's fee for its own time, and that is the job's time."""
         ordered = [a for a in (*datasets, algorithm) if a is not None and a.order is not None]
-        until = max(a.order.validUntil for a in ordered if a.order)
-        # Without an end there is no price that would pay for it, but where nothing has to be paid.
-        left = until - self.now if until else math.inf
-        payer = next((a.order for a in ordered if a.order and self._pays(a, a.order, left)), None)
-        if payer is None and self._fee(left, datasets[0].asset.chainId) == 0:
-            payer = ordered[0].order
-        if payer is None:
+        payers = [a.order for a in ordered if a.order and self._pays(a, a.order)]
+        if not payers:
             raise Refused("order", "fees_not_paid")
+        payer = max(payers, key=lambda order: order.ends)
         network = all(d.service.compute.allowNetworkAccess for d in datasets if d.service.type == "compute")
         checksums = tuple(c for c in self.checksums or () if c) if algorithm else ()
-        return Granted(datasets, algorithm, container, payer.txId, until, network, checksums)
+        return Granted(datasets, algorithm, container, payer.txId, payer.ends, network, checksums)
 
-    def _pays(self, granted: GrantedAsset, order: orders.Order, seconds: float) -> bool:
-        """Whether the order's fee, ours and in our token, is enough."""
-        token = self.rules.fee_token(granted.asset.chainId)
-        if granted.files is None or token is None or order.fee.providerFeeToken.lower() != token.lower():
+    def _pays(self, granted: GrantedAsset, order: orders.Order) -> bool:
+        """Whether the order's fee, ours and in our token, is enough for the time until it ends."""
+        if order.ends and order.ends <= self.now:
             return False
-        return order.fee.providerFeeAmount >= self._fee(seconds, granted.asset.chainId)
+        # Without an end there is no price that would pay for it, but where nothing has to be paid.
+        left = order.ends - self.now if order.ends else math.inf
+        fee = self._fee(min(left, order.seconds or left), granted.asset.chainId)
+        if fee == 0:
+            return True
+        token = self.rules.fee_token(granted.asset.chainId)
+        ours = granted.files is not None and token is not None and order.fee.providerFeeToken.lower() == token.lower()
+        return ours and order.fee.providerFeeAmount >= fee
 
     def _fee(self, seconds: float, chain_id: int) -> int:
         token = self.rules.fee_token(chain_id)

@@ -94,13 +94,19 @@ class Use:
 
 @dataclass(frozen=True)
 class Order:
-    """A good order. ``startedTxId`` is the transaction that paid the datatoken: ``txId`` itself, or the one that it used on."""
+    """A good order. ``startedTxId`` is the transaction that paid the datatoken: ``txId`` itself, or the one that it used on.
+
+    :param ends: when the paid time ends: the fee's ``validUntil``; once that is over, with the time that the chain took; 0: it has no end.
+    :param seconds: that the fee was made for; None: it does not say.
+    """
 
     txId: str
     startedTxId: str
     consumer: str
     payer: str
     fee: fees.ProviderFee = field(repr=False)
+    ends: int
+    seconds: int | None
 
     @property
     def validUntil(self) -> int:
@@ -145,7 +151,7 @@ def _checked(use: Use, receipt: Receipt | None, original: Receipt | None, deploy
         raise BadOrder(f"The order has expired: it is good for {use.timeout} s and {int(age)} s old.")
     if not any(_same(use.consumer, who) for who in (event.consumer, event.payer)):
         raise BadOrder("sender of order transaction is not the consumer/payer.")
-    return Order(receipt.txId, started.txId, event.consumer, event.payer, fee)
+    return Order(receipt.txId, started.txId, event.consumer, event.payer, fee, _ends(fee, receipt, use.now), _seconds(fee))
 
 
 def _fee(use: Use, receipt: Receipt) -> fees.ProviderFee:
@@ -161,7 +167,7 @@ def _fee(use: Use, receipt: Receipt) -> fees.ProviderFee:
         raise BadOrder(f"The providerFeeAddress {fee.providerFeeAddress} in the event does not match the provider address {use.provider}")
     if not _same(fees.signer(fee) or "", fee.providerFeeAddress):
         raise BadOrder("Provider was not able to check the signed message in ProviderFees event")
-    if not use.expired_fee_ok and use.environment is not None and _is_over(fee, data, receipt, use.now):
+    if not use.expired_fee_ok and use.environment is not None and 0 < _ends(fee, receipt, use.now) <= use.now:
         raise BadOrder("Ordered c2d time was exceeded, check validUntil.")
     return fee
 
@@ -173,14 +179,22 @@ def _is_for(fee: fees.ProviderFee, use: Use) -> bool:
     return _same(str(data.get("dt")), use.datatoken) and str(data.get("id")) == use.serviceId
 
 
-def _is_over(fee: fees.ProviderFee, data: dict[str, Any], receipt: Receipt, now: float) -> bool:
-    """The time between the fee's making and its payment is the chain's, not the consumer's: it is added."""
-    made = data.get("timestamp")
-    if not fee.validUntil or now < fee.validUntil:
-        return False
-    if not isinstance(made, int) or isinstance(made, bool) or not receipt.timestamp:
-        return True
-    return now >= fee.validUntil + max(0, receipt.timestamp - made) + BLOCK_TIME_MARGIN
+def _made(fee: fees.ProviderFee) -> int | None:
+    made = fee_data(fee).get("timestamp")
+    return made if isinstance(made, int) and not isinstance(made, bool) else None
+
+
+def _seconds(fee: fees.ProviderFee) -> int | None:
+    made = _made(fee)
+    return fee.validUntil - made if fee.validUntil and made is not None and fee.validUntil > made else None
+
+
+def _ends(fee: fees.ProviderFee, receipt: Receipt, now: float) -> int:
+    """The time between the fee's making and its payment was the chain's, not the consumer's: it is added at the end, with a margin."""
+    made = _made(fee)
+    if not fee.validUntil or now < fee.validUntil or made is None or not receipt.timestamp:
+        return fee.validUntil
+    return fee.validUntil + max(0, receipt.timestamp - made) + BLOCK_TIME_MARGIN
 
 
 def _started(use: Use, receipt: Receipt) -> OrderStarted:

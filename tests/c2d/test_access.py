@@ -290,6 +290,27 @@ def test_the_fee_may_be_paid_by_any_of_the_orders_and_that_one_is_the_agreement(
     assert refusal(it) == ("order", "fees_not_paid")
 
 
+def test_a_job_lasts_as_long_as_its_payer_has_paid_for() -> None:
+    it = market()
+    asked(it, priceMinute=Decimal(60))
+    order(it, fee=60 * 10**18, until=m.NOW + 60)
+    algorithm_order(it, until=m.NOW + 7200)  # for nothing, as the second of two assets
+    granted = it.world.access().start(it.request)
+    assert (granted.agreementId, granted.validUntil) == (m.tx(1), m.NOW + 60)
+
+
+def test_a_payment_that_the_chain_took_late_is_good_until_its_time_has_passed() -> None:
+    it = market()
+    asked(it, priceMinute=Decimal(60))
+    late = {"made": m.NOW - 120, "until": m.NOW - 30, "time": m.NOW - 10}
+    order(it, fee=90 * 10**18, **late)
+    algorithm_order(it, **late)
+    granted = it.world.access().start(it.request)
+    assert (granted.agreementId, granted.validUntil) == (m.tx(1), m.NOW - 30 + 110 + 90)
+    order(it, fee=0, **late)
+    assert refusal(it) == ("order", "fees_not_paid")
+
+
 def test_a_fee_in_another_token_or_of_another_provider_pays_nothing() -> None:
     for changes in ({"token": m.address(77)}, {"key": "0x" + "11" * 32}):
         it = market()

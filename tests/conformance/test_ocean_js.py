@@ -188,6 +188,14 @@ def test_a_fee_whose_time_is_over(market: Market, dataset: Published, algorithm:
     assert refused(market, bought, dataset=dataset.order(one), algorithm=algorithm.order(other)) == {"dataset.serviceId": "order_invalid"}
 
 
+def test_a_fee_that_the_chain_took_late(market: Market, dataset: Published, algorithm: Published, bought: Job) -> None:
+    """What passes between asking for the price and the block is not the consumer's loss."""
+    now = market.chain.now()
+    one = order(market, dataset, amount=2 * ONE, valid_until=now - 30, timestamp=now - 120)
+    other = order(market, algorithm, amount=0, valid_until=now - 30, timestamp=now - 120)
+    assert start(market, bought, dataset=dataset.order(one), algorithm=algorithm.order(other))["jobId"]
+
+
 def test_a_fee_of_another_provider(market: Market, dataset: Published, bought: Job) -> None:
     one = order(market, dataset, key="0x" + "77" * 32, amount=ONE)
     assert refused(market, bought, dataset=dataset.order(one)) == {"dataset.serviceId": "order_invalid"}
