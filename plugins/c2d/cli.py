@@ -6,8 +6,9 @@ import argparse
 import json
 import os
 import sys
+from pathlib import Path
 
-from c2d import seal, settings
+from c2d import download, seal, settings
 from c2d.job import BadJob, Job
 
 
@@ -23,10 +24,18 @@ def main(argv: list[str] | None = None) -> int:
     sealing = commands.add_parser("seal", help="seal the secrets (URLs, headers, secret) of a job: JSON on stdin, JSON on stdout")
     sealing.add_argument("--public-key", help="the operator's (default: from OPERATOR_PRIVATE_KEY); the DAG's page in Airflow shows it")
     sealing.add_argument("--job", metavar="ID", help="make it good for this job id only")
+    results = commands.add_parser("results", help="list, download, verify and decrypt a job's results")
+    results.add_argument("what", nargs="+", metavar="JOB", help="the job's id; with --decrypt: files, or folders of files")
+    results.add_argument("--to", metavar="DIR", help="download to there, sub-folders included; goes on where a former run ended")
+    results.add_argument("--index", type=int, action="append", help="only this result; several times for several (default: all)")
+    results.add_argument("--url", help="from this operator-service (key: PROVIDER_PRIVATE_KEY) or Provider (key: CONSUMER_PRIVATE_KEY)")
+    results.add_argument("--owner", help="with an operator-service: the consumer's address")
+    results.add_argument("--decrypt", action="store_true", help="decrypt files that are here, without network (CONSUMER_PRIVATE_KEY)")
+    results.add_argument("--key-file", metavar="FILE", help="holds the private key, in place of the variable")
     arguments = parser.parse_args(argv)
     try:
         return _run(arguments)
-    except (BadJob, settings.BadSettings) as e:
+    except (BadJob, settings.BadSettings, download.NotDone) as e:
         print(f"c2d: {e}", file=sys.stderr)
         return 1
 
@@ -48,6 +57,8 @@ def _run(arguments: argparse.Namespace) -> int:
 
         Retention(Store(settings.load().C2D_DATABASE_URL)).ask_republish(arguments.job, datetime.now(UTC))
         print(f"job {arguments.job}: will be published again; its status tells how that went")
+    elif arguments.command == "results":
+        _results(arguments)
     elif arguments.command == "check":
         loaded = settings.load()
         print(f"Provider API: {'on' if loaded.provider.on else 'off (PROVIDER_PRIVATE_KEY and NETWORK_URL turn it on)'}")
@@ -74,6 +85,47 @@ def _run(arguments: argparse.Namespace) -> int:
         json.dump(job.sealed(public_key, arguments.job).dump(), sys.stdout, indent=1)
         print()
     return 0
+
+
+def _results(arguments: argparse.Namespace) -> None:
+    folder = Path(arguments.to) if arguments.to else None
+    consumers_key = download.key_from("CONSUMER_PRIVATE_KEY", None if arguments.owner else arguments.key_file)
+    if arguments.decrypt:
+        if consumers_key is None:
+            raise download.NotDone("CONSUMER_PRIVATE_KEY: set it, or name a file that holds it with --key-file")
+        download.decrypt_all([Path(p) for p in arguments.what], folder, consumers_key, _say)
+        return
+    if len(arguments.what) > 1:
+        raise download.NotDone("give one job id")
+    source = _source(arguments, consumers_key)
+    results = source.list()
+    if unknown := set(arguments.index or ()) - {r.index for r in results}:
+        raise download.NotDone(f"--index: there is no result {min(unknown)}")
+    wanted = [r for r in results if not arguments.index or r.index in arguments.index]
+    if folder is None:
+        print(download.listing(wanted))
+        return
+    for result in wanted:
+        download.download(source, result, folder, consumers_key, _say)
+
+
+def _source(arguments: argparse.Namespace, consumers_key: str | None) -> download.Source:
+    from c2d.hooks import sources
+
+    (job_id,) = arguments.what
+    if not arguments.url:
+        return sources.Stores(settings.load(), job_id)
+    if arguments.owner:
+        key, name = download.key_from("PROVIDER_PRIVATE_KEY", arguments.key_file), "PROVIDER_PRIVATE_KEY"
+    else:
+        key, name = consumers_key, "CONSUMER_PRIVATE_KEY"
+    if key is None:
+        raise download.NotDone(f"{name}: set it, or name a file that holds it with --key-file")
+    return sources.Api(arguments.url, job_id, key, arguments.owner)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
 
 
 if __name__ == "__main__":

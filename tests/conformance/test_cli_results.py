@@ -1,0 +1,249 @@
+"""``c2d results`` of a real job: as the operator, as a Provider, as a consumer, and with nothing but files and a key."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fastapi.testclient import TestClient
+
+from c2d import cli, download, settings
+from c2d.hooks import sources
+from c2d.settings import Settings
+from tests.conformance.published import BIG, CONSUMER, FILES, PROVIDER, get, published
+from tests.conformance.test_results import client, loaded, url
+
+__all__ = ["client", "loaded", "url"]
+
+
+@pytest.fixture(params=["none", "store", "consumer"])
+def mode(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(autouse=True)
+def nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.load.cache_clear()
+    for name in ("CONSUMER_PRIVATE_KEY", "PROVIDER_PRIVATE_KEY", "OPERATOR_PRIVATE_KEY", "C2D_DATABASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def c2d(variables: dict[str, str], mode: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+    """Runs ``c2d results``; ``operator``: with the operator's settings. Returns exit code, stdout and stderr."""
+
+    def run(*words: Any, operator: bool = False, **environ: str) -> tuple[int, str, str]:
+        with monkeypatch.context() as patch:
+            for name, value in {**({**variables, "encrypt_results": mode} if operator else {}), **environ}.items():
+                patch.setenv(name, value)
+            settings.load.cache_clear()
+            code = cli.main(["results", *map(str, words)])
+        out, err = capsys.readouterr()
+        assert not any(secret.removeprefix("0x") in out + err for secret in (CONSUMER, PROVIDER.key))
+        return code, out, err
+
+    return run
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def as_published(files: dict[str, bytes]) -> bool:
+    return {**FILES, "adminlogs/configure.log": b"configured\n"}.items() <= files.items()
+
+
+def test_the_operator_lists_and_downloads_from_the_stores(
+    client: TestClient, loaded: Settings, tmp_path: Path, c2d: Any, mode: str
+) -> None:
+    job_id, _ = published(client, loaded, tmp_path)
+    code, out, _ = c2d(job_id, operator=True)
+    suffix = ".c2d" if mode == "consumer" else ""
+    assert code == 0 and [line.split("  ")[-1].strip() for line in out.splitlines()][1:5] == [f"{path}{suffix}" for path in FILES]
+    code, _, err = c2d(job_id, "--to", tmp_path / "got", operator=True)
+    assert code == 0, err
+    if mode != "consumer":
+        assert as_published(contents(tmp_path / "got"))
+        return
+    encrypted = contents(tmp_path / "got")
+    assert all(f"{path}.c2d" in encrypted and path not in encrypted for path in FILES)
+    code, _, err = c2d("--decrypt", tmp_path / "got", "--to", tmp_path / "clear", CONSUMER_PRIVATE_KEY=CONSUMER)
+    assert code == 0 and contents(tmp_path / "clear") == FILES
+
+
+def test_a_provider_downloads_its_consumers_results(
+    client: TestClient, loaded: Settings, tmp_path: Path, url: str, c2d: Any, mode: str
+) -> None:
+    job_id, _ = published(client, loaded, tmp_path)
+    words = (job_id, "--url", url.removesuffix("/api/v1/operator"), "--owner", PROVIDER.owner, "--to", tmp_path / "got")
+    code, _, err = c2d(*words, PROVIDER_PRIVATE_KEY=PROVIDER.key, CONSUMER_PRIVATE_KEY=CONSUMER)
+    assert code == 0 and as_published(contents(tmp_path / "got")), err
+    assert not [path for path in contents(tmp_path / "got") if path.endswith((".c2d", ".part"))]
+    before = {p: p.stat().st_mtime_ns for p in (tmp_path / "got").rglob("*") if p.is_file()}
+    code, _, err = c2d(*words, PROVIDER_PRIVATE_KEY=PROVIDER.key, CONSUMER_PRIVATE_KEY=CONSUMER)
+    assert code == 0 and {p: p.stat().st_mtime_ns for p in before} == before
+
+
+@pytest.mark.parametrize("mode", ["none", "consumer"])
+def test_a_download_goes_on_where_it_was(client: TestClient, loaded: Settings, tmp_path: Path, url: str, c2d: Any, mode: str) -> None:
+    job_id, _ = published(client, loaded, tmp_path)
+    whole = get(client, job_id, 0).content
+    name = "big.bin.c2d" if mode == "consumer" else "big.bin"
+    words = (job_id, "--url", url.removesuffix("/api/v1/operator"), "--owner", PROVIDER.owner, "--to", tmp_path, "--index", 0)
+    part = tmp_path / "outputs" / f"{name}.part"
+    part.parent.mkdir(parents=True)
+    asked: list[str] = []
+    real = httpx.Client.build_request
+
+    def watched(self: httpx.Client, *arguments: Any, **more: Any) -> httpx.Request:
+        request = real(self, *arguments, **more)
+        asked.append(request.headers.get("range", ""))
+        return request
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(httpx.Client, "build_request", watched)
+        part.write_bytes(whole[: 2**21 + 5])
+        assert c2d(*words, PROVIDER_PRIVATE_KEY=PROVIDER.key)[0] == 0
+        assert f"bytes={2**21 + 5}-" in asked and (tmp_path / "outputs" / name).read_bytes() == whole
+        # what is there is of something else: all of it is fetched again
+        (tmp_path / "outputs" / name).unlink()
+        part.write_bytes(b"x" * 1000)
+        code, _, err = c2d(*words, PROVIDER_PRIVATE_KEY=PROVIDER.key)
+        assert code == 0 and "is not what was published; from the beginning" in err
+        assert (tmp_path / "outputs" / name).read_bytes() == whole
+
+
+class Broken:
+    """A source whose connection breaks after each ``at`` bytes; the last time it says that this was all."""
+
+    def __init__(self, content: bytes, at: int, wrong: bool = False):
+        self.content, self.at, self.wrong, self.opened = content, at, wrong, 0
+
+    def list(self) -> list[download.Result]:
+        return [download.Result(0, "outputs/x", len(self.content), "output")]
+
+    def sha256(self, index: int) -> str:
+        import hashlib
+
+        return hashlib.sha256(self.content + (b"!" if self.wrong else b"")).hexdigest()
+
+    def open(self, index: int, first: int) -> Any:
+        self.opened += 1
+
+        def pieces() -> Any:
+            yield self.content[first : first + self.at]
+            if first + self.at < len(self.content):
+                raise download.Interrupted("the connection broke")
+
+        return self.sha256(0), pieces()
+
+
+def test_a_connection_that_breaks_is_made_again_and_nothing_comes_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(download.time, "sleep", lambda seconds: None)
+    source = Broken(os.urandom(10_000), 1_000)
+    download.download(source, source.list()[0], tmp_path, None, lambda text: None)
+    assert (tmp_path / "outputs/x").read_bytes() == source.content and source.opened == 10
+    never = Broken(b"12345", 0)
+    with pytest.raises(download.NotDone, match="run the same again"):
+        download.download(never, never.list()[0], tmp_path / "never", None, lambda text: None)
+    assert never.opened == download.ATTEMPTS
+
+
+def test_what_does_not_verify_is_not_kept(tmp_path: Path) -> None:
+    source = Broken(b"12345", 10, wrong=True)
+    with pytest.raises(download.NotDone, match="is not what was published"):
+        download.download(source, source.list()[0], tmp_path, None, lambda text: None)
+    assert contents(tmp_path) == {}
+
+
+@pytest.mark.parametrize("name", ["../x", "/etc/passwd", "a/../../x", "a//b", "a\\b", "", "x\x00"])
+def test_a_name_that_leads_elsewhere_is_refused(name: str) -> None:
+    with pytest.raises(download.NotDone, match="is no name"):
+        sources.result_of(0, name, 1, "output")
+
+
+# -- files and a key ------------------------------------------------------------------------------------------------------
+
+consumers = pytest.mark.parametrize("mode", ["consumer"])
+
+
+@pytest.fixture
+def file(client: TestClient, loaded: Settings, tmp_path: Path) -> Path:
+    """A file as any Ocean client has downloaded it, under a name of its own."""
+    job_id, _ = published(client, loaded, tmp_path)
+    (tmp_path / "file").write_bytes(get(client, job_id, 0).content)
+    return tmp_path / "file"
+
+
+@consumers
+def test_a_file_is_decrypted_under_its_own_name(file: Path, c2d: Any) -> None:
+    assert c2d("--decrypt", file, CONSUMER_PRIVATE_KEY=CONSUMER)[0] == 0
+    assert (file.parent / "big.bin").read_bytes() == BIG
+    code, _, err = c2d("--decrypt", file, CONSUMER_PRIVATE_KEY=CONSUMER)
+    assert code == 0 and "is there already" in err
+    (file.parent / "big.bin").write_bytes(b"mine")
+    code, _, err = c2d("--decrypt", file, CONSUMER_PRIVATE_KEY=CONSUMER)
+    assert code == 1 and "exists already, with other content" in err and (file.parent / "big.bin").read_bytes() == b"mine"
+
+
+@consumers
+def test_the_key_may_come_from_a_file(file: Path, c2d: Any, tmp_path: Path) -> None:
+    (tmp_path / "key").write_text(CONSUMER + "\n")
+    assert c2d("--decrypt", file, "--key-file", tmp_path / "key", "--to", tmp_path / "to")[0] == 0
+    assert (tmp_path / "to/outputs/big.bin").read_bytes() == BIG
+
+
+@consumers
+@pytest.mark.parametrize(
+    ("spoil", "sentence"),
+    [
+        (lambda f: f[:-1] + bytes([f[-1] ^ 1]), "was changed"),
+        (lambda f: f[:-5], "was changed"),
+        (lambda f: f[: 2**20 + 500], "changed"),
+        (lambda f: f.replace(b'"path": "', b'"path": "00', 1), "its path was changed"),
+        (lambda f: b"id,score\n", "is not a result that was encrypted to a consumer"),
+        (lambda f: b"", "is not a result that was encrypted to a consumer"),
+    ],
+)
+def test_a_changed_file_gives_nothing(file: Path, c2d: Any, spoil: Any, sentence: str) -> None:
+    file.write_bytes(spoil(file.read_bytes()))
+    before = set(file.parent.iterdir())
+    code, _, err = c2d("--decrypt", file, CONSUMER_PRIVATE_KEY=CONSUMER)
+    assert code == 1 and sentence in err and set(file.parent.iterdir()) == before
+
+
+@consumers
+def test_a_wrong_key_is_said_to_be(file: Path, c2d: Any, tmp_path: Path) -> None:
+    code, _, err = c2d("--decrypt", file, CONSUMER_PRIVATE_KEY=PROVIDER.key)
+    assert code == 1 and err.endswith("is encrypted to another key than this one\n")
+    for words, sentence in (
+        ((), "CONSUMER_PRIVATE_KEY: set it, or name a file"),
+        (("--key-file", tmp_path / "none"), "--key-file: cannot be read"),
+        (("--key-file", file), "--key-file: "),
+    ):
+        code, _, err = c2d("--decrypt", file, *words)
+        assert code == 1 and sentence in err
+
+
+@pytest.mark.parametrize("mode", ["none"])
+def test_what_cannot_be_had_is_said_in_one_sentence(client: TestClient, loaded: Settings, tmp_path: Path, url: str, c2d: Any) -> None:
+    job_id, _ = published(client, loaded, tmp_path)
+    service = url.removesuffix("/api/v1/operator")
+    for words, environ, sentence in (
+        (("nothing",), {"operator": True}, "nothing: there is no such job"),
+        ((job_id, "--index", 99), {"operator": True}, "--index: there is no result 99"),
+        ((job_id, job_id), {"operator": True}, "give one job id"),
+        ((job_id, "--url", service), {}, "CONSUMER_PRIVATE_KEY: set it"),
+        ((job_id, "--url", service), {"CONSUMER_PRIVATE_KEY": CONSUMER}, "--owner: is required"),
+        ((job_id, "--url", service, "--owner", "0x" + "00" * 20), {"PROVIDER_PRIVATE_KEY": PROVIDER.key}, "there is no such job of 0x00"),
+        ((job_id, "--url", service, "--owner", PROVIDER.owner), {"PROVIDER_PRIVATE_KEY": CONSUMER}, "the API answered 401"),
+        ((job_id, "--url", "http://127.0.0.1:9"), {"CONSUMER_PRIVATE_KEY": CONSUMER}, "--url: the API does not answer"),
+        ((tmp_path / "none", "--decrypt"), {"CONSUMER_PRIVATE_KEY": CONSUMER}, "none: does not exist"),
+        ((tmp_path, "--decrypt"), {"CONSUMER_PRIVATE_KEY": "0x12"}, "CONSUMER_PRIVATE_KEY: must be a private key"),
+        ((tmp_path, "--decrypt"), {"CONSUMER_PRIVATE_KEY": CONSUMER}, "holds no result that was encrypted"),
+    ):
+        code, _, err = c2d(*words, **environ)
+        assert code == 1 and sentence in err, (words, err)
