@@ -26,8 +26,8 @@ class Place:
     """A store with what a test does to it. variables: the operator's settings; secrets: what no answer may show."""
 
     variables: dict[str, str]
-    change: Callable[[str, str, Callable[[bytes], bytes]], None]
-    remove: Callable[[str, str], None]
+    change: Any
+    remove: Any
     kill: Callable[[], None]
     revive: Callable[[], None]
     secrets: list[str] = field(default_factory=list)
@@ -47,9 +47,28 @@ def s3(minio: Any) -> Place:
     return Place(variables, change, remove, minio.kill, minio.start, [minio.access_key, minio.secret_key, minio.endpoint])
 
 
-@pytest.fixture(params=["s3"])
+def ipfs(kubo: Any) -> Place:
+    def remove(cid: str) -> None:
+        for pinned in kubo.pins():
+            kubo.api("pin/rm", arg=pinned)
+        assert kubo.api("block/rm", arg=cid).status_code == 200
+
+    secrets = [kubo.operator_token, kubo.pod_token, kubo.url]
+    return Place(kubo.settings(IPFS_OUTPUT_PREFIX="ipfs://"), None, remove, kubo.kill, kubo.start, secrets)
+
+
+def cluster(ipfs_cluster: Any) -> Place:
+    node = ipfs_cluster.adds
+    settings = ipfs_cluster.settings(C2D_IPFS_READ_AUTH=f"bearer:{node.operator_token}")
+    return Place(
+        settings, None, None, node.kill, node.start, [node.operator_token, node.pod_token, node.url, ipfs_cluster.peers[0].password]
+    )
+
+
+@pytest.fixture(params=["s3", "ipfs", "cluster"])
 def place(request: pytest.FixtureRequest) -> Place:
-    return {"s3": lambda: s3(request.getfixturevalue("minio"))}[request.param]()
+    fixture, made = {"s3": ("minio", s3), "ipfs": ("kubo", ipfs), "cluster": ("ipfs_cluster", cluster)}[request.param]
+    return made(request.getfixturevalue(fixture))
 
 
 @pytest.fixture(params=["none", "store", "consumer"])
@@ -103,6 +122,7 @@ def where(job_file: int, mode: str) -> str:
     return f"data/{list(FILES)[job_file]}" if mode == "none" else f"data/{job_file}"
 
 
+@pytest.mark.parametrize("place", ["s3"], indirect=True)
 @pytest.mark.parametrize("mode", ["none", "store"])
 def test_what_was_changed_in_the_store_is_refused(
     client: TestClient, loaded: settings.Settings, tmp_path: Path, place: Place, mode: str
@@ -114,6 +134,26 @@ def test_what_was_changed_in_the_store_is_refused(
     place.remove(job_id, where(0, mode))
     assert error(get(client, job_id, 0)) == (404, "the result is not in the store any more")
     assert get(client, job_id, 3).content == b"it ran\n"
+
+
+@pytest.mark.parametrize("place", ["ipfs"], indirect=True)
+@pytest.mark.parametrize("mode", ["store"])
+def test_what_ipfs_has_lost_is_said_to_be_gone(client: TestClient, loaded: settings.Settings, tmp_path: Path, place: Place) -> None:
+    job_id, _ = published(client, loaded, tmp_path)
+    row = client.app.state.service.store.job(job_id)  # type: ignore[attr-defined]
+    place.remove(row.results[3]["cid"])
+    assert error(get(client, job_id, 3)) == (404, "the result is not in the store any more")
+
+
+@pytest.mark.parametrize("place", ["ipfs"], indirect=True)
+@pytest.mark.parametrize("mode", ["store"])
+def test_what_lies_in_ipfs_is_useless_without_the_key(client: TestClient, loaded: settings.Settings, tmp_path: Path, kubo: Any) -> None:
+    job_id, _ = published(client, loaded, tmp_path)
+    row = client.app.state.service.store.job(job_id)  # type: ignore[attr-defined]
+    names = b"".join(kubo.api("ls", arg=row.stores["results"]["cid"] + folder).content for folder in ("", "/data"))
+    files = [kubo.cat(file["cid"]) for file in row.results] + [kubo.cat(row.stores["results"]["manifest"] + "/manifest.json")]
+    for word in (b"csv", b"big.bin", b"algorithm", b"id,score", b"it ran", b"sha256", b"configured"):
+        assert word not in names and not any(word in file for file in files if len(file) < 100_000)
 
 
 @pytest.mark.parametrize("mode", ["none", "store"])

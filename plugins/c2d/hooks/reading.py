@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from c2d.encryption import Decryption, Tampered, header_for
 from c2d.keys import key_of
@@ -98,6 +99,8 @@ class Reader:
             env = self.settings.environment(self.row.environment)
         except BadSettings:
             raise NotReadable(502, f"environment {self.row.environment}, whose store has the result, is not in the settings") from None
+        if place["type"] == "ipfs":
+            return _ipfs(env, place["api"], file, offset, length)
         return _s3(env, place["bucket"], folder, file, offset, length)
 
 
@@ -144,6 +147,39 @@ def _s3_client(env: Environment, period: int) -> Any:
     from c2d.hooks.s3 import client_of
 
     return client_of(env, connect_timeout=5, read_timeout=30, retries={"mode": "standard", "max_attempts": 2}, max_pool_connections=64)
+
+
+def _ipfs(env: Environment, api: str, file: dict[str, Any], offset: int, length: int) -> Iterator[bytes]:
+    """By the node's ``cat``: a part of a file, and bytes that are the CID's or none."""
+    from urllib3.exceptions import HTTPError
+
+    from c2d.hooks.ipfs import node_of
+
+    node, headers = node_of(env, api)
+    # The node that has pinned it need not look for it elsewhere: what is gone is said at once.
+    offline = "&offline=true" if node == api else ""
+    command = f"{node}/api/v0/cat?arg={quote(str(file['cid']))}&offset={offset}&length={length}{offline}"
+    try:
+        answer = _connections().request("POST", command, headers=headers, preload_content=False, redirect=False, retries=False)
+        try:
+            if answer.status != 200:
+                told = answer.read(4096, decode_content=False)
+                if b"not found" in told or b"could not find" in told:
+                    raise NotReadable(404, GONE)
+                raise NotReadable(502, f"the store of the results refuses ({answer.status})")
+            while piece := answer.read(PIECE, decode_content=False):
+                yield piece
+        finally:
+            answer.close()
+    except (HTTPError, OSError) as e:
+        raise NotReadable(502, f"the store of the results does not answer ({type(e).__name__}); try again") from None
+
+
+@functools.cache
+def _connections() -> Any:
+    import urllib3
+
+    return urllib3.PoolManager(maxsize=64, timeout=urllib3.Timeout(connect=5, read=30))
 
 
 def regular_below(folder: Path, path: str) -> Path | None:
