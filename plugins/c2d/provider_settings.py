@@ -102,7 +102,7 @@ class ProviderSettings(BaseModel):
     ARWEAVE_GATEWAY: HttpUrl = None
     MAX_CHECKSUM_LENGTH: int = Field(default=0, ge=0, description="bytes of a file whose checksum is computed; 0: any")
     REQUEST_TIMEOUT: float = Field(default=10, gt=0, le=300, description="seconds that a server may be silent")
-    REQUEST_RETRIES: int = Field(default=1, ge=0, le=10, description="further attempts at a fetch that broke")
+    REQUEST_RETRIES: int = Field(default=1, ge=0, le=10, description="attempts at a fetch that broke before its first byte; at least one")
     RBAC_SERVER_URL: HttpUrl = None
     POLICY_SERVER_URL: HttpUrl = Field(default=None, description="asked before each start (as ocean-node); decides in place of credentials")
     POLICY_SERVER_API_KEY: Annotated[str | None, BeforeValidator(empty_is_unset)] = Field(default=None, repr=False)

@@ -118,6 +118,16 @@ def test_it_answers_with_and_without_a_slash_and_nothing_else_changes(client: Te
         assert c.get("/providers").text == c.get("/").text == "the web page"
 
 
+def test_pages_of_other_sites_may_call_it(client: TestClient) -> None:
+    asked = {"Origin": "https://market.example", "Access-Control-Request-Method": "PUT", "Access-Control-Request-Headers": "AuthToken"}
+    allowed = client.options(f"{SERVICES}/compute", headers=asked)
+    assert allowed.status_code == 200 and "PUT" in allowed.headers["access-control-allow-methods"]
+    for answer in (client.get("/", headers=asked), client.get(f"{SERVICES}/nonce", headers=asked)):
+        assert answer.headers["access-control-allow-origin"] == "*"
+        assert answer.headers["access-control-expose-headers"] == "Content-Disposition"
+        assert "access-control-allow-credentials" not in answer.headers
+
+
 def test_every_route_says_who_may_use_it(client: TestClient) -> None:
     def endpoints(routes: Any) -> Any:
         for route in routes:

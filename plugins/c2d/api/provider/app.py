@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from fastapi import Depends, FastAPI
+from fastapi.middleware.cors import CORSMiddleware
 
 from c2d.api.operator_service.routes.root import our_version
 from c2d.api.provider import errors
@@ -38,6 +39,10 @@ def create_app(service: ProviderService) -> FastAPI:
         redoc_url=None,
         openapi_url="/spec",
         dependencies=[Depends(admit)],
+    )
+    # Pages of other sites call it, as they do the incumbent; what needs a right is signed, and no cookie counts.
+    app.add_middleware(
+        CORSMiddleware, allow_origins=["*"], allow_methods=["*"], allow_headers=["*"], expose_headers=["Content-Disposition"]
     )
     app.state.service = service
     errors.register(app)

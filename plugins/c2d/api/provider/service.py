@@ -18,11 +18,10 @@ from c2d.api.operator_service.service import Service
 from c2d.consumers import Consumers
 from c2d.facts import ChainQuestions, Unavailable
 from c2d.fees import ZERO_ADDRESS
-from c2d.files import Gateways
 from c2d.hooks.access import access
 from c2d.hooks.asset_files import AssetFiles
 from c2d.hooks.datatoken import DatatokenHook
-from c2d.hooks.fetch import Fetcher
+from c2d.hooks.kept import asset_files
 from c2d.hooks.networks import networks
 from c2d.hooks.policy import PolicyHook
 from c2d.hooks.proof import Proofs
@@ -58,10 +57,8 @@ class ProviderService:
         self.chain_facts = DatatokenHook(urls=own.NETWORK_URL, seconds=own.REQUEST_TIMEOUT)
         self.access = access(self.settings, self._checksum, urls=own.NETWORK_URL)
         self.proofs = Proofs(own, self.chain_facts)
-        gateways = Gateways(own.IPFS_GATEWAY, own.ARWEAVE_GATEWAY)
-        fetcher = Fetcher(own.ALLOW_NON_PUBLIC_IP, own.REQUEST_TIMEOUT, max(1, own.REQUEST_RETRIES))
-        self._files = AssetFiles(fetcher, gateways, self.chain_facts, own.MAX_CHECKSUM_LENGTH)
-        patient = dataclasses.replace(fetcher, seconds=DOWNLOAD_SECONDS)
+        self._files = asset_files(own, self.chain_facts)
+        patient = dataclasses.replace(self._files.fetcher, seconds=DOWNLOAD_SECONDS)
         self._downloads = dataclasses.replace(self._files, fetcher=patient)
         self.visitors = Rate(self.settings.C2D_REQUESTS_PER_SECOND, 2 * self.settings.C2D_REQUESTS_PER_SECOND)
         self._fetch_slots = threading.BoundedSemaphore(FETCHES)
