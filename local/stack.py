@@ -132,6 +132,7 @@ def plan(stack: Home, env_file: Path | None) -> tuple[list[dict[str, Any]], dict
     product = {
         "OPERATOR_PRIVATE_KEY": secrets["operator_private_key"],
         "ALLOWED_PROVIDERS": address_of(secrets["provider_private_key"]),
+        "ALLOW_NON_PUBLIC_IP": "1",  # the data server is on this machine
         "PROVIDER_PRIVATE_KEY": secrets["provider_private_key"],  # NETWORK_URL, in ENV_FILE, turns the Provider API on
         "ALLOWED_ADMINS": secrets["operator_admin"],
         "C2D_DATABASE_URL": postgres.url("c2d", password, ports["postgres"]),

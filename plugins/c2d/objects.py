@@ -299,6 +299,7 @@ def stage_input(
     kept: Mapping[str, Kept] | None = None,
     encryption: dict[str, str] | None = None,
     rights: dict[str, Any] | None = None,
+    public_only: bool = False,
 ) -> dict[str, str]:
     """The content of the stage's Secret: ``stage.json`` (docs/stages.md), or the algorithm's ``secret``.
 
@@ -308,6 +309,7 @@ def stage_input(
     :param rights: for publish, its stores with what it may do there (:mod:`c2d.hooks.results`); the results volume where there are none.
     :param kept: for configure, the opened files of the job's orders by DID (:mod:`c2d.hooks.kept`).
     :param granted: for configure of a job with assets by transaction: what it downloads them with, in the order of ``job.remotes``.
+    :param public_only: for configure: servers on public addresses alone are asked.
     """
     kept = kept or {}
     if stage is Stage.ALGORITHM:
@@ -319,7 +321,7 @@ def stage_input(
             "inputs": [_asset(i, grants, kept) for i in job.inputs],
             "algorithm": {**_asset(job.algorithm, grants, kept), "rawcode": job.algorithm.rawcode},
             "customData": job.algorithm.algocustomdata,
-            "limits": {"totalBytes": env.disk_bytes, "seconds": env.C2D_STAGE_SECONDS, "connections": 4},
+            "limits": {"totalBytes": env.disk_bytes, "seconds": env.C2D_STAGE_SECONDS, "connections": 4, "publicOnly": public_only},
         }
         if job.remotes:
             content["metadataUri"] = job.output.metadataUri if job.output else None

@@ -83,6 +83,7 @@ class ConfigureInput:
                 limits.get("seconds").integer(),
                 min(limits.get("connections").integer(default=4), 32),
                 limits.get("stallSeconds").integer(default=30),
+                limits.get("publicOnly").flag(),
             ),
         )
 

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
 
+from c2d_stages import addresses
 from c2d_stages.sources import Request, Source
 from c2d_stages.stage import StageError, StageLog
 
@@ -55,12 +56,14 @@ class Cancelled(Exception):
 
 @dataclass(frozen=True)
 class Limits:
-    """totalBytes: of all files together. seconds: of all downloads. stallSeconds: silence that counts as a broken connection."""
+    """totalBytes: of all files together. seconds: of all downloads. stallSeconds: silence that counts as a broken connection.
+    publicOnly: servers on public addresses alone are asked."""
 
     totalBytes: int
     seconds: int
     connections: int
     stallSeconds: int
+    publicOnly: bool = False
 
 
 @dataclass(frozen=True)
@@ -237,9 +240,21 @@ def content_length(response: http.client.HTTPResponse) -> int | None:
 def connect(parts: SplitResult, session: Session) -> http.client.HTTPConnection:
     _, host, port = origin(parts)
     timeout = max(0.1, min(CONNECT_SECONDS, session.limits.stallSeconds, session.seconds_left()))
-    if parts.scheme == "https":
-        return http.client.HTTPSConnection(host, port, timeout=timeout, context=session.tls())
-    return http.client.HTTPConnection(host, port, timeout=timeout)
+    tls = session.tls() if parts.scheme == "https" else None
+    connection = http.client.HTTPConnection(host, port, timeout=timeout)
+    if tls:
+        connection = http.client.HTTPSConnection(host, port, timeout=timeout, context=tls)
+    if session.limits.publicOnly:
+        try:
+            sock = addresses.connected(host, port, timeout)
+        except addresses.NotPublic:
+            raise Refused("the server is not on a public address") from None
+        try:
+            connection.sock = tls.wrap_socket(sock, server_hostname=host) if tls else sock
+        except BaseException:
+            sock.close()
+            raise
+    return connection
 
 
 def send(request: Request, own_headers: dict[str, str], session: Session) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:

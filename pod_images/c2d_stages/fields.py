@@ -49,6 +49,11 @@ class Field:
             raise self.wrong(f"must be a whole number of at least {minimum}")
         return self.value
 
+    def flag(self) -> bool:
+        if self.value not in (None, True, False):
+            raise self.wrong("must be true or false")
+        return bool(self.value)
+
     def object(self) -> dict[str, Any] | None:
         if self.value is not None and not isinstance(self.value, dict):
             raise self.wrong("must be an object")

@@ -192,7 +192,7 @@ def test_the_cluster_settings_reach_the_pod() -> None:
 def test_configure_is_told_what_to_fetch_and_its_limits() -> None:
     content = json.loads(stage_input("configure")["stage.json"])
     assert content["inputs"][0]["files"][0]["url"].endswith("TOPSECRET") and content["algorithm"]["rawcode"] == "print('hello')"
-    assert content["limits"] == {"totalBytes": 3 * 2**30, "seconds": 3600, "connections": 4}
+    assert content["limits"] == {"totalBytes": 3 * 2**30, "seconds": 3600, "connections": 4, "publicOnly": False}
 
 
 def test_configure_is_told_how_to_fetch_what_is_named_by_transaction_and_not_the_key() -> None:

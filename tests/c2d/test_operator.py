@@ -111,10 +111,10 @@ def test_a_stop_takes_the_stages_pod_and_in_the_last_stage_all_else(
     assert deleted == gone
 
 
-def configure_of_orders(provider: str | None) -> ConfigureOperator:
+def configure_of_orders(provider: str | None, **more: str) -> ConfigureOperator:
     operator = ConfigureOperator()
     variables = {"OPERATOR_PRIVATE_KEY": seal.new_private_key(), "C2D_DATABASE_URL": "postgresql://x", "access_control": "open"}
-    operator.settings = settings.read(variables)
+    operator.settings = settings.read({**variables, **more})
     operator.environment, operator.job_id = operator.settings.environments[0], "j1"
     operator.job = Job.parse(remote_job(), "ocean-compute")
     operator.store = SimpleNamespace(job=lambda job_id: SimpleNamespace(provider=provider, dateCreated=datetime.now(UTC)))  # type: ignore[assignment]
@@ -124,6 +124,12 @@ def configure_of_orders(provider: str | None) -> ConfigureOperator:
 def test_a_job_that_no_provider_sent_gets_no_grants() -> None:
     with pytest.raises(Refused, match="an order is taken from an Ocean Provider only"):
         configure_of_orders(provider=None).content({})
+
+
+def test_configure_asks_public_servers_alone_unless_the_operator_says_otherwise() -> None:
+    for more, public_only in (({}, True), ({"ALLOW_NON_PUBLIC_IP": "1"}, False)):
+        operator = configure_of_orders("0x" + "11" * 20, **more)  # type: ignore[arg-type]
+        assert json.loads(operator.content({})["stage.json"])["limits"]["publicOnly"] is public_only
 
 
 def test_configure_gets_grants_of_now_for_each_asset_by_transaction() -> None:

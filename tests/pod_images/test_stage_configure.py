@@ -6,13 +6,15 @@ import os
 import re
 import resource
 import signal
+import socket
 import threading
 import time
 from http.server import BaseHTTPRequestHandler
+from pathlib import Path
 from typing import Any
 
 import pytest
-from c2d_stages import configure, download
+from c2d_stages import addresses, configure, download
 from c2d_stages.configure import ConfigureInput
 from c2d_stages.stage import Paths, StageError, StageLog, answer_text, run
 
@@ -509,3 +511,56 @@ def test_the_body_of_a_post_is_sent_and_a_text_is_laid_down(pod: Pod, web: WebSe
     assert (data / "transformations/algorithm").read_text() == "print('é')"
     assert (data / "transformations/algorithm").stat().st_mode & 0o777 == 0o755
     assert web.seen("/graphql")[0].headers["Content-Type"] == "application/json"
+
+
+# -- addresses -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "2130706433", "0x7f000001", "127.1", "[::ffff:127.0.0.1]", "169.254.169.254"])
+def test_where_only_public_addresses_are_asked_no_form_of_another_is(pod: Pod, web: WebServer, host: str) -> None:
+    port = web.serve("/a", body(b"content")).rsplit(":", 1)[1]
+    outcome = pod.run("configure", stage_json(f"http://{host}:{port}", publicOnly=True))
+    assert outcome.answer["status"] == 31 and web.seen("/a") == []
+    assert outcome.answer["message"].split(": ", 1)[1] in ("the server is not on a public address", "the host name was not found")
+
+
+def test_a_redirect_to_what_is_not_public_is_refused(web: WebServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """127.0.0.1 counts as public here, so that there is a server to redirect."""
+    monkeypatch.setattr(addresses, "is_public", lambda address: address == "127.0.0.1")
+    inside = web.serve("/inside", body(b"SECRET"))
+    away = web.serve("/away", status(302, Location=inside.replace("127.0.0.1", "127.0.0.2")))
+    session = download.Session(download.Limits(100, 20, 1, 5, publicOnly=True), StageLog(str(tmp_path / "log")), download.Budget(100))
+    with pytest.raises(download.Refused, match="the server is not on a public address"):
+        download.read_small(download.Request(away), {}, 100, session)
+    assert web.seen("/inside") == [] and len(web.seen("/away")) == 1
+    assert download.read_small(download.Request(inside), {}, 100, session) == b"SECRET"
+
+
+def test_a_name_is_resolved_once_and_every_address_counts(web: WebServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(addresses, "is_public", lambda address: address == "127.0.0.1")
+    url = web.serve("/a", body(b"content"))
+    port = int(url.rsplit(":", 1)[1].split("/")[0])
+    answers = [["127.0.0.1"], ["127.0.0.1", "10.0.0.1"]]
+    real = socket.getaddrinfo
+
+    def resolve(host: Any, *more: Any, **named: Any) -> Any:
+        if host != "two.example":
+            return real(host, *more, **named)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in answers.pop(0)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    addresses.connected("two.example", port, 5).close()
+    assert len(answers) == 1
+    with pytest.raises(addresses.NotPublic):
+        addresses.connected("two.example", port, 5)
+
+
+def test_the_stage_and_the_server_judge_addresses_alike() -> None:
+    from c2d.hooks import fetch
+
+    for address in (
+        "127.0.0.1", "10.0.0.1", "169.254.169.254", "100.64.0.1", "192.0.0.8", "224.0.0.1", "0.0.0.0", "::", "::1", "fe80::1%eth0",
+        "fc00::1", "fec0::1", "::ffff:10.0.0.1", "64:ff9b::a9fe:a9fe", "2002:7f00:1::", "2001:0:0:0:0:0:80ff:fffe",
+        "1.1.1.1", "2606:4700::1111",
+    ):  # fmt: skip
+        assert addresses.is_public(address) == fetch.is_public(address) == (address in ("1.1.1.1", "2606:4700::1111")), address

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import secrets
 import time
 
@@ -42,7 +43,9 @@ class ConfigureOperator(C2DPodOperator):
             kept = self._kept(provider, row.dateCreated.timestamp() if row and provider else None) if self.job.orders else {}
         except (BadJob, OrderUsed, ddo.Refused, BadFiles, FetchError) as e:
             raise Refused(str(e)) from None
-        content = objects.stage_input(self.stage, self.job_id, self.job, self.environment, ends_ok, kept=kept)
+        public_only = not self.settings.provider.ALLOW_NON_PUBLIC_IP
+        made = functools.partial(objects.stage_input, self.stage, self.job_id, self.job, self.environment, ends_ok)
+        content = made(kept=kept, public_only=public_only)
         if not self.job.remotes:
             return content
         dids = [did for did, _ in self.job.remotes]
@@ -51,7 +54,7 @@ class ConfigureOperator(C2DPodOperator):
         start = time.time_ns() // 1_000_000 + secrets.randbelow(1000)
         # Twice the stage's time: a lost pod's successor gets the same grants.
         granted = grants.grant(self.settings.OPERATOR_PRIVATE_KEY, dids, start, number, 2 * self.environment.C2D_STAGE_SECONDS)
-        return objects.stage_input(self.stage, self.job_id, self.job, self.environment, ends_ok, granted=granted, kept=kept)
+        return made(granted=granted, kept=kept, public_only=public_only)
 
     def _kept(self, provider: str | None, accepted: float | None) -> dict[str, Kept]:
         """The ordered assets that are kept here, checked on chain again whoever has done so before, and opened.
