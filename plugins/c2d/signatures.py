@@ -9,6 +9,10 @@ Vectors: tests/c2d/test_signatures.py.
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from coincurve import PublicKey
 
 PREFIX = b"\x19Ethereum Signed Message:\n"
 SIGNATURE = re.compile(r"^(0x)?[0-9a-fA-F]{130}$")
@@ -34,6 +38,16 @@ def signer_of_hash(text: str, signature: str) -> str:
     from eth_hash.auto import keccak
 
     return _recover(_prefixed(keccak(text.encode())), signature)
+
+
+def public_key_of_hash(text: str, signature: str) -> str:
+    """The public key (0x, uncompressed) of who signed as :func:`signer_of_hash` has it.
+
+    :raises BadSignature: nobody can have made it.
+    """
+    from eth_hash.auto import keccak
+
+    return "0x" + _recover_key(_prefixed(keccak(text.encode())), signature).format(compressed=False).hex()
 
 
 def signer_of_text(text: str, signature: str) -> str:
@@ -83,6 +97,10 @@ def _sign(private_key: str, digest: bytes, v_of_zero: int) -> str:
 
 
 def _recover(digest: bytes, signature: str) -> str:
+    return _address(_recover_key(digest, signature))
+
+
+def _recover_key(digest: bytes, signature: str) -> PublicKey:
     from coincurve import PublicKey
 
     if not isinstance(signature, str) or not SIGNATURE.match(signature):
@@ -92,7 +110,7 @@ def _recover(digest: bytes, signature: str) -> str:
     if v not in (0, 1):
         raise BadSignature("its last byte must be 0, 1, 27 or 28")
     try:
-        return _address(PublicKey.from_signature_and_message(raw[:64] + bytes([v]), digest, hasher=None))
+        return PublicKey.from_signature_and_message(raw[:64] + bytes([v]), digest, hasher=None)
     except Exception:  # the library raises bare Exceptions for points that are not on the curve
         raise BadSignature("no address can be recovered from it") from None
 

@@ -36,7 +36,8 @@ def place(chain: Chain, postgres: str, migrated: str, tmp_path_factory: pytest.T
     url = sa.make_url(postgres).set(database=name).render_as_string(hide_password=False)
     folder: Path = tmp_path_factory.mktemp("market")
     environments = folder / "environments.yaml"
-    environments.write_text(f"environments: [{{id: paid, priceMinute: {PRICE}, maxJobDuration: {100 * HOUR}}}, {{id: free}}]")
+    paid = f"{{id: paid, priceMinute: {PRICE}, maxJobDuration: {100 * HOUR}}}"
+    environments.write_text(f"environments: [{paid}, {{id: free}}, {{id: confidential, encrypt_results: consumer}}]")
     given = {
         "OPERATOR_PRIVATE_KEY": seal.new_private_key(),
         "C2D_DATABASE_URL": url,
@@ -222,6 +223,28 @@ def test_a_start_is_refused_in_the_providers_words(place: Market, consumer: Cons
 def _free(place: Market, consumer: Consumer, algorithm: Any) -> Any:
     asked = {"documentId": algorithm.did, "serviceId": "access_1", "consumerAddress": consumer.address}
     return fee_of(place.client.get(f"{SERVICES}/initialize", params=asked).json()["providerFee"])
+
+
+def test_results_are_encrypted_to_who_signed_the_start(place: Market, consumer: Consumer, dataset: Any, algorithm: Any) -> None:
+    data, code = bought(place, consumer, dataset, algorithm, "confidential")
+
+    def key_of(job: dict[str, Any]) -> str:
+        with place.service.jobs.intake.engine.connect() as c:
+            conf = c.execute(sa.select(jobs.c.conf).where(jobs.c.jobId == job["jobId"])).scalar_one()
+        asked = {**consumer.signed(consumer.address, job["jobId"], dataset.did), "jobId": job["jobId"], "documentId": dataset.did}
+        assert place.client.put(f"{SERVICES}/compute", json=asked).status_code == 200
+        return str(conf["output"]["publicKey"])
+
+    (job,) = start(place, consumer, data, code, "confidential").json()
+    assert key_of(job) == seal.public_key(consumer.key)
+    other = seal.public_key("0x" + "44" * 32)
+    (job,) = start(place, consumer, data, code, "confidential", output={"publicKey": other}).json()
+    assert key_of(job) == other
+    expiring = {**consumer.signed(consumer.address, who="address"), "expiration": int(time.time()) + 600}
+    token = place.client.get(f"{SERVICES}/createAuthToken", params=expiring).json()["token"]
+    body = {"environment": "confidential", "dataset": data, "algorithm": code, "consumerAddress": consumer.address}
+    answer = place.client.post(f"{SERVICES}/compute", json={**body, "nonce": consumer.next_nonce()}, headers={"AuthToken": token})
+    assert answer.status_code == 400 and "output.publicKey: is required" in answer.text, answer.text
 
 
 def test_initialize_compute_is_refused_in_the_providers_words(place: Market, consumer: Consumer, dataset: Any, algorithm: Any) -> None:

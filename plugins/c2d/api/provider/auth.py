@@ -22,7 +22,7 @@ from c2d.api.provider.rules import Rules, faults
 from c2d.api.provider.service import service_of
 from c2d.consumers import NONCE, BadToken
 from c2d.job import ADDRESS
-from c2d.signatures import BadSignature, signer_of_hash
+from c2d.signatures import BadSignature, public_key_of_hash, signer_of_hash
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 NONCE_TEXT = "The nonce must be higher than every nonce that this address has used before."
@@ -59,6 +59,15 @@ def access(*arguments: Any, **named: Any) -> Callable[[Endpoint], Endpoint]:
 def job_text(data: dict[str, Any], did: Any) -> str:
     """What a consumer signs for what it does with a job: address, job id and DID, as far as they are given."""
     return "".join(str(part) for part in (data.get("consumerAddress"), data.get("jobId"), did) if part not in (None, ""))
+
+
+def public_key_of(request: Request) -> str | None:
+    """The consumer's public key, by its signature of this request; None where a token stands for that."""
+    wanted: Access = request.scope["endpoint"].access
+    data = data_of(request)
+    if not data.get("signature"):
+        return None
+    return public_key_of_hash(f"{wanted.text(data)}{data['nonce']}", str(data["signature"]))
 
 
 async def admit(request: Request) -> None:

@@ -12,9 +12,10 @@ from c2d.settings import Environment, Settings
 CONTAINER = ("image", "tag", "checksum", "entrypoint")
 
 
-def job_of(granted: Granted, request: ComputeRequest, env: Environment, settings: Settings) -> Job:
+def job_of(granted: Granted, request: ComputeRequest, env: Environment, settings: Settings, public_key: str | None = None) -> Job:
     """The job that a compute start asks for.
 
+    :param public_key: what its results are encrypted to, if the request names no other.
     :raises BadJob: naming each field that is wrong.
     """
     algorithm = _algorithm(granted, request)
@@ -27,7 +28,7 @@ def job_of(granted: Granted, request: ComputeRequest, env: Environment, settings
         "agreementId": granted.agreementId,
         "chainId": granted.datasets[0].asset.chainId,
         "maxJobDuration": seconds_of(granted.validUntil, env, settings),
-        "output": _output(request.output, settings.provider.AQUARIUS_URL if remote else None),
+        "output": _output(request.output, settings.provider.AQUARIUS_URL if remote else None, public_key),
     }
     return Job.parse(conf, env.id)
 
@@ -52,8 +53,8 @@ def _order(granted: GrantedAsset) -> dict[str, Any]:
     return {"remote" if granted.files is None else "order": order}
 
 
-def _output(given: Any, metadata_uri: str | None) -> dict[str, Any] | None:
+def _output(given: Any, metadata_uri: str | None, public_key: str | None) -> dict[str, Any] | None:
     """The consumer's key for its results, where it gives one; Ocean's own fields of ``output`` have no meaning here."""
-    output = parameters_of(given, "output")
-    kept = {"publicKey": output["publicKey"]} if output.get("publicKey") else {}
+    key = parameters_of(given, "output").get("publicKey") or public_key
+    kept = {"publicKey": key} if key else {}
     return {**kept, **({"metadataUri": metadata_uri} if metadata_uri else {})} or None

@@ -11,7 +11,7 @@ from c2d.api.operator_service.auth import too_many
 from c2d.api.operator_service.datamodels import status_of
 from c2d.api.provider import rules
 from c2d.api.provider.assets import by_resource, environment_of
-from c2d.api.provider.auth import access, data_of, job_text
+from c2d.api.provider.auth import access, data_of, job_text, public_key_of
 from c2d.api.provider.jobs import job_of
 from c2d.api.provider.service import ProviderService, service_of
 from c2d.compute_request import ComputeRequest
@@ -36,7 +36,9 @@ def start(request: Request) -> JSONResponse:
         granted = service.access.start(wanted)
     except Refused as e:
         raise by_resource(e) from None
-    job = job_of(granted, wanted, env, service.settings)
+    # Who signs the request can read what is encrypted to it; a key that the request names is taken before that.
+    public_key = public_key_of(request) if env.encryption == "consumer" else None
+    job = job_of(granted, wanted, env, service.settings, public_key)
     job_id = submit(service.settings, service.jobs.intake, job, env.id, service.caller)
     service.jobs.wake()
     return as_list(service.jobs.intake.see(service.caller.sees, Wanted(jobId=job_id)))
