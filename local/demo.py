@@ -12,6 +12,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -122,24 +123,40 @@ def stop_run(client: Client, environment: str, job_id: str) -> None:
 
 
 # -- the outcome -------------------------------------------------------------------------------------------------
-def status_of(database_url: str, job_id: str) -> tuple[str, dict[str, Any]]:
-    """The job's status as its owner sees it, and how the algorithm ended."""
+@dataclass
+class Ended:
+    """The job as the operator sees it. results: content by path; withheld: path and reason of what the filter kept back."""
+
+    status: str
+    details: dict[str, Any]
+    results: dict[str, bytes]
+    withheld: list[dict[str, str]]
+
+
+def ended(place: Home, told: dict[str, str], job_id: str) -> Ended:
+    """What became of the job; its results from whichever store they are in."""
+    from c2d import settings
+    from c2d.hooks.reading import Reader
     from c2d.store import Store
 
-    row = Store(database_url).job(job_id)
+    file = stack.env_file()
+    given = {"OPERATOR_PRIVATE_KEY": place.secrets()["operator_private_key"], **(stack.operator_settings(file) if file else {}), **told}
+    store = Store(told["C2D_DATABASE_URL"])
+    row = store.job(job_id)
     if row is None:
-        return "no record of the job", {}
-    return f"{row.status} {row.statusText.strip()}", row.terminationDetails or {}
+        return Ended("no record of the job", {}, {}, [])
+    reader = Reader(settings.read(given), row, store.result_keys(job_id))
+    results = {f["path"].removeprefix("data/"): b"".join(reader.read(f)) for f in row.results}
+    return Ended(f"{row.status} {row.statusText.strip()}", row.terminationDetails or {}, results, row.withheld)
 
 
-def show_results(folder: Path, manifest: dict[str, Any]) -> None:
-    for file in manifest["files"]:
-        print(f"\n  {file['path'].removeprefix('data/')}  ({file['size']} bytes)")
-        content = (folder / file["path"]).read_bytes()
-        if file["path"].endswith((".png", ".jpg", ".zip")) or b"\0" in content[:1024]:
+def show_results(job: Ended) -> None:
+    for path, content in job.results.items():
+        print(f"\n  {path}  ({len(content)} bytes)")
+        if path.endswith((".png", ".jpg", ".zip")) or b"\0" in content[:1024]:
             continue
         show_lines(content.decode(errors="replace"))
-    for file in manifest.get("withheld", []):
+    for file in job.withheld:
         print(f"\n  {file['path']}  withheld: {file['reason']}")
 
 
@@ -152,23 +169,22 @@ def show_lines(text: str) -> None:
         print(f"    ... {len(lines) - FIRST_LINES} more lines")
 
 
-def differences(expect: dict[str, Any], state: str, details: dict[str, Any], folder: Path, manifest: dict[str, Any] | None) -> list[str]:
+def differences(expect: dict[str, Any], state: str, job: Ended) -> list[str]:
     """What is not as examples/JOB/expect.json says; nothing when all is."""
     found = []
     if state != expect["state"]:
         found.append(f"the run ended {state}, {expect['state']} is expected")
-    if details.get("exitCode") != expect["exitCode"]:
-        found.append(f"the algorithm's exit code is {details.get('exitCode')}, {expect['exitCode']} is expected")
-    if manifest is None:
+    if job.details.get("exitCode") != expect["exitCode"]:
+        found.append(f"the algorithm's exit code is {job.details.get('exitCode')}, {expect['exitCode']} is expected")
+    if not job.results:
         return [*found, "nothing was published"]
-    published = {file["path"].removeprefix("data/") for file in manifest["files"]}
     for name in expect["outputs"]:
-        if f"outputs/{name}" not in published:
+        if f"outputs/{name}" not in job.results:
             found.append(f"outputs/{name} is missing")
     for path, line in expect["lines"].items():
-        if path not in published:
+        if path not in job.results:
             found.append(f"{path} is missing")
-        elif line not in (folder / "data" / path).read_text(errors="replace"):
+        elif line not in job.results[path].decode(errors="replace"):
             found.append(f"{path} has no line with: {line}")
     return found
 
@@ -223,19 +239,15 @@ def main() -> int:
             with uninterrupted():
                 stop_run(client, environment, job_id)
             raise
-        status, details = status_of(told["C2D_DATABASE_URL"], job_id)
-        folder = Path(told["C2D_RESULTS_PATH"]) / job_id
-        manifest = json.loads((folder / "manifest.json").read_text()) if (folder / "manifest.json").is_file() else None
-        exit_code = details.get("exitCode")
-        print(
-            f"\nStatus: {status}; run {state}; algorithm's exit code {exit_code}"
-            + (f" ({details['reason']})" if details.get("reason") else "")
-        )
+        done = ended(place, told, job_id)
+        reason = f" ({done.details['reason']})" if done.details.get("reason") else ""
+        print(f"\nStatus: {done.status}; run {state}; algorithm's exit code {done.details.get('exitCode')}{reason}")
         print(f"In Airflow: {told['AIRFLOW_URL']}/dags/{environment}/runs/{job_id}  (while the stack is up: make up)")
-        if manifest:
+        folder = Path(told["C2D_RESULTS_PATH"]) / job_id
+        if folder.is_dir():
             print(f"Results: {os.path.relpath(folder)}/data")
-            show_results(folder, manifest)
-        wrong = differences(expect, state, details, folder, manifest)
+        show_results(done)
+        wrong = differences(expect, state, done)
     print()
     for difference in wrong:
         print(f"Not as expected: {difference}.", file=sys.stderr)
