@@ -150,7 +150,7 @@ class _Form:
         return f"--{self._boundary}\r\n{disposition}\r\nContent-Type: application/octet-stream\r\n\r\n".encode()
 
     def body(self) -> Iterator[bytes | memoryview]:
-        return _gathered(self._pieces())
+        return self._run.progress.counted(_gathered(self._pieces()))
 
     def _pieces(self) -> Iterator[bytes | memoryview]:
         for path, content in self._files:

@@ -13,7 +13,7 @@ from c2d_stages.confidential import Encryption
 from c2d_stages.content import BytesContent, FileContent, digest_of
 from c2d_stages.fields import Field
 from c2d_stages.stage import CONTROL, Paths, StageError, StageLog
-from c2d_stages.stores import Item, Run, Store, store_from_field
+from c2d_stages.stores import Item, Progress, Run, Store, store_from_field
 from c2d_stages.tree import NotRegular, chunks, new_buffer, regular_below
 
 RELEASE_BYTES = 64 << 20
@@ -190,13 +190,14 @@ def work(stage_json: dict[str, Any], paths: Paths, log: StageLog) -> dict[str, A
     if earlier is not None:
         log.line("already published")
         return answer(earlier)
-    run = Run(wanted.job, log, time.monotonic() + wanted.seconds, wanted.seconds, wanted.retrySeconds)
+    run = Run(wanted.job, log, Progress(log), time.monotonic() + wanted.seconds, wanted.seconds, wanted.retrySeconds)
     complete = False
     data = os.open(paths.data, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         items, withheld = collect(wanted, data, log)
         if encryption:
             items = [encryption.item(index, item) for index, item in enumerate(items)]
+        run.progress.begin(sum(item.content.size for item in items))
         told: dict[str, dict[str, Any]] = {}
         if wanted.adminLogs is not wanted.store:
             told |= wanted.adminLogs.put([i for i in items if is_admin_log(i)], run)

@@ -154,7 +154,7 @@ class S3Store:
         length = len(before) + content.size + len(after)
 
         def attempt() -> str:
-            answer = self._client.request("POST", self._target, headers, length, _body(before, content, after))
+            answer = self._client.request("POST", self._target, headers, length, run.progress.counted(_body(before, content, after)))
             return str(_judged(answer).headers.get("ETag", "")).strip('"')
 
         return persistently(attempt, path, run)
@@ -169,7 +169,8 @@ class S3Store:
 
         def attempt() -> str:
             headers = {"x-amz-checksum-sha256": part["sha256"]}
-            answer = self._client.request("PUT", target_of(part["url"]), headers, length, item.content.read(begin, length))
+            pieces = run.progress.counted(item.content.read(begin, length))
+            answer = self._client.request("PUT", target_of(part["url"]), headers, length, pieces)
             return str(_judged(answer).headers.get("ETag", "")).strip('"')
 
         done[number] = persistently(attempt, f"{item.path}, part {number}", run)

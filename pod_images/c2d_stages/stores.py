@@ -4,10 +4,10 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from c2d_stages.content import Content
 from c2d_stages.fields import Field
@@ -16,6 +16,9 @@ from c2d_stages.tree import NotRegular, new_buffer, regular_below
 
 MANIFEST = "manifest.json"
 MANIFEST_BYTES = 64 << 20
+PROGRESS_SECONDS = 3
+
+T = TypeVar("T", bytes, memoryview, bytes | memoryview)
 
 
 @dataclass(frozen=True)
@@ -33,12 +36,42 @@ class Item:
     encrypted: str | None = None
 
 
+class Progress:
+    """How many of all bytes have been sent, said in the log now and then in configure's form: the live view reads it.
+
+    Without a lock: of a number that is only shown, several threads may lose a little.
+    """
+
+    def __init__(self, log: StageLog):
+        self._log, self._total, self._sent = log, 0, 0
+        self._begun = self._said = time.monotonic()
+
+    def begin(self, total: int) -> None:
+        self._total, self._begun = total, time.monotonic()
+        self._say()
+
+    def counted(self, pieces: Iterable[T]) -> Iterator[T]:
+        """The same pieces; each counts once the next one is asked for."""
+        for piece in pieces:
+            yield piece
+            self._sent += len(piece)
+            if time.monotonic() - self._said > PROGRESS_SECONDS:
+                self._say()
+
+    def _say(self) -> None:
+        self._said = time.monotonic()
+        sent = min(self._sent, self._total)  # what is sent again was counted already, and forms have heads
+        rate = sent / 1e6 / max(self._said - self._begun, 0.001)
+        self._log.line(f"store: {sent / 1e6:.1f} of {self._total / 1e6:.1f} MB, {rate:.0f} MB/s")
+
+
 @dataclass(frozen=True)
 class Run:
     """What all uploads of one run share. deadline: of time.monotonic(); seconds: what that was; retrySeconds: as in PublishInput."""
 
     job: str
     log: StageLog
+    progress: Progress
     deadline: float
     seconds: int
     retrySeconds: int
@@ -140,7 +173,7 @@ class DirectoryStore:
             self._folders.add(folder)
         fd = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
         try:
-            for piece in item.content.read(0, item.content.size):
+            for piece in run.progress.counted(item.content.read(0, item.content.size)):
                 run.check()
                 while piece:
                     piece = piece[os.write(fd, piece) :]

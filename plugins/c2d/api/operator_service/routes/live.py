@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import re
-from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -17,7 +14,7 @@ from c2d.api.operator_service.datamodels import FAILURES, Failure, epoch
 from c2d.api.operator_service.errors import Refusal
 from c2d.api.operator_service.service import Service, service_of
 from c2d.intake import Wanted
-from c2d.objects import object_name, stage_name
+from c2d.objects import stage_name
 from c2d.status import Stage, Status
 from c2d.store import JobRow
 
@@ -30,8 +27,9 @@ STAGES = {
     Status.FILTERING: Stage.FILTER,
     Status.PUBLISHING: Stage.PUBLISH,
 }
-# configure's log: "inputs[0].files[0]: 12.3 of 45.6 MB, 9 MB/s", and at the end "inputs[0].files[0]: complete, 45.6 MB in 5.0 s"
-DOWNLOAD = re.compile(r"(\S+): (?:complete, )?([0-9.]+)(?: of ([0-9.]+))? MB(?:,| in) ")
+# configure's log: "inputs[0].files[0]: 12.3 of 45.6 MB, 9 MB/s", and at the end "inputs[0].files[0]: complete, 45.6 MB in 5.0 s";
+# publish's: "store: 12.3 of 45.6 MB, 9 MB/s"
+MOVED = re.compile(r"(\S+): (?:complete, )?([0-9.]+)(?: of ([0-9.]+))? MB(?:,| in) ")
 
 
 class Progress(BaseModel):
@@ -45,7 +43,7 @@ class Live(BaseModel):
     statusText: str
     stage: str | None = Field(description="configure, algorithm, filter, publish; null while it waits and when it has ended")
     queuePosition: int | None = Field(description="jobs before this one; null when it waits no more")
-    progress: Progress | None = Field(description="of configure's downloads and of publish's copies")
+    progress: Progress | None = Field(description="of configure's downloads and of publish's uploads")
     stages: list[dict[str, Any]] = Field(description="those that have ended: stage, started, finished, reason")
     algorithmLog: str | None = Field(description="its end, while it runs; null unless the environment shares it (share_algorithm_logs)")
 
@@ -67,16 +65,16 @@ def live(request: Request) -> JSONResponse:
         "statusText": row.statusText,
         "stage": stage,
         "queuePosition": _position(service, row),
-        "progress": _progress(service, row, stage, ended),
+        "progress": _progress(service, row, stage),
         "stages": [_stage(s) for s in ended],
         "algorithmLog": _log(service, row, Stage.ALGORITHM) if stage is Stage.ALGORITHM and _shared(service, row) else None,
     }
     return JSONResponse(told)
 
 
-def downloaded(log: str) -> dict[str, int | None] | None:
-    """configure's progress by its log: what has come of the files that it speaks of."""
-    files = {m[1]: (float(m[2]), float(m[3]) if m[3] else float(m[2]) if "complete" in m[0] else None) for m in DOWNLOAD.finditer(log)}
+def moved(log: str) -> dict[str, int | None] | None:
+    """configure's or publish's progress by its log: the last that it says of each file, or of its store."""
+    files = {m[1]: (float(m[2]), float(m[3]) if m[3] else float(m[2]) if "complete" in m[0] else None) for m in MOVED.finditer(log)}
     if not files:
         return None
     totals = [total for _, total in files.values()]
@@ -84,23 +82,8 @@ def downloaded(log: str) -> dict[str, int | None] | None:
     return {"bytes": int(sum(done for done, _ in files.values()) * 1e6), "totalBytes": known}
 
 
-def stored(folder: Path) -> int:
-    """Bytes of the regular files below ``folder``."""
-    total = 0
-    for path, _, names in os.walk(folder):
-        for name in names:
-            with contextlib.suppress(OSError):  # publish moves files while we look
-                total += os.lstat(Path(path) / name).st_size
-    return total
-
-
-def _progress(service: Service, row: JobRow, stage: Stage | None, ended: list[dict[str, Any]]) -> dict[str, int | None] | None:
-    if stage is Stage.CONFIGURE:
-        return downloaded(_log(service, row, stage) or "")
-    if stage is Stage.PUBLISH:
-        total = next((s["answer"].get("bytes") for s in ended if s["stage"] == Stage.FILTER), None)
-        return {"bytes": stored(service.settings.C2D_RESULTS_PATH / object_name(row.jobId)), "totalBytes": total}
-    return None
+def _progress(service: Service, row: JobRow, stage: Stage | None) -> dict[str, int | None] | None:
+    return moved(_log(service, row, stage) or "") if stage in (Stage.CONFIGURE, Stage.PUBLISH) else None
 
 
 def _position(service: Service, row: JobRow) -> int | None:
