@@ -38,6 +38,7 @@ ENVIRONMENTS = [
     {"id": "small", "maxJobs": 4, "ramGB": 0.0625, "maxJobDuration": 12, "C2D_LOG_BYTES": 65536},
     # an image whose own command fails on a cluster, and that has none on a laptop
     {"id": "owners-filter", "maxJobs": 2, "maxJobDuration": 600, "FILTERING_CONTAINER": "c2d.test/stages:1"},
+    {"id": "confidential", "maxJobs": 2, "maxJobDuration": 600, "encrypt_results": "consumer"},
 ]
 COMMON = {"nCPU": 0.2, "ramGB": 0.25, "diskGB": 1, "C2D_TMP_GB": 0.125}
 

@@ -5,16 +5,20 @@ from __future__ import annotations
 import functools
 import os
 import signal
+import subprocess
+import sys
 import textwrap
 import time
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 import sqlalchemy as sa
 
+from c2d import seal
 from c2d.store import notifications
-from local.home import Home, read_env
+from local.home import PROJECT, Home, read_env
 from tests.conformance.provider import API, Provider, workflow
 from tests.e2e.client import Job, Stack, until
 from tests.e2e.confs import SLEEP
@@ -37,9 +41,11 @@ class Operator:
         other.provider.owner = owner
         return other
 
-    def start(self, code: str = "print('hello there')", environment: str = "ocean-compute", inputs: Any = (), **more: Any) -> Job:
+    def start(
+        self, code: str = "print('hello there')", environment: str = "ocean-compute", inputs: Any = (), output: Any = None, **more: Any
+    ) -> Job:
         container = {"image": "c2d.test/python-data", "tag": "1", "entrypoint": "python3 $ALGO"}
-        wanted = workflow(input=list(inputs), algorithm={"rawcode": code, "container": container, **more})
+        wanted = workflow(input=list(inputs), algorithm={"rawcode": code, "container": container, **more}, output=output or {})
         body = self.provider.start_body(f"0x{time.time_ns()}", workflow=self.stack.filled(wanted), environment=environment)
         answer = self.http.post("/compute", json=body)
         assert answer.status_code == 200, answer.text
@@ -91,6 +97,27 @@ def test_a_providers_job_runs_and_its_results_are_streamed(operator: Operator, s
     assert operator.result(job, 1) == b"hello there\n"
     assert events(stack, job) == ["start", "stop"]
     assert "table.csv" not in str(job.run["conf"])
+    job.await_end().has_ended("success", 70, "Job finished", reason="Completed")
+
+
+def test_results_that_only_the_consumer_can_read(operator: Operator, stack: Stack, tmp_path: Path) -> None:
+    consumer = seal.new_private_key()
+    code = "import os\nopen(os.environ['OUTPUTS'] + '/answer.txt', 'w').write('forty-two')\nprint('thought long')"
+    job = operator.start(code, "confidential", output={"publicKey": seal.public_key(consumer)})
+    status = operator.end_of(job)
+    assert (status["status"], [r["filename"] for r in status["results"][:2]]) == (70, ["answer.txt.c2d", "algorithm.log.c2d"])
+    stored = [path.read_bytes() for path in (stack.results / job.id).rglob("*") if path.is_file()]
+    assert len(stored) == 6 and not any(word in content for content in stored for word in (b"forty-two", b"thought long", b"answer.txt"))
+    assert operator.result(job, 2).startswith(b"20")  # configure's log is the operator's, who gives it to the owner
+    kept = stack.store.result_keys(job.id)
+    assert kept and "results" not in kept  # from now on the operator cannot open them either
+    told = read_env(Home(stack.path).env_file)
+    words = ["results", job.id, "--url", told["OPERATOR_SERVICE_URL"], "--owner", operator.provider.owner, "--to", str(tmp_path)]
+    keys = {"PROVIDER_PRIVATE_KEY": told["PROVIDER_PRIVATE_KEY"], "CONSUMER_PRIVATE_KEY": consumer}
+    command = [sys.executable, "-m", "c2d.cli", *words]
+    subprocess.run(command, env={**os.environ, "PYTHONPATH": "plugins", **keys}, cwd=PROJECT, check=True, timeout=60)
+    assert (tmp_path / "outputs/answer.txt").read_text() == "forty-two"
+    assert (tmp_path / "logs/algorithm.log").read_text() == "thought long\n"
     job.await_end().has_ended("success", 70, "Job finished", reason="Completed")
 
 
