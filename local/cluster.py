@@ -114,6 +114,13 @@ def data_server_policy(address: str) -> dict[str, Any]:
     return {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "c2d-example-data"}, "spec": spec}
 
 
+def publish_policy() -> dict[str, Any] | None:
+    """Lets publish reach the stores that the settings name (`c2d networkpolicy`)."""
+    from c2d import networkpolicy, settings
+
+    return networkpolicy.publish_policy(settings.load())
+
+
 class Cluster:
     def __init__(self, config: Path) -> None:
         from kubernetes import client  # heavy: only the step of the plan pays for it
@@ -185,6 +192,8 @@ def prepare(stack: Home, config: Path) -> None:
         documents.append(results_claim(claim))
     if is_kubernetes():
         documents.append(data_server_policy(own_address(server_of(config))))
+    if policy := publish_policy():
+        documents.append(policy)
     for document in documents:
         cluster.apply(document, wanted)
     folder = cluster.results_folder(wanted, claim, stack.path / "runner")

@@ -182,8 +182,7 @@ def plan(stack: Home, env_file: Path | None) -> tuple[list[dict[str, Any]], dict
             str(stack.images),
         ]
         unit("runner", module("local.runner", *arguments), base, after=["images"], ready_file=str(kubeconfig))
-    cluster_env = {**base, **{name: airflow_env[name] for name in ("C2D_NAMESPACE", "C2D_RESULTS_CLAIM")}}
-    unit("cluster", module("local.cluster", str(kubeconfig)), cluster_env, once=True, after=[] if kubernetes else ["runner"])
+    unit("cluster", module("local.cluster", str(kubeconfig)), airflow_env, once=True, after=[] if kubernetes else ["runner"])
     unit("data-server", module("local.data_server", address, str(ports["data"])), base)
     for name, arguments in airflow.PROCESSES.items():
         # the scheduler last: nothing of a job may happen before the cluster's policies stand

@@ -95,28 +95,29 @@ class Service:
 
 
 class Minio(Service):
-    """S3. ``endpoint``, ``access_key``, ``secret_key``, ``region``; encryption at rest works (a key of its own)."""
+    """S3. ``endpoint``, ``access_key``, ``secret_key``, ``region``; encryption at rest works (a key of its own).
+
+    :param size: of its disk, such as ``64m``; else it has the machine's.
+    """
 
     region = "us-east-1"
     kms_key = "c2d-key"
 
-    def __init__(self, folder: Path, address: str = "127.0.0.1") -> None:
+    def __init__(self, folder: Path, address: str = "127.0.0.1", size: str | None = None) -> None:
         self.access_key, self.secret_key = "operator", "SECRET" + secrets.token_hex(12)
         self.port = free_port(address)
         self.endpoint = f"http://{address}:{self.port}"
         key = "Y2QyZC1rZXktZm9yLXRlc3RzLW9ubHktMzItYnl0ZXM="
+        data = folder / "data"
+        data.mkdir(parents=True)
+        console = f"127.0.0.1:{free_port()}"
+        serve = [program("minio"), "server", "--quiet", "--address", f"{address}:{self.port}", "--console-address", console, str(data)]
+        if size:  # a file system of its own, which goes with the process
+            mount = f'mount -t tmpfs -o size={size} none {data} && exec "$@"'
+            serve = ["unshare", "--map-root-user", "--mount", "sh", "-c", mount, "sh", *serve]
         super().__init__(
             folder,
-            [
-                program("minio"),
-                "server",
-                "--quiet",
-                "--address",
-                f"{address}:{self.port}",
-                "--console-address",
-                f"127.0.0.1:{free_port()}",
-                str(folder / "data"),
-            ],
+            serve,
             {
                 "MINIO_ROOT_USER": self.access_key,
                 "MINIO_ROOT_PASSWORD": self.secret_key,
@@ -286,11 +287,11 @@ class ClusterPeer(Service):
 class Cluster:
     """Two peers, each with its kubo, in a private network of this machine. ``kubos[0]`` is where pods add."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, address: str = "127.0.0.1") -> None:
         key = f"/key/swarm/psk/1.0.0/\n/base16/\n{secrets.token_hex(32)}\n"
         secret = secrets.token_hex(32)
         # The cluster peers know no bearer token: their kubos are open to this machine, and pods get a third one's right to add.
-        self.kubos = [Kubo(folder / f"kubo{n}", open=n < 2, swarm_key=key) for n in range(3)]
+        self.kubos = [Kubo(folder / f"kubo{n}", address if n == 2 else "127.0.0.1", open=n < 2, swarm_key=key) for n in range(3)]
         first = ClusterPeer(folder / "peer0", self.kubos[0], secret)
         self.peers = [first, ClusterPeer(folder / "peer1", self.kubos[1], secret, first.multiaddress)]
 

@@ -19,6 +19,9 @@ def main(argv: list[str] | None = None) -> int:
     commands.add_parser("check", help="read every setting and say what is wrong or not in force")
     commands.add_parser("keygen", help="print a new operator private key")
     commands.add_parser("publickey", help="print the operator's public key (from OPERATOR_PRIVATE_KEY)")
+    commands.add_parser(
+        "networkpolicy", help="print the NetworkPolicy that lets publish reach the stores of the settings, for kubectl apply"
+    )
     again = commands.add_parser("republish", help="publish the results of a job that ended at 62 once more, while its volume is kept")
     again.add_argument("job", metavar="JOB", help="its id")
     sealing = commands.add_parser("seal", help="seal the secrets (URLs, headers, secret) of a job: JSON on stdin, JSON on stdout")
@@ -49,6 +52,16 @@ def _run(arguments: argparse.Namespace) -> int:
         from c2d import store
 
         store.migrate(settings.load().C2D_DATABASE_URL)
+    elif arguments.command == "networkpolicy":
+        import yaml
+
+        from c2d import networkpolicy
+
+        try:
+            policy = networkpolicy.publish_policy(settings.load())
+        except OSError:
+            raise settings.BadSettings("a host of the stores has no address here; run this where pods' names are resolved") from None
+        print(yaml.safe_dump(policy, sort_keys=False) if policy else "# results go to a volume: publish needs no network", end="")
     elif arguments.command == "republish":
         from datetime import UTC, datetime
 
@@ -68,7 +81,7 @@ def _run(arguments: argparse.Namespace) -> int:
             print(f"  {note}")
         for env in loaded.environments:
             print(f"environment {env.id}: {env.nCPU} CPU, {env.ramGB} GiB, {env.maxJobs} jobs at once, {env.maxJobDuration} s each")
-            for warning in env.not_in_force():
+            for warning in [*env.not_in_force(), *_of_the_stores(env)]:
                 print(f"  {warning}")
     else:
         public_key = arguments.public_key or (settings.load().public_key if "OPERATOR_PRIVATE_KEY" in os.environ else None)
@@ -126,6 +139,22 @@ def _source(arguments: argparse.Namespace, consumers_key: str | None) -> downloa
 
 def _say(text: str) -> None:
     print(text, file=sys.stderr)
+
+
+def _of_the_stores(env: settings.Environment) -> list[str]:
+    """What is wrong with the rights that pods are given: asked of the stores themselves."""
+    from c2d.hooks.ipfs import IpfsResults
+    from c2d.hooks.s3 import BadStore
+    from c2d.places import places
+
+    found = []
+    for place in places(env).all:
+        if place.type == "ipfs":
+            try:
+                IpfsResults(env, place, "check").right(60, 0)
+            except (BadStore, ConnectionError) as e:
+                found.append(str(e))
+    return found
 
 
 if __name__ == "__main__":

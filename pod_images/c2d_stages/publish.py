@@ -58,6 +58,7 @@ class PublishInput:
     logBytes: int
     seconds: int
     retrySeconds: int
+    connections: int
 
     @classmethod
     def from_json(cls, value: dict[str, Any], paths: Paths) -> "PublishInput":
@@ -72,6 +73,7 @@ class PublishInput:
             top.get("limits").get("logBytes").integer(0),
             top.get("limits").get("seconds").integer(),
             top.get("limits").get("retrySeconds").integer(0, default=600),
+            top.get("limits").get("connections").integer(1, default=8),
         )
 
 
@@ -190,7 +192,7 @@ def work(stage_json: dict[str, Any], paths: Paths, log: StageLog) -> dict[str, A
     if earlier is not None:
         log.line("already published")
         return answer(earlier)
-    run = Run(wanted.job, log, Progress(log), time.monotonic() + wanted.seconds, wanted.seconds, wanted.retrySeconds)
+    run = Run(wanted.job, log, Progress(log), time.monotonic() + wanted.seconds, wanted.seconds, wanted.retrySeconds, wanted.connections)
     complete = False
     data = os.open(paths.data, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

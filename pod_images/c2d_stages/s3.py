@@ -27,7 +27,6 @@ PART_BYTES = 32 << 20
 PARTS = 10_000  # that S3 takes of one object
 PLAN = ".publish/plan.json"
 PLANS = 3  # of one run: an upload may be lost in between
-CONNECTIONS = 8
 CODE = re.compile(rb"<Code>([A-Za-z0-9]{1,60})</Code>")
 ETAG = re.compile(rb"<ETag>(?:&#34;|&quot;|\")?([^<&\"]+)(?:&#34;|&quot;|\")?</ETag>")
 # Damaged on the way, or a store that is not quite there.
@@ -128,8 +127,8 @@ class S3Store:
                 parts = done[item.path] = {}
                 works += [partial(self._part, item, part, plan[item.path]["partBytes"], parts, run) for part in plan[item.path]["parts"]]
         works += [partial(self._small, item, etags, run) for item in items if item.path not in etags and item.path not in done]
-        in_parallel(works, CONNECTIONS)
-        in_parallel([partial(self._complete, path, plan[path], parts, etags, run) for path, parts in done.items()], CONNECTIONS)
+        in_parallel(works, run.connections)
+        in_parallel([partial(self._complete, path, plan[path], parts, etags, run) for path, parts in done.items()], run.connections)
         return etags
 
     # -- one request -----------------------------------------------------------------------------------------------------------

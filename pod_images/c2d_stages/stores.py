@@ -67,7 +67,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Run:
-    """What all uploads of one run share. deadline: of time.monotonic(); seconds: what that was; retrySeconds: as in PublishInput."""
+    """What all uploads of one run share. deadline: of time.monotonic(); seconds: what that was; the rest as in PublishInput."""
 
     job: str
     log: StageLog
@@ -75,6 +75,7 @@ class Run:
     deadline: float
     seconds: int
     retrySeconds: int
+    connections: int = 8
 
     def check(self) -> None:
         """Raises StageError when the time is over."""

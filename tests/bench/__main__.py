@@ -3,7 +3,7 @@
 Ratios of runs that are interleaved in one go, with their spread; the machine is noisy, so no absolute number means much.
 Uses the stack that is up (C2D_HOME), or brings one up: on this machine, or with C2D_CLUSTER=kubernetes and KUBECONFIG on that cluster.
 
-    python -m tests.bench [job|bytes|results] [--rounds N]
+    python -m tests.bench [job|bytes|stores|results] [--rounds N]
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def spread(values: list[float], unit: str = "") -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", nargs="?", choices=["job", "bytes", "results"], help="default: all")
+    parser.add_argument("what", nargs="?", choices=["job", "bytes", "stores", "results"], help="default: all")
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
     if arguments.what in (None, "job"):
@@ -52,6 +52,10 @@ def main() -> None:
         from tests.bench.bytes import measure as measure_bytes
 
         measure_bytes(arguments.rounds, spread)
+    if arguments.what in (None, "stores"):
+        from tests.bench.stores import measure as measure_stores
+
+        measure_stores(arguments.rounds, spread)
     if arguments.what in (None, "results"):
         from tests.bench.results import measure as measure_results
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import sys
+from typing import Any
 
 import pytest
 
@@ -63,3 +64,15 @@ def test_check_names_what_is_not_in_force(monkeypatch: pytest.MonkeyPatch, capsy
         monkeypatch.setenv(name, value)
     assert cli.main(["check"]) == 0
     assert "LOG_CFG is set but not in force yet: Airflow's own logging configuration holds" in capsys.readouterr().out
+
+
+def test_check_tells_of_a_right_that_is_more_than_to_add(
+    kubo: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    variables = {"OPERATOR_PRIVATE_KEY": seal.new_private_key(), "C2D_DATABASE_URL": "postgresql://x", **kubo.settings()}
+    variables["C2D_IPFS_ADD_AUTH"] = f"bearer:{kubo.operator_token}"
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert cli.main(["check"]) == 0
+    told = capsys.readouterr().out
+    assert "C2D_IPFS_ADD_AUTH: at the IPFS API a pod could do more than add" in told and kubo.operator_token not in told

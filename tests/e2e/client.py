@@ -29,6 +29,7 @@ from local.airflow import Client
 from local.cluster import own_address, server_of
 from local.home import PROJECT, Home, read_env
 from tests.e2e.data_server import DataServer
+from tests.e2e.stores import Stores
 
 WITHIN = 400  # seconds for whatever must happen: Kubernetes' scheduler looks at a pod that it forgot only after five minutes
 ENDED = ("success", "failed")
@@ -74,7 +75,10 @@ class Stack:
         address = own_address(server_of(Path(os.environ["KUBECONFIG"]))) if self.on_cluster else "127.0.0.1"
         self.address = address
         self.data = DataServer({address, "127.0.0.1"}, self.key)
-        (folder / "environments.yaml").write_text(yaml.safe_dump({"environments": [{**COMMON, **e} for e in ENVIRONMENTS]}))
+        self.stores = Stores(folder / "stores", address)
+        (folder / "environments.yaml").write_text(
+            yaml.safe_dump({"environments": [{**COMMON, **e} for e in [*ENVIRONMENTS, *self.stores.environments()]]})
+        )
         (folder / "my.env").write_text("C2D_ENVIRONMENTS=environments.yaml\n")
         self.environ = {name: value for name, value in os.environ.items() if not name.startswith("C2D_") and name != "ENV_FILE"}
         self.environ |= {"C2D_HOME": str(self.path), "ENV_FILE": str(folder / "my.env")}
@@ -124,6 +128,7 @@ class Stack:
         """Ends everything, also what only a cluster keeps. ``keep``: the stack's folder stays, with its logs."""
         self.down()
         self.data.close()
+        self.stores.stop()
         if self.on_cluster and self.namespace in self.namespaces():
             self.core.delete_namespace(self.namespace)
             until(lambda: self.namespace not in self.namespaces(), f"the namespace {self.namespace} is gone")

@@ -66,7 +66,7 @@ class Publishing:
         return Outcome(process.returncode, json.loads(text), "".join(lines))
 
     def publish(self, **limits: int) -> Outcome:
-        return self.follow(self.start(**limits))
+        return self.follow(self.start(None, **limits))
 
     def verified(self, outcome: Outcome) -> tuple[dict[str, Any], dict[str, Any]]:
         """The manifest and the stores of a run that went well, as the operator sees them."""

@@ -74,11 +74,12 @@ def test_the_url_is_the_objects_own(job: Publishing, minio: Any, bucket: str) ->
 
 def test_admin_logs_go_to_a_bucket_of_their_own(pod: Pod, minio: Any, bucket: str) -> None:
     logs = minio.bucket()
-    pod.write("data/outputs/a")
+    sparse(pod.data / "outputs/a", 70 * MIB)  # with a plan, which is in one bucket only
     pod.write("data/adminlogs/configure.log")
     job = Publishing(pod, **minio.settings(AWS_BUCKET_OUTPUT=bucket, AWS_BUCKET_ADMINLOGS=logs))
     job.filter()
     _, stores = job.verified(job.publish())
+    assert job.plans == 1
     assert {key.split("/", 1)[1] for key in objects(minio, bucket)} == {"data/outputs/a", "manifest.json"}
     names = ("configure", "filter", "publish")
     assert {key.split("/", 1)[1] for key in objects(minio, logs)} == {f"data/adminlogs/{name}.log" for name in names}
@@ -104,3 +105,29 @@ def test_a_large_file_goes_in_parts_that_the_operator_signed(job: Publishing, mi
     assert sha256(minio.client().get_object(Bucket=bucket, Key=key)["Body"].read()) == file["sha256"]
     assert minio.client().head_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED")["ChecksumSHA256"].endswith("-4")
     assert not [key for key in objects(minio, bucket, f"{job.job}/.publish")], "plan and answer are removed"
+
+
+def test_a_bucket_that_refuses_is_told_before_there_is_a_pod(pod: Pod, minio: Any) -> None:
+    from c2d.hooks.results import BadStore
+
+    job = Publishing(pod, **minio.settings(AWS_BUCKET_OUTPUT="no-such-bucket"))
+    with pytest.raises(BadStore, match=r"bucket no-such-bucket: the store refuses to list it \(NoSuchBucket\)"):
+        job.results.rights(60)
+
+
+def test_a_store_that_is_away_is_left_to_the_pod_to_wait_for(pod: Pod, minio: Any) -> None:
+    job = Publishing(pod, **minio.settings(AWS_BUCKET_OUTPUT="b", AWS_ENDPOINT_URL="http://127.0.0.1:1"))
+    assert job.results.rights(60)["store"]["resume"] is True
+
+
+def test_an_airflow_connection_is_as_good_as_the_settings(
+    job: Publishing, minio: Any, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import json
+
+    connection = {"conn_type": "aws", "login": minio.access_key, "password": minio.secret_key}
+    connection["extra"] = {"endpoint_url": minio.endpoint, "region_name": minio.region}  # type: ignore[assignment]
+    monkeypatch.setenv("AIRFLOW_CONN_RESULTS", json.dumps(connection))
+    by_connection = Publishing(job.pod, AWS_BUCKET_OUTPUT=bucket, C2D_AWS_CONN_ID="results")
+    by_connection.filter()
+    assert by_connection.verified(by_connection.publish())[0]["files"]

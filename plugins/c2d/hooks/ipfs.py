@@ -78,8 +78,9 @@ class IpfsResults:
                 return command.split("?")[0]
         return None
 
-    def answer(self, seconds: int) -> None:
+    def answer(self, seconds: int) -> bool:
         """There are no plans: an upload is one request."""
+        return False
 
     # -- after the pod -----------------------------------------------------------------------------------------------------------
 

@@ -26,8 +26,8 @@ class Results(Protocol):
     def right(self, seconds: int, log_bytes: int) -> dict[str, Any]:
         """``store`` or ``adminLogs`` of publish's stage.json: a right that ends after ``seconds``."""
 
-    def answer(self, seconds: int) -> None:
-        """Answers the plan that the pod has put into the store."""
+    def answer(self, seconds: int) -> bool:
+        """Answers the plan that the pod has put into the store; False: there is none."""
 
     def manifest(self, kept: dict[str, Any]) -> bytes:
         """The manifest as it lies in the store. :raises BadStore: there is none."""
@@ -48,8 +48,8 @@ class DirectoryResults:
     def right(self, seconds: int, log_bytes: int) -> dict[str, Any]:
         return {"type": "directory", "path": "/results"}
 
-    def answer(self, seconds: int) -> None:
-        raise BadStore("a results volume has no plans")
+    def answer(self, seconds: int) -> bool:
+        return False
 
     def manifest(self, kept: dict[str, Any]) -> bytes:
         try:
@@ -103,10 +103,12 @@ class JobResults:
         return given
 
     def answer_plans(self, seconds: int) -> None:
-        """Answers what a pod asks for in its plans; both stores, for a line of the log does not say which."""
-        for place in self.places.all:
-            if place.type == "s3":
-                self.at(place).answer(seconds)
+        """Answers what a pod asks for in a plan; a line of its log does not say in which store that is.
+
+        :raises BadStore: in none, or it asks for what is not the job's.
+        """
+        if not any([self.at(place).answer(seconds) for place in self.places.all]):
+            raise BadStore("the plan is not in the store")
 
     def published(self, answer: dict[str, Any], opened: Callable[[bytes], bytes] = bytes) -> tuple[dict[str, Any], dict[str, Any]]:
         """The manifest, once everything in it is seen to be in its store, and what the job's row keeps of the stores.

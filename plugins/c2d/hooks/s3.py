@@ -109,8 +109,24 @@ class S3Results:
             "postBytes": most,
             "answer": answer,
             "url": f"{post['url'].rstrip('/')}/{quote(self.prefix)}",
-            "resume": bool(self.client.list_objects_v2(Bucket=self.bucket, Prefix=self.prefix, MaxKeys=1).get("KeyCount")),
+            "resume": self._holds_something(),
         }
+
+    def _holds_something(self) -> bool:
+        """Whether an earlier run may have left something; also while the store is away, for a pod waits longer for it than we do.
+
+        :raises BadStore: the store refuses.
+        """
+        from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+
+        try:
+            return bool(self.client.list_objects_v2(Bucket=self.bucket, Prefix=self.prefix, MaxKeys=1).get("KeyCount"))
+        except ClientError as e:
+            if e.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500) >= 500:
+                return True
+            raise BadStore(f"bucket {self.bucket}: the store refuses to list it ({e.response.get('Error', {}).get('Code')})") from None
+        except (BotoCoreError, HTTPClientError):
+            return True
 
     def _encryption(self) -> dict[str, str]:
         """The form fields (and headers) that ask for encryption at rest."""
@@ -125,14 +141,14 @@ class S3Results:
 
     # -- while the pod works -----------------------------------------------------------------------------------------------------
 
-    def answer(self, seconds: int) -> None:
-        """Answers the pod's plan: which files are there already, and signed requests for the parts of the others.
+    def answer(self, seconds: int) -> bool:
+        """Answers the pod's plan, if there is one here: which files are there already, and signed requests for the parts of the others.
 
         :raises BadStore: the plan asks for something outside of its job.
         """
         plan = self._plan()
         if plan is None:
-            raise BadStore("the plan is not in the store")
+            return False
         there = {key: size for key, size, _ in self._listed()}
 
         def told(file: dict[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -148,6 +164,7 @@ class S3Results:
             files = dict(pool.map(told, plan["files"]))
         body = json.dumps({"id": plan["id"], "files": files}).encode()
         self.client.put_object(Bucket=self.bucket, Key=self.prefix + ANSWER, Body=body, **self._encryption_parameters())
+        return True
 
     def _plan(self) -> dict[str, Any] | None:
         try:

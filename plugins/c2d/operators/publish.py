@@ -34,7 +34,10 @@ class PublishOperator(C2DPodOperator):
         if kept:
             kept = self.store.keep_keys(self.job_id, kept)
         encryption = keys.for_publish(kept, self.settings.OPERATOR_PRIVATE_KEY, self.job_id)
-        rights = self._results.rights(self._seconds)
+        try:
+            rights = self._results.rights(self._seconds)
+        except BadStore as e:
+            raise Refused(str(e)) from None
         return objects.stage_input(self.stage, self.job_id, self.job, self.environment, ends_ok, encryption=encryption, rights=rights)
 
     def make_pod(self, ends_ok: dict[Stage, bool], may_exist: bool) -> dict[str, Any]:

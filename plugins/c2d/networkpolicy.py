@@ -1,0 +1,77 @@
+"""What publish's pods may reach, as a NetworkPolicy made from the settings: the stores that these name, and nothing else.
+
+A store that has an address of its own is allowed by that address and port. Amazon's addresses change all the time, so there it is every
+public IPv4 address on port 443. A policy cannot name a Kubernetes Service: for a store in the cluster write one with selectors.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterable
+from typing import Any
+from urllib.parse import urlsplit
+
+from c2d.places import places
+from c2d.settings import Environment, Settings
+
+NAME = "c2d-publish"
+# No IPv6 block: an IPv4-only controller (kube-router) takes it for a broken IPv4 one and stops enforcing every policy of the cluster.
+PRIVATE = (
+    "0.0.0.0/8",
+    "10.0.0.0/8",
+    "100.64.0.0/10",
+    "127.0.0.0/8",
+    "169.254.0.0/16",
+    "172.16.0.0/12",
+    "192.0.0.0/24",
+    "192.168.0.0/16",
+    "198.18.0.0/15",
+    "224.0.0.0/4",
+    "240.0.0.0/4",
+)
+AMAZON = None
+"""Stands for an endpoint that only Amazon knows."""
+
+
+def endpoints(env: Environment) -> set[str | None]:
+    """The URLs that a publish pod of ``env`` talks to."""
+    found: set[str | None] = set()
+    for place in places(env).all:
+        if place.type == "ipfs":
+            found.add(env.C2D_IPFS_ADD_URL or place.at)
+        elif place.type == "s3":
+            found.add(env.AWS_ENDPOINT_URL or AMAZON)
+    return found
+
+
+def addresses(host: str) -> list[str]:
+    """The IPv4 addresses of ``host`` at the moment. :raises OSError: it has none."""
+    return sorted({str(found[4][0]) for found in socket.getaddrinfo(host, None, socket.AF_INET, socket.SOCK_STREAM)})
+
+
+def publish_policy(settings: Settings, resolve: Callable[[str], Iterable[str]] = addresses) -> dict[str, Any] | None:
+    """The policy; None where results go to the results volume alone, so that publish needs no network."""
+    urls = {url for env in settings.environments for url in endpoints(env)}
+    if not urls:
+        return None
+    egress: list[dict[str, Any]] = []
+    names = False
+    for url in sorted(urls, key=str):
+        if url is None:
+            names = True
+            public = {"ipBlock": {"cidr": "0.0.0.0/0", "except": list(PRIVATE)}}
+            egress.append({"to": [public], "ports": [{"protocol": "TCP", "port": 443}]})
+            continue
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+        names = names or not host.replace(".", "").isdigit()
+        to = [{"ipBlock": {"cidr": f"{address}/32"}} for address in resolve(host)]
+        egress.append({"to": to, "ports": [{"protocol": "TCP", "port": port}]})
+    if names:
+        egress.insert(0, {"ports": [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")]})
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {"name": NAME, "namespace": settings.C2D_NAMESPACE},
+        "spec": {"podSelector": {"matchLabels": {"c2d/stage": "publish"}}, "policyTypes": ["Egress"], "egress": egress},
+    }

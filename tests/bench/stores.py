@@ -1,0 +1,127 @@
+"""publish beside the stores' own clients: 1 GB to MinIO and to kubo, and 10,000 files of 4 KB to MinIO, in turn, on this machine.
+
+The stage is the program that runs in a pod, from its start to its end, with the operator's half beside it. The others: boto3's transfer,
+which is the AWS command line's engine, in this process, so without a start; and `ipfs add -r`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+MB = 1_000_000
+SIZE = 1_000 * MB
+FILES, FILE_BYTES = 10_000, 4_096
+
+
+def measure(rounds: int, spread: Callable[..., str]) -> None:
+    from tests.pod_images.conftest import Pod
+    from tests.services import Kubo, Minio
+
+    with tempfile.TemporaryDirectory() as work:
+        top = Path(work)
+        minio, kubo = Minio(top / "minio"), Kubo(top / "kubo")
+        minio.start()
+        kubo.start()
+        try:
+            large, small = _pod(Pod, top / "large"), _pod(Pod, top / "small")
+            with (large.data / "outputs/data").open("wb") as f:
+                for _ in range(SIZE // MB):
+                    f.write(os.urandom(MB))
+            for n in range(FILES):
+                (small.data / f"outputs/{n:05}").write_bytes(os.urandom(FILE_BYTES))
+            print(f"\n{SIZE // MB} MB in one file, seconds, {rounds} rounds in turn")
+            to_s3 = lambda **limits: lambda pod: _publish(pod, minio.settings(AWS_BUCKET_OUTPUT=minio.bucket()), **limits)  # noqa: E731
+            to_ipfs = lambda pod: _publish(pod, kubo.settings(encrypt_results="none"))  # noqa: E731
+            _compare(rounds, spread, {"boto3": lambda: _boto3(minio, large), "publish to S3": lambda: to_s3()(large)})
+
+            def fresh(work: Callable[[], float]) -> Callable[[], float]:
+                def run() -> float:
+                    kubo.api("repo/gc")  # what is there already would not be written again
+                    return work()
+
+                return run
+
+            _compare(rounds, spread, {"ipfs add -r": fresh(lambda: _ipfs(kubo, large)), "publish to IPFS": fresh(lambda: to_ipfs(large))})
+            print(f"\n{FILES} files of {FILE_BYTES} bytes, seconds, {rounds} rounds in turn")
+            _compare(
+                rounds,
+                spread,
+                {
+                    "boto3, one at a time": lambda: _one_at_a_time(minio, small),
+                    "publish, one at a time": lambda: to_s3(connections=1)(small),
+                    "publish to S3": lambda: to_s3()(small),
+                },
+            )
+        finally:
+            minio.stop()
+            kubo.stop()
+
+
+def _compare(rounds: int, spread: Callable[..., str], works: dict[str, Callable[[], float]]) -> None:
+    """Runs all in turn; the last is ours. Speeds relative to the others."""
+    seconds: dict[str, list[float]] = {name: [] for name in works}
+    for _ in range(rounds):
+        for name, work in works.items():
+            os.sync()
+            seconds[name].append(work())
+    for name, values in seconds.items():
+        print(f"{name:24} {spread(values, ' s')}")
+    *others, ours = works
+    for other in others:
+        print(f"{ours} / {other}: {spread([b / a for a, b in zip(seconds[ours], seconds[other], strict=True)])} times as fast")
+
+
+def _pod(kind: Any, root: Path) -> Any:
+    root.mkdir()
+    pod = kind(root)
+    (pod.data / "outputs").mkdir()
+    return pod
+
+
+def _publish(pod: Any, variables: dict[str, str], **limits: int) -> float:
+    from tests.pod_images.publishing import Publishing
+
+    job = Publishing(pod, **variables)
+    if not (pod.data / "filter/release.json").exists():
+        job.filter()
+    begin = time.monotonic()
+    outcome = job.publish(**limits)
+    seconds = time.monotonic() - begin
+    job.verified(outcome)
+    for place in job.results.places.all:
+        job.results.at(place).remove(outcome.answer.get("stores", {}).get("results", {}))
+    shutil.rmtree(pod.data / "adminlogs", ignore_errors=True)
+    return seconds
+
+
+def _boto3(minio: Any, pod: Any) -> float:
+    client, bucket = minio.client(), minio.bucket()
+    begin = time.monotonic()
+    client.upload_file(str(pod.data / "outputs/data"), bucket, "data")
+    seconds = time.monotonic() - begin
+    client.delete_object(Bucket=bucket, Key="data")
+    return seconds
+
+
+def _one_at_a_time(minio: Any, pod: Any) -> float:
+    client, bucket = minio.client(), minio.bucket()
+    begin = time.monotonic()
+    for path in sorted((pod.data / "outputs").iterdir()):
+        client.put_object(Bucket=bucket, Key=path.name, Body=path.read_bytes())
+    return time.monotonic() - begin
+
+
+def _ipfs(kubo: Any, pod: Any) -> float:
+    command = [kubo.ipfs, f"--api=/ip4/127.0.0.1/tcp/{kubo.port}", f"--api-auth=bearer:{kubo.operator_token}", "add", "-r", "-Q"]
+    begin = time.monotonic()
+    subprocess.run(
+        [*command, "--cid-version=1", "--pin=false", str(pod.data / "outputs")], check=True, capture_output=True, env=kubo.environ
+    )
+    return time.monotonic() - begin
