@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
 
-from local.market.chain import ONE, Account, Chain
+from local.market.chain import ONE, Asset, Chain
 from local.market.metadata_cache import MetadataCache
 from local.market.ocean_js import OceanJs, Published
 
@@ -118,12 +118,13 @@ def counted(rpc: str) -> Iterator[Calls]:
 
 @dataclass
 class Market:
-    """`publisher` and `consumer` have coins and OCEAN. `data_url`: where DATA and ALGORITHM lie."""
+    """`publisher` and `consumer` have coins and OCEAN. `data_url`: where /table.csv and /algorithm.py lie."""
 
     chain: Chain
     js: OceanJs
     cache: MetadataCache
     data_url: str
+    container: dict[str, Any]
 
     def __post_init__(self) -> None:
         _, self.publisher, self.consumer, self.stranger, self.other_publisher = self.chain.accounts[:5]
@@ -135,17 +136,18 @@ class Market:
         return {"type": "url", "url": self.data_url + path, "method": "GET"}
 
     def dataset(self, name: str = "penguins", **more: Any) -> Published:
-        return self._known(self.js.publish(self.publisher, name, [self.file("/data.csv")], **more))
+        return self._known(self.js.publish(self.publisher, name, [self.file("/table.csv")], **more))
 
-    def algorithm(
-        self, name: str = "counting", owner: Account | None = None, container: dict[str, Any] | None = None, **more: Any
-    ) -> Published:
-        made = self.js.publish(owner or self.publisher, name, [self.file("/algorithm.py")], algorithm=container or CONTAINER, **more)
-        return self._known(made)
+    def algorithm(self, path: str = "/algorithm.py", **more: Any) -> Published:
+        return self._known(self.js.publish(self.publisher, "counting", [self.file(path)], algorithm=self.container, **more))
 
     def _known(self, published: Published) -> Published:
         self.cache.await_asset(published.did, published.tx)
         return published
+
+    def asset(self, published: Published) -> Asset:
+        """The same for the chain."""
+        return Asset(published.owner.address, published.nft, published.datatoken)
 
     def trust(self, algorithm: Published, **changes: Any) -> dict[str, Any]:
         """A data set's compute rules that trust one algorithm."""
@@ -192,7 +194,7 @@ def place(chain: Chain, database_url: str, folder: Any, runs: Any) -> Iterator[P
     from c2d.api.slash import PROVIDER, WithSlash
     from local.market import metadata_cache, ocean_js
 
-    contents = {"/data.csv": DATA, "/algorithm.py": ALGORITHM}
+    contents = {"/table.csv": DATA, "/algorithm.py": ALGORITHM}
     with contextlib.ExitStack() as stack:
         data_url = stack.enter_context(files(contents))
         rpc = stack.enter_context(counted(chain.url))
@@ -222,6 +224,6 @@ def place(chain: Chain, database_url: str, folder: Any, runs: Any) -> Iterator[P
             time.sleep(0.01)
         port = server.servers[0].sockets[0].getsockname()[1]
         js = stack.enter_context(ocean_js.running(chain, f"http://127.0.0.1:{port}{PROVIDER}", cache.url))
-        yield Place(Market(chain, js, cache, data_url), runs, rpc, contents)
+        yield Place(Market(chain, js, cache, data_url, CONTAINER), runs, rpc, contents)
         server.should_exit = True
         thread.join(20)

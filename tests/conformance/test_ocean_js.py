@@ -286,8 +286,7 @@ def test_an_algorithm_of_a_publisher_that_is_not_trusted(market: Market, bought:
 def test_an_algorithm_that_has_changed(place: Place, market: Market, bought: Job) -> None:
     """Its file is another one than the one that the data's owner has looked at."""
     place.contents["/once.py"] = b"print(1)\n"
-    changing = market.js.publish(market.publisher, "changing", [market.file("/once.py")], algorithm=CONTAINER)
-    market.cache.await_asset(changing.did, changing.tx)
+    changing = market.algorithm("/once.py")
     picky = market.dataset("picky", compute=market.trust(changing))
     (one,), other = market.buy([picky], changing, "paid")
     place.contents["/once.py"] = b"print(open('/data/inputs').read())\n"

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,7 @@ ENVIRONMENTS = [
     # an image whose own command fails on a cluster, and that has none on a laptop
     {"id": "owners-filter", "maxJobs": 2, "maxJobDuration": 600, "FILTERING_CONTAINER": "c2d.test/stages:1"},
     {"id": "confidential", "maxJobs": 2, "maxJobDuration": 600, "encrypt_results": "consumer"},
+    {"id": "market", "maxJobs": 1, "maxJobDuration": 3600, "priceMinute": 1, "access_control": "datatoken"},
 ]
 COMMON = {"nCPU": 0.2, "ramGB": 0.25, "diskGB": 1, "C2D_TMP_GB": 0.125}
 
@@ -61,9 +62,10 @@ class Stack:
     """One stack on one platform, from its start to its end.
 
     :param platform: ``laptop`` or ``kubernetes`` (then KUBECONFIG says which).
+    :param settings: the operator's, beside its environments.
     """
 
-    def __init__(self, platform: str, folder: Path) -> None:
+    def __init__(self, platform: str, folder: Path, settings: Mapping[str, str]) -> None:
         self.platform = platform
         self.on_cluster = platform == "kubernetes"
         self.path = folder / "home"
@@ -79,7 +81,8 @@ class Stack:
         (folder / "environments.yaml").write_text(
             yaml.safe_dump({"environments": [{**COMMON, **e} for e in [*ENVIRONMENTS, *self.stores.environments()]]})
         )
-        (folder / "my.env").write_text("C2D_ENVIRONMENTS=environments.yaml\n")
+        given = {"C2D_ENVIRONMENTS": "environments.yaml", **settings}
+        (folder / "my.env").write_text("".join(f"{name}='{value}'\n" for name, value in given.items()))
         self.environ = {name: value for name, value in os.environ.items() if not name.startswith("C2D_") and name != "ENV_FILE"}
         self.environ |= {"C2D_HOME": str(self.path), "ENV_FILE": str(folder / "my.env")}
         self.namespace = "c2d-jobs"

@@ -7,11 +7,16 @@ possible. ``once_running=act`` does something to a job as soon as its algorithm 
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 
 import pytest
 
+from local.market import metadata_cache
+from local.market.chain import Chain
+from local.market.metadata_cache import MetadataCache
+from tests.conformance.market import CACHE_KEY
 from tests.e2e.client import Job, Stack
 
 PLATFORMS = ["laptop", *(["kubernetes"] if os.environ.get("C2D_CLUSTER") == "kubernetes" else [])]
@@ -21,11 +26,14 @@ NUMBERS: list[tuple[str, str, str]] = []
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "kubernetes: runs on a real cluster (given by C2D_CLUSTER=kubernetes); so one can choose with -m")
     config.addinivalue_line("markers", "cluster_only: an e2e test of something that the laptop's pod runner does not have")
+    config.addinivalue_line("markers", "digest: needs C2D_PYTHON_DATA_DIGEST, the image's digest on a cluster that has it under that too")
     config.addinivalue_line("markers", "job(conf, environment='ocean-compute', once_running=None): the job that an e2e test is about")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    left_out = [i for i in items if i.get_closest_marker("cluster_only") and i.callspec.params["stack"] == "laptop"]  # type: ignore[attr-defined]
+    missing = {"laptop": "cluster_only", "kubernetes": "" if os.environ.get("C2D_PYTHON_DATA_DIGEST") else "digest"}
+    platform = {i: i.callspec.params.get("stack") for i in items if getattr(i, "callspec", None)}
+    left_out = [i for i, on in platform.items() if missing.get(on) and i.get_closest_marker(missing[on])]
     items[:] = [i for i in items if i not in left_out]
     config.hook.pytest_deselected(items=left_out)
     for item in items:
@@ -33,10 +41,23 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker("kubernetes")
 
 
+@pytest.fixture(scope="session")
+def cache(chain: Chain) -> Iterator[MetadataCache]:
+    """The metadata cache of all stacks."""
+    with metadata_cache.running(chain, CACHE_KEY) as it:
+        yield it
+
+
 @pytest.fixture(scope="session", params=PLATFORMS)
-def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """The whole system on one platform."""
-    it = Stack(request.param, tmp_path_factory.mktemp(request.param))
+def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, chain: Chain, cache: MetadataCache) -> Iterator[Stack]:
+    """The whole system on one platform, with a chain whose assets it serves."""
+    settings = {
+        "NETWORK_URL": json.dumps({str(chain.chain_id): chain.url}),
+        "AQUARIUS_URL": cache.url,
+        "ADDRESS_FILE": str(chain.address_file),
+        "ALLOW_NON_PUBLIC_IP": "1",
+    }
+    it = Stack(request.param, tmp_path_factory.mktemp(request.param), settings)
     try:
         it.up()
         yield it

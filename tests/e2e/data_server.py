@@ -12,6 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 
 TABLE = b"species,mass\nadelie,3700\ngentoo,5050\n"
 BIG = bytes(range(256)) * (3 << 12)  # 3 MiB
+SLEEPER = b"import time; print('working', flush=True); time.sleep(600)\n"
 ALGORITHM = b"open('/data/outputs/where', 'w').write('from a remote file')\n"
 
 
@@ -70,6 +71,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def serve_algorithm(self) -> None:
         self.answer(200, ALGORITHM)
+
+    def serve_sleeper(self) -> None:
+        self.answer(200, SLEEPER)
 
     def serve_guarded(self) -> None:
         tokens = parse_qs(urlsplit(self.path).query).get("token")
