@@ -33,6 +33,7 @@ SERVICE_ID = r"^[^\x00-\x1f\x7f-\x9f]{1,256}$"
 HTTP_URL = r"^https?://[^\s]+$"
 HEADER_NAME = r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}$"
 
+MOST_INPUTS = 100
 CODE_BYTES = 512 * 1024
 DATA_BYTES = 128 * 1024
 REMOTE_DATA_BYTES = 4096  # goes to the Provider in the request's first line
@@ -211,7 +212,7 @@ class Output(_Closed):
 class Job(_Closed):
     """One compute job. The job id is not part of it: it is the DAG run's id."""
 
-    inputs: list[Input] = Field(default_factory=list, max_length=100, description="the data sets to compute on")
+    inputs: list[Input] = Field(default_factory=list, max_length=MOST_INPUTS, description="the data sets to compute on")
     algorithm: Algorithm = Field(description="what to run on them")
     owner: str = Field(pattern=ADDRESS, description="who asks for the job: 0x and 40 hex digits")
     environment: str | None = Field(default=None, max_length=250, description="the environment's id; it is the DAG's id")

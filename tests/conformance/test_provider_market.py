@@ -15,7 +15,8 @@ import pytest
 import sqlalchemy as sa
 
 from c2d import intake, seal
-from c2d.api.provider.service import FETCHES
+from c2d.api.provider.service import FETCHES, QUESTIONS
+from c2d.hooks.networks import networks
 from c2d.intake import Wanted
 from c2d.signatures import address_of, signer_of_hash
 from c2d.store import jobs
@@ -478,6 +479,33 @@ def test_another_providers_asset_is_priced_by_that_provider(place: Market, consu
         assert initialize(place, consumer, [dataset, more], algorithm).status_code == 400
     del place.files.contents["/api/services/initialize"]
     assert initialize(place, consumer, [dataset, more], algorithm).status_code == 400
+
+
+def test_only_so_many_ask_the_chain_at_once(place: Market, consumer: Consumer, dataset: Any, algorithm: Any) -> None:
+    with contextlib.ExitStack() as stack:
+        for _ in range(QUESTIONS):
+            stack.enter_context(place.service.asking())
+        assert initialize(place, consumer, [dataset], algorithm).status_code == 429
+        assert place.client.get("").status_code == 200
+    assert initialize(place, consumer, [dataset], algorithm).status_code == 200
+
+
+def test_no_more_data_sets_are_looked_at_than_a_job_may_have(
+    place: Market, consumer: Consumer, dataset: Any, algorithm: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each would be a request to the metadata cache, all at once, for anybody who asks."""
+    monkeypatch.setattr(type(place.service.access.assets), "ddos", lambda *_: pytest.fail("the cache was asked"))
+    many = [{"documentId": f"did:op:{n:064x}", "serviceId": "s", "transferTxId": "0x"} for n in range(101)]
+    assert error(initialize(place, consumer, many, algorithm)) == (400, {"datasets": "invalid"})
+    code = {"documentId": algorithm.did, "serviceId": "access_1", "transferTxId": "0x"}
+    assert error(start(place, consumer, many[0], code, additionalDatasets=many)) == (400, {"additional_input": "invalid"})
+
+
+def test_a_chain_whose_id_is_not_given_is_asked_for_it(place: Market) -> None:
+    dead = "http://127.0.0.1:9"
+    assert networks({0: (dead, place.chain.url)}) == {place.chain.chain_id: (dead, place.chain.url)}
+    assert networks({0: (dead,)}) == networks({0: (dead,)}) == {}
+    assert networks({1: (dead,), 0: (place.chain.url,)}) == {1: (dead,), place.chain.chain_id: (place.chain.url,)}
 
 
 def test_only_so_many_files_are_looked_at_at_once(place: Market, algorithm: Any, monkeypatch: pytest.MonkeyPatch) -> None:

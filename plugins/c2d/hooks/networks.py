@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 
 from c2d.provider_settings import EVERY_CHAIN
 
 SECONDS = 5.0
+AGAIN_SECONDS = 5.0  # before nodes that did not answer are asked again
 _known: dict[tuple[str, ...], int] = {}
+_silent_since: dict[tuple[str, ...], float] = {}
 
 
 def networks(urls: Mapping[int, Sequence[str]]) -> dict[int, tuple[str, ...]]:
@@ -21,13 +24,15 @@ def networks(urls: Mapping[int, Sequence[str]]) -> dict[int, tuple[str, ...]]:
 def _ask(urls: tuple[str, ...]) -> int | None:
     import httpx
 
+    if time.monotonic() - _silent_since.get(urls, -AGAIN_SECONDS) < AGAIN_SECONDS:
+        return None
+    question = {"jsonrpc": "2.0", "id": 1, "method": "eth_chainId", "params": []}
     for url in urls:
         try:
-            answer = httpx.post(
-                url, json={"jsonrpc": "2.0", "id": 1, "method": "eth_chainId", "params": []}, timeout=SECONDS, trust_env=False
-            )
+            answer = httpx.post(url, json=question, timeout=SECONDS, trust_env=False)
             _known[urls] = int(answer.json()["result"], 16)
         except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError):
             continue
         return _known[urls]
+    _silent_since[urls] = time.monotonic()
     return None

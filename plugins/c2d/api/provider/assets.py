@@ -9,6 +9,7 @@ from c2d.api.provider.service import ProviderService
 from c2d.compute_request import GrantedAsset
 from c2d.ddo import Asset, BadDdo, Refused
 from c2d.files import BadFiles, decrypt
+from c2d.job import MOST_INPUTS
 from c2d.settings import BadSettings, Environment
 
 
@@ -20,9 +21,15 @@ def consumed(
     :raises Forbidden:
     """
     try:
-        return service.access.consume(did, service_id, consumer, tx, userdata)
+        with service.asking():
+            return service.access.consume(did, service_id, consumer, tx, userdata)
     except Refused as e:
         raise in_a_sentence(e, tx) from None
+
+
+def a_few(given: Any) -> bool:
+    """Whether these can be the data sets of one job: a list, or nothing, and not longer than a job takes. Each is asked for at once."""
+    return not given or not isinstance(given, list) or len(given) <= MOST_INPUTS
 
 
 def in_a_sentence(refused: Refused, tx: str | None = None) -> Exception:
@@ -50,7 +57,8 @@ def files_of(service: ProviderService, did: str, service_id: Any) -> tuple[Asset
 
     :raises Forbidden:
     """
-    document = service.access.assets.ddos([did]).get(did)
+    with service.asking():
+        document = service.access.assets.ddos([did]).get(did)
     if document is None:
         raise Forbidden("Cannot resolve DID")
     try:

@@ -7,7 +7,7 @@ import dataclasses
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from fastapi import Request
 
@@ -29,10 +29,14 @@ from c2d.intake import Caller
 from c2d.provider_settings import ProviderSettings
 from c2d.settings import Settings
 
-FETCHES = 16  # at once; each holds a thread of Airflow's API server
-DOWNLOADS = 64  # at once
+# At once; each holds one of the forty threads of Airflow's API server, as long as a chain, a metadata cache or a publisher's server takes.
+QUESTIONS = 24
+FETCHES = 16
+DOWNLOADS = 64  # these hold a thread only now and then
 DOWNLOAD_SECONDS = 12 * 3600
 DECIMALS_OF_NO_TOKEN = 18
+TOO_MANY_FILES = "too many files are being fetched; try again"
+Given = TypeVar("Given")
 
 
 @dataclass
@@ -61,6 +65,7 @@ class ProviderService:
         patient = dataclasses.replace(self._files.fetcher, seconds=DOWNLOAD_SECONDS)
         self._downloads = dataclasses.replace(self._files, fetcher=patient)
         self.visitors = Rate(self.settings.C2D_REQUESTS_PER_SECOND, 2 * self.settings.C2D_REQUESTS_PER_SECOND)
+        self._question_slots = threading.BoundedSemaphore(QUESTIONS)
         self._fetch_slots = threading.BoundedSemaphore(FETCHES)
         self._download_slots = threading.BoundedSemaphore(DOWNLOADS)
         self._decimals: dict[tuple[int, str], int] = {}
@@ -101,13 +106,17 @@ class ProviderService:
             self._decimals[chain_id, token] = found
         return self._decimals[chain_id, token]
 
+    def asking(self) -> contextlib.AbstractContextManager[None]:
+        """For one of the few that may have chains and the metadata cache asked at once: others are told to come back."""
+        return _one_of(self._question_slots, None, "too many assets are being looked at; try again")
+
     def fetching(self) -> contextlib.AbstractContextManager[AssetFiles]:
-        """For one of the few that may look at files at once: others are told to come back, and Airflow keeps its threads."""
-        return _one_of(self._fetch_slots, self._files)
+        """The same for who has files looked at."""
+        return _one_of(self._fetch_slots, self._files, TOO_MANY_FILES)
 
     def downloading(self) -> contextlib.AbstractContextManager[AssetFiles]:
         """The same for downloads."""
-        return _one_of(self._download_slots, self._downloads)
+        return _one_of(self._download_slots, self._downloads, TOO_MANY_FILES)
 
     def _checksum(self, file: Mapping[str, Any], userdata: Mapping[str, Any] | None, chain_id: int) -> str | None:
         with self.fetching() as files:
@@ -115,11 +124,11 @@ class ProviderService:
 
 
 @contextlib.contextmanager
-def _one_of(slots: threading.BoundedSemaphore, files: AssetFiles) -> Iterator[AssetFiles]:
+def _one_of(slots: threading.BoundedSemaphore, given: Given, otherwise: str) -> Iterator[Given]:
     if not slots.acquire(blocking=False):
-        raise Refusal(429, "too many files are being fetched; try again", {"Retry-After": "2"})
+        raise Refusal(429, otherwise, {"Retry-After": "2"})
     try:
-        yield files
+        yield given
     finally:
         slots.release()
 

@@ -10,8 +10,9 @@ from fastapi.responses import JSONResponse
 from c2d.api.operator_service.auth import too_many
 from c2d.api.operator_service.datamodels import status_of
 from c2d.api.provider import rules
-from c2d.api.provider.assets import by_resource, environment_of
+from c2d.api.provider.assets import a_few, by_resource, environment_of
 from c2d.api.provider.auth import access, data_of, job_text, public_key_of
+from c2d.api.provider.errors import Forbidden
 from c2d.api.provider.jobs import job_of
 from c2d.api.provider.service import ProviderService, service_of
 from c2d.compute_request import ComputeRequest
@@ -31,9 +32,12 @@ def start(request: Request) -> JSONResponse:
     consumer = str(data["consumerAddress"])
     if seconds := service.jobs.starts.wait(consumer.lower()):
         raise too_many(seconds)
+    if not a_few(data.get("additionalDatasets")):
+        raise Forbidden({"additional_input": "invalid"})
     wanted = ComputeRequest.of_body(data, env.priceMinute)
     try:
-        granted = service.access.start(wanted)
+        with service.asking():
+            granted = service.access.start(wanted)
     except Refused as e:
         raise by_resource(e) from None
     # Who signs the request can read what is encrypted to it; a key that the request names is taken before that.

@@ -57,8 +57,9 @@ def decrypt(request: Request) -> Response:
         raise Forbidden("Decrypter not authorized", 403)
     if not re.match(ADDRESS, nft):
         raise Forbidden("dataNftAddress: must be 0x and 40 hex digits")
-    metadata = _metadata(service, int(chain), nft, data)
-    facts = service.chain_facts.facts(int(chain), ChainQuestions(nfts=frozenset({(nft, ZERO_ADDRESS, metadata.event)})))
+    with service.asking():
+        metadata = _metadata(service, int(chain), nft, data)
+        facts = service.chain_facts.facts(int(chain), ChainQuestions(nfts=frozenset({(nft, ZERO_ADDRESS, metadata.event)})))
     state = facts.nfts[nft.lower()].state
     if state != 0:
         raise Forbidden(STATES[state], 403) if state in STATES else Forbidden("Invalid MetadataState")

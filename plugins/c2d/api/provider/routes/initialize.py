@@ -11,7 +11,7 @@ from fastapi import APIRouter, Request
 from c2d import fees
 from c2d.api.body import loads
 from c2d.api.provider import rules
-from c2d.api.provider.assets import by_resource, consumed, environment_of, in_a_sentence
+from c2d.api.provider.assets import a_few, by_resource, consumed, environment_of, in_a_sentence
 from c2d.api.provider.auth import access, data_of
 from c2d.api.provider.errors import Forbidden
 from c2d.api.provider.service import ProviderService, service_of
@@ -67,7 +67,7 @@ def initialize_compute(request: Request) -> dict[str, Any]:
         raise Forbidden("The validUntil value is not correct.")
     env = environment_of(service, str(data["compute"]["env"]))
     datasets = data["datasets"]
-    if not isinstance(datasets, list) or not all(isinstance(d, dict) for d in datasets):
+    if not isinstance(datasets, list) or not all(isinstance(d, dict) for d in datasets) or not a_few(datasets):
         raise Forbidden({"datasets": "invalid"})
     consumer = str(data["consumerAddress"])
     wanted = ComputeRequest(
@@ -79,7 +79,8 @@ def initialize_compute(request: Request) -> dict[str, Any]:
         additionalDatasets=datasets[1:],
     )
     try:
-        inputs, algorithm = service.access.initialize(wanted)
+        with service.asking():
+            inputs, algorithm = service.access.initialize(wanted)
     except Refused as e:
         if e.message == "not_algo":
             raise Forbidden("DID is not a valid algorithm") from None
