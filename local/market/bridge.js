@@ -4,7 +4,8 @@
 //                                                              a class where there is "new", a function where there is no method
 //   {"id", "result"} or {"id", "error"}, and "log": what the library printed meanwhile
 //
-// A value {"$signer": KEY} is that account's wallet, {"$config": CHANGES} the library's configuration of the chain.
+// A value {"$signer": KEY} is that account's wallet, {"$config": CHANGES} the library's configuration of the chain,
+// {"$new": CLASS, "args"} an object of the library's.
 // A transaction is waited for; a buffer comes as {"$base64": ...}.
 'use strict'
 const readline = require('readline')
@@ -27,6 +28,7 @@ function revive(value) {
   if (!value || typeof value !== 'object') return value === null ? undefined : value
   if (value.$signer) return (wallets[value.$signer] ||= new ethers.Wallet(value.$signer, provider))
   if (value.$config) return { ...new ocean.ConfigHelper().getConfig(8996), ...value.$config }
+  if (value.$new) return new (found(value.$new))(...revive(value.args))
   return Object.fromEntries(Object.entries(value).map(([name, each]) => [name, revive(each)]))
 }
 

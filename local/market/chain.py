@@ -9,9 +9,6 @@ import contextlib
 import hashlib
 import importlib.metadata
 import json
-import re
-import subprocess
-import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -19,13 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from local.home import StackError
-from local.market import npm
+from local.market import anvil
+from local.market.anvil import CHAIN_ID, MNEMONIC
 
-CHAIN_ID = 8996
 NETWORK = "development"  # Ocean's name for that chain in an ADDRESS_FILE
-WITHIN = 60  # seconds for anvil to start
-# The mnemonic of Ocean's own development network: everybody has it, so the keys are worth nothing elsewhere.
-MNEMONIC = "taxi music thumb unique chat sand crew more leg another off lamp"
 ZERO = "0x" + "00" * 20
 ONE = 10**18  # a whole datatoken, or OCEAN, in wei
 GAS = 12_000_000  # enough for each of the contracts; asking for an estimate would cost a call a transaction
@@ -76,42 +70,8 @@ def artifact(name: str) -> dict[str, Any]:
 @contextlib.contextmanager
 def running(folder: Path) -> Iterator[Chain]:
     """A new chain with the contracts, until the block ends; its ADDRESS_FILE and log are in `folder`."""
-    command = [npm.anvil(), "--host", "127.0.0.1", "--port", "0", "--chain-id", CHAIN_ID, "--mnemonic", MNEMONIC, "--auto-impersonate"]
-    log = folder / "anvil.log"
-    process = subprocess.Popen([str(word) for word in command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    try:
-        yield Chain(f"http://127.0.0.1:{_port(process, log)}", folder)
-    finally:
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def _port(process: subprocess.Popen[str], log: Path) -> int:
-    """Where anvil listens, as it says itself; what it says later goes on into the log."""
-    assert process.stdout
-    late = threading.Timer(WITHIN, process.kill)
-    late.start()
-    said = log.open("w")
-    for line in process.stdout:
-        said.write(line)
-        if listening := re.search(r"Listening on \S+:(\d+)", line):
-            late.cancel()
-            threading.Thread(target=_copy, args=(process.stdout, said), daemon=True).start()
-            return int(listening[1])
-    late.cancel()
-    said.close()
-    raise StackError(f"anvil did not start: {log.read_text().strip()[-300:] or 'it said nothing'}")
-
-
-def _copy(source: Any, target: Any) -> None:
-    with target:
-        for line in source:
-            target.write(line)
-            target.flush()
+    with anvil.running(folder) as url:
+        yield Chain(url, folder)
 
 
 class Chain:

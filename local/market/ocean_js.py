@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import hashlib
 import json
 import re
 import subprocess
@@ -20,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from local.market import npm
-from local.market.chain import CHAIN_ID, ZERO, Account, Chain, did
+from local.market.chain import CHAIN_ID, ZERO, Account, Chain
+from local.market.ddo import container_checksum, document
 
 WITHIN = 120  # seconds for one call
 EVERY = 0.3  # seconds between two looks at a job
@@ -163,43 +163,7 @@ class OceanJs:
         """
         nft, datatoken = self._create(owner, name, price)
         encrypted = self.encrypt({"nftAddress": nft, "datatokenAddress": datatoken, "files": files})
-        kind = "algorithm" if algorithm else "dataset"
-        ddo: dict[str, Any] = {
-            "@context": ["https://w3id.org/did/v1"],
-            "id": did(nft),
-            "version": "4.1.0",
-            "chainId": CHAIN_ID,
-            "nftAddress": nft,
-            "metadata": {
-                "created": "2024-06-25T12:00:00Z",
-                "updated": "2024-06-25T12:00:00Z",
-                "type": kind,
-                "name": name,
-                "description": f"The {kind} {name}.",
-                "author": "somebody",
-                "license": "CC0",
-            },
-            "services": [
-                {
-                    "id": "compute-service",
-                    "type": "compute",
-                    "files": encrypted,
-                    "datatokenAddress": datatoken,
-                    "serviceEndpoint": self.provider_url,
-                    "timeout": 86400,
-                    "compute": {
-                        "allowRawAlgorithm": False,
-                        "allowNetworkAccess": False,
-                        "publisherTrustedAlgorithmPublishers": [],
-                        "publisherTrustedAlgorithms": [],
-                    },
-                }
-            ],
-        }
-        if algorithm:
-            ddo["metadata"]["algorithm"] = {"language": "python", "version": "1", "container": algorithm}
-            ddo["services"][0] |= {"id": "algorithm-service", "type": "access"}
-            del ddo["services"][0]["compute"]
+        ddo = document(nft, datatoken, name, encrypted, self.provider_url, algorithm)
         for each, value in service.items():
             ddo["services"][0][each] = {**ddo["services"][0].get(each, {}), **value} if isinstance(value, dict) else value
         if change:
@@ -332,10 +296,6 @@ class OceanJs:
     def download(self, url: str, index: int = 0) -> tuple[str, bytes]:
         got, _ = self.call("downloadFile", url, index)
         return got["filename"], got["data"]
-
-
-def container_checksum(container: dict[str, Any]) -> str:
-    return hashlib.sha256((container["entrypoint"] + container["checksum"]).encode()).hexdigest()
 
 
 def _sent(value: Any) -> Any:

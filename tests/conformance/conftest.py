@@ -11,9 +11,7 @@ from c2d import seal, settings
 from c2d.api.operator_service.app import create_app
 from c2d.settings import Settings
 from c2d.signatures import address_of
-from tests.conformance import market
 from tests.conformance.provider import KEY, OTHER_KEY
-from tests.conftest import copied
 
 OPERATOR_KEY = seal.new_private_key()
 
@@ -60,22 +58,8 @@ def runs() -> Runs:
     return Runs()
 
 
-@pytest.fixture(scope="module")
-def place(chain: Any, postgres: str, migrated: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[market.Place]:
-    """A Provider of ours in the middle of a market, for the tests of a module: each publishes assets of its own."""
-    with copied(postgres, migrated) as url, market.place(chain, url, tmp_path_factory.mktemp("place"), Runs()) as it:
-        yield it
-
-
 @pytest.fixture
 def client(loaded: Settings, runs: Runs) -> Iterator[TestClient]:
     """The API without its background work, so that a test decides when a job is released."""
     with TestClient(create_app(loaded, runs.start, runs.stop, work=False), raise_server_exceptions=False) as c:
         yield c
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if market.NUMBERS:
-        terminalreporter.section("conformance numbers")
-        for line in market.NUMBERS:
-            terminalreporter.write_line(line)

@@ -16,7 +16,7 @@ import pytest
 from local.market import metadata_cache
 from local.market.chain import Chain
 from local.market.metadata_cache import MetadataCache
-from tests.conformance.market import CACHE_KEY
+from tests.conformance.ocean_js.market import CACHE_KEY
 from tests.e2e.client import Job, Stack
 
 PLATFORMS = ["laptop", *(["kubernetes"] if os.environ.get("C2D_CLUSTER") == "kubernetes" else [])]

@@ -16,7 +16,7 @@ from local.market import ocean_js
 from local.market.chain import Chain
 from local.market.metadata_cache import MetadataCache
 from local.market.ocean_js import Published, Refused
-from tests.conformance.market import ENTRYPOINT, Market
+from tests.conformance.ocean_js.market import ENTRYPOINT, Market
 from tests.e2e.client import Job, Stack, until
 from tests.e2e.confs import OWNER, conf, data_set, file
 

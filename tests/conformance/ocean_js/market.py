@@ -31,7 +31,7 @@ CONTAINER = {"image": "c2d.test/python-data", "tag": "1", "entrypoint": ENTRYPOI
 
 ENVIRONMENTS = [
     {"id": "free", "maxJobs": 100, "maxJobDuration": 7200, "priceMinute": 0},
-    {"id": "paid", "maxJobs": 100, "maxJobDuration": 7200, "priceMinute": 1},
+    {"id": "paid", "maxJobs": 100, "maxJobDuration": 200000, "priceMinute": 1},
 ]
 
 
@@ -227,3 +227,20 @@ def place(chain: Chain, database_url: str, folder: Any, runs: Any) -> Iterator[P
         yield Place(Market(chain, js, cache, data_url, CONTAINER), runs, rpc, contents)
         server.should_exit = True
         thread.join(20)
+
+
+@dataclass
+class Job:
+    """What a consumer has bought: the assets as a job names them."""
+
+    dataset: dict[str, Any]
+    algorithm: dict[str, Any]
+    environment: str
+
+
+def start(market: Market, job: Job, **changes: Any) -> dict[str, Any]:
+    """The job that was started; it is stopped at once, for an order is good for one job at a time."""
+    wanted = Job(**{**vars(job), **changes})
+    started = market.js.start(market.consumer, wanted.environment, wanted.dataset, wanted.algorithm)
+    market.js.stop(market.consumer, wanted.dataset["documentId"], started["jobId"])
+    return started

@@ -1,0 +1,49 @@
+"""One Provider in one market for all tests here; each publishes what it changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from local.market.chain import Chain
+from local.market.ocean_js import Published
+from tests.conformance.conftest import Runs
+from tests.conformance.ocean_js import market as parts
+from tests.conformance.ocean_js.market import Job, Market, Place
+from tests.conftest import copied
+
+
+@pytest.fixture(scope="session")
+def place(chain: Chain, postgres: str, migrated: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    with copied(postgres, migrated) as url, parts.place(chain, url, tmp_path_factory.mktemp("place"), Runs()) as it:
+        yield it
+
+
+@pytest.fixture(scope="session")
+def market(place: Place) -> Market:
+    return place.market
+
+
+@pytest.fixture(scope="session")
+def algorithm(market: Market) -> Published:
+    return market.algorithm()
+
+
+@pytest.fixture(scope="session")
+def dataset(market: Market, algorithm: Published) -> Published:
+    return market.dataset(compute=market.trust(algorithm))
+
+
+@pytest.fixture(scope="session")
+def bought(market: Market, dataset: Published, algorithm: Published) -> Job:
+    """A good order of each, for an hour in the environment that costs something."""
+    (one,), other = market.buy([dataset], algorithm, "paid")
+    return Job(one, other, "paid")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if parts.NUMBERS:
+        terminalreporter.section("conformance numbers")
+        for line in parts.NUMBERS:
+            terminalreporter.write_line(line)
