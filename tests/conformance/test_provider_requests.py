@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import Any
 
@@ -185,3 +186,58 @@ def test_a_good_signature_under_a_wrong_name_is_not_used_up(client: TestClient) 
     signed = consumer.signed(consumer.address, "did:op:aa")
     assert faults(client.post(f"{SERVICES}/compute", json={**signed, "dataset": DATASET, "algorithm": {}}))
     assert consumer.next_nonce() == "2"
+
+
+NASTY: list[Any] = ["\x00", "\ud800", "9" * 5000, 10**30, 1e400, -1, [], {"a": 1}, "٣", None]
+
+
+@pytest.mark.parametrize("value", NASTY, ids=lambda v: repr(v)[:12])
+def test_no_value_makes_the_server_fail(client: TestClient, service: Any, value: Any) -> None:  # noqa: F811
+    """Each field of each request, well signed where that can be done."""
+    consumer = Consumer(client)
+    bodies = {
+        ("POST", "compute"): START,
+        ("PUT", "compute"): {**SIGNED, "jobId": "j", "documentId": "did:op:aa"},
+        ("GET", "compute"): {"consumerAddress": "0x1", "jobId": "j", "documentId": "d", "agreementId": "a"},
+        ("GET", "computeResult"): RESULT,
+        ("POST", "initializeCompute"): INITIALIZE,
+        ("GET", "initialize"): {**DATASET, "consumerAddress": "0x1", "fileIndex": 0, "validUntil": 1, "environment": "e", "userdata": "{}"},
+        ("GET", "download"): DOWNLOAD,
+        ("POST", "decrypt"): {**DECRYPT, "encryptedDocument": "0x", "flags": 0, "documentHash": "0x"},
+        ("POST", "fileinfo"): {"did": "did:op:aa", "serviceId": "s", "type": "url", "url": "http://127.0.0.1:9/x", "checksum": True},
+        ("POST", "validateContainer"): {"entrypoint": "x", "image": "127.0.0.1:9/x", "checksum": "sha256:" + "0" * 64},
+        ("GET", "createAuthToken"): TOKEN,
+        ("DELETE", "deleteAuthToken"): {**TOKEN, "token": "t"},
+        ("GET", "nonce"): {"userAddress": "0x1"},
+    }
+    for (method, route), body in bodies.items():
+        for name in body:
+            changed = {**body, name: value}
+            if name not in ("nonce", "signature", "consumerAddress", "address", "decrypterAddress") and "signature" in body:
+                changed |= signed_as(consumer, route, method, changed)
+            text = json.dumps(changed)
+            answer = client.request(method, f"{SERVICES}/{route}", content=text, headers={"Content-Type": "application/json"})
+            away = answer.status_code == 503 and answer.json()["error"].startswith("chain 8996")
+            assert answer.status_code < 500 or away, (route, name, answer.text)
+    for chain in ("9" * 5000, "٣", "-1"):
+        answer = client.post(f"{SERVICES}/encrypt", params={"chainId": chain}, headers={"Content-Type": "application/octet-stream"})
+        assert answer.status_code == 400
+
+
+def signed_as(consumer: Consumer, route: str, method: str, body: dict[str, Any]) -> dict[str, Any]:
+    """The request's own signature, as far as its text can be signed."""
+    who = {"decrypt": "decrypterAddress", "createAuthToken": "address", "deleteAuthToken": "address"}.get(route, "consumerAddress")
+    dataset = body.get("dataset")
+    did = {
+        ("POST", "compute"): dataset.get("documentId") if isinstance(dataset, dict) else "",
+        ("GET", "computeResult"): body.get("index"),
+    }.get((method, route), body.get("documentId"))
+    parts: tuple[Any, ...] = (consumer.address, body.get("jobId"), did)
+    if route == "download":
+        parts = (did,)
+    elif route == "decrypt":
+        parts = (body.get("transactionId") or body.get("dataNftAddress"), consumer.address, body.get("chainId"))
+    try:
+        return consumer.signed(*("" if p in (None, "") else str(p) for p in parts), who=who)
+    except UnicodeEncodeError:
+        return {}

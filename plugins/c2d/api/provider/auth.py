@@ -80,6 +80,7 @@ async def admit(request: Request) -> None:
         _slow_down(request, service.visitors, _visitor(request))
         return
     request.state.data = data = await read_data(request)
+    _must_be_text(data)
     if wanted.who is None:
         _slow_down(request, service.visitors, _visitor(request))
     found = await run_in_threadpool(faults, data, wanted.rules, lambda: wanted.who is None or _signed(request, data, wanted))
@@ -97,6 +98,13 @@ def data_of(request: Request) -> dict[str, Any]:
     """The query's arguments if there are any, else the JSON body."""
     data: dict[str, Any] = request.state.data
     return data
+
+
+def _must_be_text(data: dict[str, Any]) -> None:
+    """What the database would not take is refused here."""
+    for name, value in data.items():
+        if isinstance(value, str) and ("\x00" in value or any("\ud800" <= c <= "\udfff" for c in value)):
+            raise Refusal(400, f"{name}: must be valid UTF-8 text without NUL")
 
 
 def _signed(request: Request, data: dict[str, Any], wanted: Access) -> bool:

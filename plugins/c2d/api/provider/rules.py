@@ -125,6 +125,12 @@ def value_of(data: Any, field: str) -> Any:
     return data
 
 
+def whole(value: Any) -> int | None:
+    """The whole number in a value, from 0 to what JavaScript holds exactly; None where there is none."""
+    text = str(value)
+    return int(text) if text.isdecimal() and len(text) <= 16 and int(text) < 2**53 else None
+
+
 def _may_be_missing(data: dict[str, Any], field: str, names: tuple[str, ...]) -> bool:
     if "sometimes" in names:
         return True
@@ -190,4 +196,5 @@ def _number(value: Any) -> float | None:
 
 
 def _is_ahead(value: Any) -> bool:
-    return str(value).isdecimal() and time.time() < int(value) < 2**53
+    number = whole(value)
+    return number is not None and time.time() < number

@@ -75,5 +75,5 @@ def _index(value: Any) -> Any:
         return ALL
     try:
         return int(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise Refusal(400, "Error getResult: index must be a whole number, or all") from None

@@ -48,9 +48,9 @@ def _decrypted_text(data: dict[str, Any]) -> str:
 @access(rules.DECRYPT, "decrypterAddress", _decrypted_text, several=True)
 def decrypt(request: Request) -> Response:
     service, data = service_of(request), data_of(request)
-    chain, nft = str(data["chainId"]), str(data["dataNftAddress"])
-    key = service.own.key(int(chain)) if chain.isdecimal() and int(chain) in service.chains() else None
-    if key is None:
+    chain, nft = rules.whole(data["chainId"]), str(data["dataNftAddress"])
+    key = service.own.key(chain) if chain is not None and chain in service.chains() else None
+    if key is None or chain is None:
         raise Forbidden("Unsupported chain ID")
     allowed = service.own.AUTHORIZED_DECRYPTERS
     if allowed and str(data["decrypterAddress"]).lower() not in allowed:
@@ -58,15 +58,15 @@ def decrypt(request: Request) -> Response:
     if not re.match(ADDRESS, nft):
         raise Forbidden("dataNftAddress: must be 0x and 40 hex digits")
     with service.asking():
-        metadata = _metadata(service, int(chain), nft, data)
-        facts = service.chain_facts.facts(int(chain), ChainQuestions(nfts=frozenset({(nft, ZERO_ADDRESS, metadata.event)})))
+        metadata = _metadata(service, chain, nft, data)
+        facts = service.chain_facts.facts(chain, ChainQuestions(nfts=frozenset({(nft, ZERO_ADDRESS, metadata.event)})))
     state = facts.nfts[nft.lower()].state
     if state != 0:
         raise Forbidden(STATES[state], 403) if state in STATES else Forbidden("Invalid MetadataState")
     document = _opened(metadata, key)
     if hashlib.sha256(document).digest() != metadata.sha256:
         raise Forbidden("Checksum doesn't match.")
-    if not _is_ddo(document, nft, int(chain)):
+    if not _is_ddo(document, nft, chain):
         # Else the encrypted files of an asset, which everybody can see, could be had in the name of an NFT of one's own.
         raise Forbidden("the document is not the DDO of dataNftAddress")
     return PlainTextResponse(document, 201, media_type="text/plain")

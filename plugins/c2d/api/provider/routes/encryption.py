@@ -8,6 +8,7 @@ from starlette.concurrency import run_in_threadpool
 
 from c2d import files, seal
 from c2d.api.operator_service.limits import BODY_BYTES
+from c2d.api.provider import rules
 from c2d.api.provider.auth import access
 from c2d.api.provider.errors import Forbidden
 from c2d.api.provider.service import service_of
@@ -20,12 +21,12 @@ router = APIRouter(tags=["encrypt"])
 async def encrypt(request: Request) -> Response:
     if request.headers.get("content-type", "").split(";")[0].strip() != "application/octet-stream":
         raise Forbidden("Invalid request content type: should be application/octet-stream")
-    chain = request.query_params.get("chainId")
-    if not chain:
+    asked = request.query_params.get("chainId")
+    if not asked:
         raise Forbidden("Missing chainId query parameter.")
     service = service_of(request)
-    known = chain.isdecimal() and int(chain) in await run_in_threadpool(service.chains)
-    key = service.own.key(int(chain)) if known else None
+    chain = rules.whole(asked)
+    key = service.own.key(chain) if chain in await run_in_threadpool(service.chains) else None
     if key is None:
         raise Forbidden("Failed to encrypt.")
     body = b""

@@ -67,8 +67,8 @@ def download(request: Request) -> StreamingResponse:
         raise Forbidden(f"Service with index={service_id} is not an access service.")
     if granted.files is None:
         raise Forbidden("cannot decrypt files for this service.")
-    index = _index(data["fileIndex"])
-    if not 0 <= index < len(granted.files):
+    index = rules.whole(data["fileIndex"])
+    if index is None or index >= len(granted.files):
         raise Forbidden(f"No such fileIndex {data['fileIndex']}")
     return _opened(request, service, granted, index)
 
@@ -127,13 +127,6 @@ def userdata_of(data: dict[str, Any]) -> dict[str, Any] | None:
     if given and not isinstance(given, dict):
         raise Forbidden("userdata: must be a JSON object")
     return given or None
-
-
-def _index(value: Any) -> int:
-    try:
-        return int(value)
-    except (TypeError, ValueError):
-        return -1
 
 
 def _with_extension(name: str, kind: str) -> str:

@@ -22,6 +22,7 @@ from c2d.settings import Environment
 
 router = APIRouter(tags=["consume"])
 ANSWER_BYTES = 64 * 1024
+WRONG_TIME = "The validUntil value is not correct."
 
 
 @router.get(
@@ -42,8 +43,8 @@ def initialize(request: Request) -> dict[str, Any]:
         if not (data.get("environment") and data.get("validUntil")):
             raise Forbidden("Use the initializeCompute endpoint to initialize compute jobs.")
         environment = environment_of(service, str(data["environment"])).id
-    if str(data.get("fileIndex", "")).isdecimal():
-        _file_must_be_there(service, granted, int(data["fileIndex"]))
+    if data.get("fileIndex") not in (None, ""):
+        _file_must_be_there(service, granted, rules.whole(data["fileIndex"]))
     answer: dict[str, Any] = {
         "datatoken": granted.service.datatokenAddress,
         "nonce": service.consumers.nonce(consumer),
@@ -62,9 +63,9 @@ def initialize(request: Request) -> dict[str, Any]:
 @access(rules.INITIALIZE_COMPUTE)
 def initialize_compute(request: Request) -> dict[str, Any]:
     service, data = service_of(request), data_of(request)
-    until = int(data["compute"]["validUntil"])
+    until = _until(data["compute"]["validUntil"])
     if until <= time.time():
-        raise Forbidden("The validUntil value is not correct.")
+        raise Forbidden(WRONG_TIME)
     env = environment_of(service, str(data["compute"]["env"]))
     datasets = data["datasets"]
     if not isinstance(datasets, list) or not all(isinstance(d, dict) for d in datasets) or not a_few(datasets):
@@ -174,9 +175,9 @@ def _of_other_provider(
     return {name: said[name] for name in ("datatoken", "providerFee", "validOrder") if name in said}
 
 
-def _file_must_be_there(service: ProviderService, granted: GrantedAsset, index: int) -> None:
+def _file_must_be_there(service: ProviderService, granted: GrantedAsset, index: int | None) -> None:
     missing = Forbidden("Asset URL not found, not available or invalid.")
-    if granted.files is None or index >= len(granted.files):
+    if granted.files is None or index is None or index >= len(granted.files):
         raise missing
     with service.fetching() as files:
         if files.info(granted.files[index], granted.userdata, granted.asset.chainId) is None:
@@ -184,7 +185,7 @@ def _file_must_be_there(service: ProviderService, granted: GrantedAsset, index: 
 
 
 def _until(given: Any) -> int:
-    text = str(given)
-    if not text.isdecimal() or int(text) >= 2**53:
-        raise Forbidden("The validUntil value is not correct.")
-    return int(text)
+    until = rules.whole(given)
+    if until is None:
+        raise Forbidden(WRONG_TIME)
+    return until
