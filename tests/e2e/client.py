@@ -82,6 +82,8 @@ class Stack:
             yaml.safe_dump({"environments": [{**COMMON, **e} for e in [*ENVIRONMENTS, *self.stores.environments()]]})
         )
         given = {"C2D_ENVIRONMENTS": "environments.yaml", **settings}
+        if image := os.environ.get("C2D_STAGE_IMAGE"):  # another one than c2d.test/stages:1 is to be tried
+            given["C2D_STAGE_IMAGE"] = image
         (folder / "my.env").write_text("".join(f"{name}='{value}'\n" for name, value in given.items()))
         self.environ = {name: value for name, value in os.environ.items() if not name.startswith("C2D_") and name != "ENV_FILE"}
         self.environ |= {"C2D_HOME": str(self.path), "ENV_FILE": str(folder / "my.env")}
