@@ -29,19 +29,12 @@ PREFIX = "/operator-service/api/v1/operator"
 def serve() -> None:
     """The server process: prints its port, then serves until it is ended."""
     import uvicorn
-    from airflow.api_fastapi.auth.middlewares.refresh_token import JWTRefreshMiddleware
-    from airflow.api_fastapi.common.http_access_log import HttpAccessLogMiddleware
-    from fastapi import FastAPI
-    from starlette.middleware.gzip import GZipMiddleware
 
     from c2d import settings
     from c2d.api.operator_service.app import create_app
+    from tests.conformance.airflow_app import below_airflow
 
-    app = FastAPI()
-    app.mount("/operator-service", create_app(settings.load(), work=False))
-    app.add_middleware(JWTRefreshMiddleware)
-    app.add_middleware(GZipMiddleware, minimum_size=1024, compresslevel=5)
-    app.add_middleware(HttpAccessLogMiddleware)
+    app = below_airflow(create_app(settings.load(), work=False))
     config = uvicorn.Config(app, port=0, log_level="warning", lifespan="off")
     server = uvicorn.Server(config)
 

@@ -22,6 +22,7 @@ from c2d import settings, store
 from c2d.api.operator_service.app import create_app
 from c2d.api.results import byte_range
 from c2d.encryption import PLAIN, SEGMENT
+from tests.conformance.airflow_app import below_airflow
 from tests.conformance.conftest import Runs
 from tests.conformance.provider import API
 from tests.conformance.published import BIG, FILES, PROVIDER, get, listed, opened, published
@@ -48,13 +49,13 @@ def client(loaded: settings.Settings, runs: Runs) -> Iterator[TestClient]:
 
 @pytest.fixture
 def url(client: TestClient) -> Iterator[str]:
-    """The same app behind a real server."""
-    server = uvicorn.Server(uvicorn.Config(client.app, port=0, log_level="warning", lifespan="off"))
+    """The same app behind a real server, below Airflow's middlewares."""
+    server = uvicorn.Server(uvicorn.Config(below_airflow(client.app), port=0, log_level="warning", lifespan="off"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:
         thread.join(0.01)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}{API}"
+    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/operator-service{API}"
     server.should_exit = True
     thread.join()
 
