@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import io
+import os
+import signal
 import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from fastapi.testclient import TestClient
 
 from c2d import settings
 from c2d.api.operator_service.app import create_app
 from c2d.encryption import PLAIN, SEGMENT
+from c2d.hooks import reading
 from tests.conformance.conftest import Runs
 from tests.conformance.provider import API
-from tests.conformance.published import BIG, FILES, get, listed, opened, published
+from tests.conformance.published import BIG, FILES, PROVIDER, get, listed, opened, published
 from tests.conformance.test_operator_service import error
+from tests.conformance.test_results import url
+
+__all__ = ["url"]
+
+
+LARGE = {"outputs/large": os.urandom(1 << 20) * 96}  # more than what sockets hold on the way
 
 
 @dataclass
@@ -28,6 +38,7 @@ class Place:
     variables: dict[str, str]
     change: Any
     remove: Any
+    service: Any
     kill: Callable[[], None]
     revive: Callable[[], None]
     secrets: list[str] = field(default_factory=list)
@@ -44,7 +55,7 @@ def s3(minio: Any) -> Place:
         client.delete_object(Bucket=bucket, Key=f"{job}/{path}")
 
     variables = minio.settings(AWS_BUCKET_OUTPUT=bucket, AWS_BUCKET_ADMINLOGS=logs)
-    return Place(variables, change, remove, minio.kill, minio.start, [minio.access_key, minio.secret_key, minio.endpoint])
+    return Place(variables, change, remove, minio, minio.kill, minio.start, [minio.access_key, minio.secret_key, minio.endpoint])
 
 
 def ipfs(kubo: Any) -> Place:
@@ -54,14 +65,14 @@ def ipfs(kubo: Any) -> Place:
         assert kubo.api("block/rm", arg=cid).status_code == 200
 
     secrets = [kubo.operator_token, kubo.pod_token, kubo.url]
-    return Place(kubo.settings(IPFS_OUTPUT_PREFIX="ipfs://"), None, remove, kubo.kill, kubo.start, secrets)
+    return Place(kubo.settings(IPFS_OUTPUT_PREFIX="ipfs://"), None, remove, kubo, kubo.kill, kubo.start, secrets)
 
 
 def cluster(ipfs_cluster: Any) -> Place:
     node = ipfs_cluster.adds
     settings = ipfs_cluster.settings(C2D_IPFS_READ_AUTH=f"bearer:{node.operator_token}")
     return Place(
-        settings, None, None, node.kill, node.start, [node.operator_token, node.pod_token, node.url, ipfs_cluster.peers[0].password]
+        settings, None, None, node, node.kill, node.start, [node.operator_token, node.pod_token, node.url, ipfs_cluster.peers[0].password]
     )
 
 
@@ -170,3 +181,58 @@ def test_a_store_that_is_away_is_said_to_be_and_comes_back(
     finally:
         place.revive()
     assert get(client, job_id, 0).content == BIG
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A store may be silent for a second."""
+    monkeypatch.setattr(reading, "READ_SECONDS", 1)
+    for kept in (reading._s3_client, reading._connections):
+        kept.cache_clear()
+    yield
+    for kept in (reading._s3_client, reading._connections):
+        kept.cache_clear()
+
+
+@pytest.mark.parametrize("place", ["s3", "ipfs"], indirect=True)
+@pytest.mark.parametrize("mode", ["none", "store"])
+def test_a_store_that_dies_or_falls_silent_cuts_the_download_which_then_goes_on(
+    client: TestClient, loaded: settings.Settings, tmp_path: Path, place: Place, url: str, impatient: None
+) -> None:
+    job_id, _ = published(client, loaded, tmp_path, LARGE)
+    got = b""
+
+    def download(harm: Callable[[], None]) -> None:
+        nonlocal got
+        query, headers = PROVIDER.signed(job_id, index=0), {"Range": f"bytes={len(got)}-"}
+        with httpx.stream("GET", f"{url}/getResult", params=query, headers=headers, timeout=60) as answer:
+            assert answer.status_code == 206, answer.read()
+            for n, piece in enumerate(answer.iter_raw(1 << 16)):
+                got += piece
+                if n == 0:
+                    harm()
+
+    for harm, heal in (
+        (place.kill, place.revive),
+        (lambda: place.service.process.send_signal(signal.SIGSTOP), lambda: place.service.process.send_signal(signal.SIGCONT)),
+    ):
+        with pytest.raises(httpx.TransportError):
+            download(harm)
+        heal()
+        assert 0 < len(got) < len(LARGE["outputs/large"])
+    download(lambda: None)
+    assert got == LARGE["outputs/large"]
+
+
+@pytest.mark.parametrize("place", ["s3", "ipfs"], indirect=True)
+@pytest.mark.parametrize("mode", ["store"])
+def test_a_store_that_is_silent_from_the_beginning_is_said_to_be(
+    client: TestClient, loaded: settings.Settings, tmp_path: Path, place: Place, impatient: None
+) -> None:
+    job_id, _ = published(client, loaded, tmp_path)
+    place.service.process.send_signal(signal.SIGSTOP)
+    try:
+        code, text = error(get(client, job_id, 0))
+    finally:
+        place.service.process.send_signal(signal.SIGCONT)
+    assert code == 502 and text.startswith("the store of the results does not answer")

@@ -21,6 +21,7 @@ from c2d.store import JobRow
 
 PIECE = 1 << 20
 CLIENT_SECONDS = 600
+CONNECT_SECONDS, READ_SECONDS = 5, 30  # that a store may be silent
 
 
 class NotReadable(Exception):
@@ -146,7 +147,8 @@ def _s3_client(env: Environment, period: int) -> Any:
     """Kept, for making one takes longer than most downloads; not for ever, for a connection's keys may be changed."""
     from c2d.hooks.s3 import client_of
 
-    return client_of(env, connect_timeout=5, read_timeout=30, retries={"mode": "standard", "max_attempts": 2}, max_pool_connections=64)
+    waits = {"connect_timeout": CONNECT_SECONDS, "read_timeout": READ_SECONDS, "retries": {"mode": "standard", "max_attempts": 2}}
+    return client_of(env, max_pool_connections=64, **waits)
 
 
 def _ipfs(env: Environment, api: str, file: dict[str, Any], offset: int, length: int) -> Iterator[bytes]:
@@ -179,7 +181,7 @@ def _ipfs(env: Environment, api: str, file: dict[str, Any], offset: int, length:
 def _connections() -> Any:
     import urllib3
 
-    return urllib3.PoolManager(maxsize=64, timeout=urllib3.Timeout(connect=5, read=30))
+    return urllib3.PoolManager(maxsize=64, timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS))
 
 
 def regular_below(folder: Path, path: str) -> Path | None:
