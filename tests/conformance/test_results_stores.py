@@ -200,15 +200,14 @@ def test_a_store_that_dies_or_falls_silent_cuts_the_download_which_then_goes_on(
     client: TestClient, loaded: settings.Settings, tmp_path: Path, place: Place, url: str, impatient: None
 ) -> None:
     job_id, _ = published(client, loaded, tmp_path, LARGE)
-    got = b""
+    got = bytearray()
 
     def download(harm: Callable[[], None]) -> None:
-        nonlocal got
         query, headers = PROVIDER.signed(job_id, index=0), {"Range": f"bytes={len(got)}-"}
         with httpx.stream("GET", f"{url}/getResult", params=query, headers=headers, timeout=60) as answer:
             assert answer.status_code == 206, answer.read()
             for n, piece in enumerate(answer.iter_raw(1 << 16)):
-                got += piece
+                got.extend(piece)
                 if n == 0:
                     harm()
 
