@@ -21,11 +21,7 @@ from c2d.api.operator_service.app import create_app as create_operator
 from c2d.api.provider.app import create_app
 from c2d.api.provider.service import ProviderService
 from c2d.api.slash import PROVIDER, WithSlash
-from c2d.intake import Caller
-from c2d.job import Job
-from c2d.objects import object_name
 from c2d.signatures import address_of
-from c2d.submit import submit
 from tests.conformance.conftest import Runs
 from tests.conformance.consumer import SERVICES, Consumer
 from tests.conformance.provider import OTHER_KEY, OWNER
@@ -193,7 +189,6 @@ def test_of_many_replays_one_is_served(client: TestClient, consumer: Consumer) -
 
     def send(n: int) -> int:
         gate.wait()
-        # the letters' case of an address makes no other address
         return client.put(f"{SERVICES}/compute", json=signed).status_code
 
     with ThreadPoolExecutor(8) as pool:
@@ -316,99 +311,3 @@ def test_what_is_encrypted_only_the_provider_reads(client: TestClient) -> None:
 def test_a_wrong_encrypt_is_refused(client: TestClient, query: str, content_type: str, text: str) -> None:
     answer = client.post(f"{SERVICES}/encrypt{query}", content=b"{}", headers={"Content-Type": content_type})
     assert error(answer) == (400, text)
-
-
-# -- jobs that are there ----------------------------------------------------------------------------------------------------
-
-
-def job_of(service: ProviderService, owner: str, did: str = DID, agreement: str = "0x" + "a1" * 32) -> str:
-    conf = {
-        "inputs": [{"id": did, "files": [{"url": "https://data.example/x"}]}],
-        "algorithm": {"rawcode": "print('hello')", "container": {"image": "i", "tag": "1", "entrypoint": "python3 $ALGO"}},
-        "owner": owner,
-        "agreementId": agreement,
-    }
-    caller = Caller(service.caller.provider, None)
-    return submit(service.settings, service.jobs.intake, Job.parse(conf, "ocean-compute"), "ocean-compute", caller)
-
-
-def status(client: TestClient, **asked: str) -> list[dict[str, Any]]:
-    answer = client.get(f"{SERVICES}/compute", params=asked)
-    assert answer.status_code == 200, answer.text
-    found: list[dict[str, Any]] = answer.json()
-    return found
-
-
-def test_the_status_is_an_array_of_the_consumers_own_jobs(client: TestClient, service: ProviderService, consumer: Consumer) -> None:
-    mine = job_of(service, consumer.address)
-    other = job_of(service, consumer.address, "did:op:bb", "0x" + "b2" * 32)
-    foreign = job_of(service, OWNER, agreement="0x" + "c3" * 32)
-    (job,) = status(client, consumerAddress=consumer.address, jobId=mine, documentId=DID)
-    assert (job["jobId"], job["status"], job["statusText"], job["owner"]) == (mine, 1, "Warming up", consumer.address)
-    assert "data.example" not in json.dumps(job)
-    assert {j["jobId"] for j in status(client, consumerAddress=consumer.address.lower())} == {mine, other}
-    assert [j["jobId"] for j in status(client, consumerAddress=consumer.address, documentId="did:op:bb")] == [other]
-    assert [j["jobId"] for j in status(client, consumerAddress=consumer.address, agreementId="b2" * 32)] == [other]
-    assert status(client, consumerAddress=consumer.address, jobId=foreign) == []
-    assert faults(client.get(f"{SERVICES}/compute")) == {"consumerAddress": ["The consumerAddress field is required."]}
-
-
-def test_jobs_of_another_provider_are_not_seen(client: TestClient, service: ProviderService, consumer: Consumer) -> None:
-    conf = {"algorithm": {"container": {"image": "i", "tag": "1", "entrypoint": "x"}}, "owner": consumer.address}
-    caller = Caller("0x" + "99" * 20, None)
-    job = submit(service.settings, service.jobs.intake, Job.parse(conf, "ocean-compute"), "ocean-compute", caller)
-    assert status(client, consumerAddress=consumer.address, jobId=job) == []
-    signed = consumer.signed(consumer.address, job)
-    assert client.put(f"{SERVICES}/compute", json={**signed, "jobId": job}).json() == []
-    assert service.jobs.store.job(job).stopreq == 0  # type: ignore[union-attr]
-
-
-def test_a_stop_needs_the_consumers_signature_and_stops(client: TestClient, service: ProviderService, consumer: Consumer) -> None:
-    mine = job_of(service, consumer.address)
-    thief = Consumer(client, OTHER_KEY)
-    assert client.put(f"{SERVICES}/compute", json={**thief.signed(thief.address, mine, DID), "jobId": mine, "documentId": DID}).json() == []
-    assert status(client, consumerAddress=consumer.address)[0]["stopreq"] == 0
-    signed = consumer.signed(consumer.address, mine, DID)
-    (stopped,) = client.put(f"{SERVICES}/compute", json={**signed, "jobId": mine, "documentId": DID}).json()
-    assert (stopped["jobId"], stopped["stopreq"], stopped["status"]) == (mine, 1, 70)
-
-
-def test_a_stop_without_a_job_stops_what_computes_on_the_did(client: TestClient, service: ProviderService, consumer: Consumer) -> None:
-    mine = job_of(service, consumer.address)
-    other = job_of(service, consumer.address, "did:op:bb", "0x" + "b2" * 32)
-    signed = consumer.signed(consumer.address, DID)
-    assert [j["jobId"] for j in client.put(f"{SERVICES}/compute", json={**signed, "documentId": DID}).json()] == [mine]
-    stops = {j["jobId"]: j["stopreq"] for j in status(client, consumerAddress=consumer.address)}
-    assert stops == {mine: 1, other: 0}
-
-
-def test_delete_is_as_useless_as_the_incumbents(client: TestClient, consumer: Consumer) -> None:
-    body = {"consumerAddress": consumer.address, "jobId": "x", "signature": "0x"}
-    assert faults(client.request("DELETE", f"{SERVICES}/compute", json=body)) == {"nonce": ["The nonce field is required."]}
-    assert client.request("DELETE", f"{SERVICES}/compute", json=consumer.signed(consumer.address)).json() == ""
-
-
-def test_a_result_is_for_its_consumer_alone_and_comes_in_parts(client: TestClient, service: ProviderService, consumer: Consumer) -> None:
-    mine = job_of(service, consumer.address)
-    content = b"0123456789"
-    folder = service.settings.C2D_RESULTS_PATH / object_name(mine)
-    folder.mkdir(parents=True)
-    (folder / "out.csv").write_bytes(content)
-    entry = {"filename": "out.csv", "path": "out.csv", "size": 10, "sha256": "ab", "type": "output", "contentType": "text/csv"}
-    service.jobs.store.finish_job(mine, {"files": [entry], "withheld": []})
-
-    def ask(who: Consumer, index: str = "0", **headers: str) -> Any:
-        asked = {**who.signed(who.address, mine, index), "jobId": mine, "index": index}
-        return client.get(f"{SERVICES}/computeResult", params=asked, headers=headers)
-
-    assert status(client, consumerAddress=consumer.address)[0]["results"] == [{"filename": "out.csv", "filesize": 10, "type": "output"}]
-    whole = ask(consumer)
-    assert whole.content == content and whole.headers["content-disposition"] == "attachment;filename=out.csv"
-    part = ask(consumer, Range="bytes=4-6")
-    assert (part.status_code, part.content) == (206, b"456")
-    thief = Consumer(client, OTHER_KEY)
-    assert error(ask(thief)) == (404, f"Owner {thief.address} mismatch for job {mine}")
-    assert error(ask(consumer, "5")) == (404, "No such index 5 in this compute job")
-    assert error(ask(consumer, "x"))[0] == 400
-    missing = faults(client.get(f"{SERVICES}/computeResult", params={"consumerAddress": "x"}))
-    assert missing == {"jobId": ["The jobId field is required."]}

@@ -90,7 +90,7 @@ def required(*names: str) -> dict[str, list[str]]:
         ("DELETE", "deleteAuthToken", {**TOKEN, "token": "t"}, "nonce", required("nonce")),
     ],
 )  # fmt: skip
-def test_what_is_missing_is_named(client: TestClient, method: str, route: str, body: Any, missing: str, said: Any) -> None:  # noqa: F811
+def test_what_is_missing_is_named(client: TestClient, method: str, route: str, body: Any, missing: str, said: Any) -> None:
     given = without(body, missing) if missing.split(".")[0] in body else body
     flat = method == "GET"
     sent = {"params": given} if flat else {"json": given}
@@ -177,11 +177,11 @@ def test_what_is_wrong_is_named(name: str, body: Any, said: Any) -> None:
 
 
 @pytest.mark.parametrize("body", [{"dataset": "x"}, {"dataset": ["a"]}, {"dataset": None, "algorithm": 3}, {"algorithm": "x" * 10}])
-def test_what_is_of_another_kind_than_expected_is_missing(client: TestClient, body: Any) -> None:  # noqa: F811
+def test_what_is_of_another_kind_than_expected_is_missing(client: TestClient, body: Any) -> None:
     assert "dataset.documentId" in faults(client.post(f"{SERVICES}/compute", json={**SIGNED, **body}))
 
 
-def test_a_good_signature_under_a_wrong_name_is_not_used_up(client: TestClient) -> None:  # noqa: F811
+def test_a_good_signature_under_a_wrong_name_is_not_used_up(client: TestClient) -> None:
     consumer = Consumer(client)
     signed = consumer.signed(consumer.address, "did:op:aa")
     assert faults(client.post(f"{SERVICES}/compute", json={**signed, "dataset": DATASET, "algorithm": {}}))
@@ -192,7 +192,7 @@ NASTY: list[Any] = ["\x00", "\ud800", "9" * 5000, 10**30, 1e400, -1, [], {"a": 1
 
 
 @pytest.mark.parametrize("value", NASTY, ids=lambda v: repr(v)[:12])
-def test_no_value_makes_the_server_fail(client: TestClient, service: Any, value: Any) -> None:  # noqa: F811
+def test_no_value_makes_the_server_fail(client: TestClient, service: Any, value: Any) -> None:
     """Each field of each request, well signed where that can be done."""
     consumer = Consumer(client)
     bodies = {

@@ -42,7 +42,7 @@ def reached(job: Job, stage: str, after: tuple[str, ...]) -> bool:
 
 
 @pytest.mark.parametrize("unit", ["api-server", "scheduler", "dag-processor", "worker", "postgres"])
-def test_whatever_dies_every_accepted_job_ends_with_its_result(operator: Operator, stack: Stack, unit: str) -> None:  # noqa: F811
+def test_whatever_dies_every_accepted_job_ends_with_its_result(operator: Operator, stack: Stack, unit: str) -> None:
     fetching = operator.start(RESULT, inputs=[SLOW])
     computing = operator.start(f"{RESULT}\n" + textwrap.dedent(ONCE.format(15)))
     first = operator.start(f"{RESULT}\nimport time; time.sleep(15)", "single")

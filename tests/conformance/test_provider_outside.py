@@ -1,0 +1,128 @@
+"""The Provider API and whom it asks: RBAC, chains, metadata caches, other Providers; and how many at once."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from c2d.api.provider.service import FETCHES, QUESTIONS
+from c2d.hooks.networks import networks
+from tests.c2d.market import document, service
+from tests.conformance.consumer import SERVICES, Consumer
+from tests.conformance.deals import (  # noqa: F401
+    algorithm,
+    bought,
+    consumer,
+    dataset,
+    error,
+    initialize,
+    place,
+    publisher,
+    start,
+    start_body,
+    with_settings,
+)
+from tests.conformance.provider_server import Market
+
+
+def test_rbac_is_asked_and_has_the_last_word(place: Market, consumer: Consumer, dataset: Any, algorithm: Any, tmp_path: Path) -> None:
+    of_data, of_code = bought(place, consumer, dataset, algorithm, "free")
+    said = [{"RBAC": "RBAC Validation failed!"}]
+    asked = {"documentId": algorithm.did, "serviceId": "access_1", "consumerAddress": consumer.address}
+    with with_settings(place, tmp_path, RBAC_SERVER_URL=f"{place.files.url}/rbac") as client:
+        place.files.contents["/rbac"] = b"false"
+        body = start_body(place, consumer, of_data, of_code, "free")
+        assert client.post(f"{SERVICES}/compute", json=body).json()["errors"] == said
+        assert client.get(f"{SERVICES}/initialize", params=asked).json()["errors"] == said
+        assert json.loads(place.files.asked[-1][3])["eventType"] == "initialize"
+        place.files.contents["/rbac"] = b"true"
+        assert client.get(f"{SERVICES}/initialize", params=asked).status_code == 200
+        del place.files.contents["/rbac"]
+        assert client.get(f"{SERVICES}/initialize", params=asked).status_code == 400
+
+
+def test_a_chain_that_is_away_is_said_to_be_and_nothing_passes(
+    place: Market, consumer: Consumer, dataset: Any, algorithm: Any, tmp_path: Path
+) -> None:
+    with with_settings(place, tmp_path, NETWORK_URL='{"8996": "http://127.0.0.1:9/RPCSECRET"}') as client:
+        body = {
+            "datasets": [{"documentId": dataset.did, "serviceId": "compute_1"}],
+            "algorithm": {"documentId": algorithm.did, "serviceId": "access_1"},
+            "compute": {"env": "free", "validUntil": int(time.time()) + 60},
+            "consumerAddress": consumer.address,
+        }
+        answer = client.post(f"{SERVICES}/initializeCompute", json=body)
+        assert answer.status_code == 503 and set(answer.json()) == {"error", "context"} and "Retry-After" in answer.headers
+        assert "RPCSECRET" not in answer.text and "127.0.0.1" not in answer.text
+        # what needs no chain goes on
+        assert client.get("").json()["chainIds"] == [8996]
+        assert client.get(f"{SERVICES}/compute", params={"consumerAddress": consumer.address}).status_code == 200
+
+
+def test_a_metadata_cache_that_is_away_is_said_to_be(place: Market, consumer: Consumer, algorithm: Any, tmp_path: Path) -> None:
+    with with_settings(place, tmp_path, AQUARIUS_URL="http://127.0.0.1:9/SECRET") as client:
+        asked = {"documentId": algorithm.did, "serviceId": "access_1", "consumerAddress": consumer.address}
+        answer = client.get(f"{SERVICES}/initialize", params=asked)
+        assert answer.status_code == 503 and "SECRET" not in answer.text
+
+
+def test_another_providers_asset_is_priced_by_that_provider(place: Market, consumer: Consumer, dataset: Any, algorithm: Any) -> None:
+    other = place.chain.publish(place.chain.accounts[3].address)
+    sealed = service(other.nft, other.datatoken, key="0x" + "44" * 32, id="access_1", type="access", serviceEndpoint=place.files.url)
+    place.describe(other, document(other.nft, [sealed]))
+    said = {"datatoken": other.datatoken, "providerFee": {"providerFeeAmount": "0"}, "nonce": "1", "more": "x"}
+    place.files.contents["/api/services/initialize"] = json.dumps(said).encode()
+    more = {"documentId": other.did, "serviceId": "access_1"}
+    fees = initialize(place, consumer, [dataset, more], algorithm).json()
+    assert fees["datasets"][1] == {"datatoken": other.datatoken, "providerFee": {"providerFeeAmount": "0"}}
+    assert int(fees["datasets"][0]["providerFee"]["providerFeeAmount"]) > 0
+    (path,) = [path for _, path, _, _ in place.files.asked if path.startswith("/api/services/initialize")]
+    assert f"documentId={other.did.replace(':', '%3A')}" in path and f"consumerAddress={consumer.address}" in path
+    for content in (b"{", b"[]", b"x" * 100_000):
+        place.files.contents["/api/services/initialize"] = content
+        assert initialize(place, consumer, [dataset, more], algorithm).status_code == 400
+    del place.files.contents["/api/services/initialize"]
+    assert initialize(place, consumer, [dataset, more], algorithm).status_code == 400
+
+
+def test_only_so_many_ask_the_chain_at_once(place: Market, consumer: Consumer, dataset: Any, algorithm: Any) -> None:
+    with contextlib.ExitStack() as stack:
+        for _ in range(QUESTIONS):
+            stack.enter_context(place.service.asking())
+        assert initialize(place, consumer, [dataset], algorithm).status_code == 429
+        assert place.client.get("").status_code == 200
+    assert initialize(place, consumer, [dataset], algorithm).status_code == 200
+
+
+def test_no_more_data_sets_are_looked_at_than_a_job_may_have(
+    place: Market, consumer: Consumer, dataset: Any, algorithm: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each would be a request to the metadata cache, all at once, for anybody who asks."""
+    monkeypatch.setattr(type(place.service.access.assets), "ddos", lambda *_: pytest.fail("the cache was asked"))
+    many = [{"documentId": f"did:op:{n:064x}", "serviceId": "s", "transferTxId": "0x"} for n in range(101)]
+    assert error(initialize(place, consumer, many, algorithm)) == (400, {"datasets": "invalid"})
+    code = {"documentId": algorithm.did, "serviceId": "access_1", "transferTxId": "0x"}
+    assert error(start(place, consumer, many[0], code, additionalDatasets=many)) == (400, {"additional_input": "invalid"})
+
+
+def test_a_chain_whose_id_is_not_given_is_asked_for_it(place: Market) -> None:
+    dead = "http://127.0.0.1:9"
+    assert networks({0: (dead, place.chain.url)}) == {place.chain.chain_id: (dead, place.chain.url)}
+    assert networks({0: (dead,)}) == networks({0: (dead,)}) == {}
+    assert networks({1: (dead,), 0: (place.chain.url,)}) == {1: (dead,), place.chain.chain_id: (place.chain.url,)}
+
+
+def test_only_so_many_files_are_looked_at_at_once(place: Market, algorithm: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others are told to come back: each look holds one of the API server's threads."""
+    asked = {"did": algorithm.did, "serviceId": "access_1"}
+    with contextlib.ExitStack() as stack:
+        for _ in range(FETCHES):
+            stack.enter_context(place.service.fetching())
+        answer = place.client.post(f"{SERVICES}/fileinfo", json=asked)
+        assert answer.status_code == 429 and answer.headers["Retry-After"]
+    assert place.client.post(f"{SERVICES}/fileinfo", json=asked).status_code == 200
