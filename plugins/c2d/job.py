@@ -16,7 +16,18 @@ from collections.abc import Callable, Iterator
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
 from c2d import seal
 
@@ -108,6 +119,20 @@ def _sealed_or(kind: str) -> Discriminator:
 SealableFile = Annotated[Annotated[File, Tag("~file")] | Annotated[Sealed, Tag("~sealed")], _sealed_or("~file")]
 Secret = Annotated[Annotated[str, Field(max_length=4096), Tag("~text")] | Annotated[Sealed, Tag("~sealed")], _sealed_or("~text")]
 Did = Annotated[str, Field(pattern=DID, description="an Ocean DID: did:op: and letters or digits")]
+
+
+def _ddo_text(given: Any) -> Any:
+    try:
+        document = json.loads(given) if isinstance(given, str) else given
+    except (ValueError, RecursionError):
+        document = None
+    if not isinstance(document, dict):
+        raise ValueError("must be a JSON object")
+    return given if isinstance(given, str) else json.dumps(given, separators=(",", ":"), ensure_ascii=False)
+
+
+# Kept as text: its sha256 is on chain, and a database gives an object's keys back in an order of its own.
+Ddo = Annotated[str, BeforeValidator(_ddo_text), WithJsonSchema({"type": ["object", "string"]})]
 Files = Annotated[list[SealableFile], Field(max_length=1000)]
 
 
@@ -143,7 +168,7 @@ class Input(_Closed):
     files: Files | None = Field(default=None, min_length=1)
     order: Order | None = Field(default=None, description="in place of files: the order of an asset that is kept here")
     remote: Remote | None = Field(default=None, description="in place of files: the order of an asset that its own Provider keeps")
-    ddo: dict[str, Any] | None = Field(default=None, description="the asset's DDO, laid down for the algorithm")
+    ddo: Ddo | None = Field(default=None, description="the asset's DDO, laid down for the algorithm")
 
     @model_validator(mode="after")
     def _one_source(self) -> Input:
@@ -181,7 +206,7 @@ class Algorithm(_Closed):
     files: Files | None = Field(default=None, min_length=1)
     order: Order | None = Field(default=None, description="in place of both: the order of an algorithm that is kept here")
     remote: RemoteAlgorithm | None = Field(default=None, description="in place of both: the order of one that its own Provider keeps")
-    ddo: dict[str, Any] | None = None
+    ddo: Ddo | None = None
     algocustomdata: dict[str, Any] = Field(default_factory=dict, description="becomes /data/inputs/algoCustomData.json")
 
     @model_validator(mode="after")
@@ -236,11 +261,16 @@ class Job(_Closed):
             ("algorithm.rawcode", self.algorithm.rawcode or "", CODE_BYTES),
             ("algorithm.algocustomdata", json.dumps(self.algorithm.algocustomdata), DATA_BYTES),
             ("userdata", json.dumps(self.userdata), DATA_BYTES),
-            ("ddo", json.dumps([d for d in [self.algorithm.ddo, *(i.ddo for i in self.inputs)] if d]), 2 * DATA_BYTES),
+            ("ddo", "".join(self.ddos), 2 * DATA_BYTES),
         ):
             if len(value.encode()) > limit:
                 raise ValueError(f"{name} must have at most {limit} bytes")
         return self
+
+    @property
+    def ddos(self) -> list[str]:
+        """The DDOs that the job carries, as JSON text."""
+        return [ddo for ddo in (*(i.ddo for i in self.inputs), self.algorithm.ddo) if ddo]
 
     @property
     def orders(self) -> list[tuple[str, Order]]:

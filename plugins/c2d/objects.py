@@ -354,7 +354,7 @@ def _asset(asset: Input | Algorithm, grants: Iterator[tuple[tuple[int, str], ...
     if asset.order:
         mine = kept[asset.id or ""]
         return {"id": asset.id, "files": list(mine.files), "ddo": mine.ddo}
-    made: dict[str, Any] = {"id": asset.id, "files": [_dump(f) for f in asset.files or []], "ddo": asset.ddo}
+    made: dict[str, Any] = {"id": asset.id, "files": [_dump(f) for f in asset.files or []], "ddo": asset.ddo and json.loads(asset.ddo)}
     if asset.remote:
         made["remote"] = {**asset.remote.model_dump(include={"txId", "serviceId", "userdata"}), "grants": next(grants, ())}
     return made

@@ -25,8 +25,8 @@ from tests.c2d.test_ordered_jobs import fee_for, publish
 
 @pytest.fixture(autouse=True)
 def nothing_known() -> None:
-    datatoken._known.cache_clear()
-    datatoken._rpc.cache_clear()
+    for kept in (datatoken._known, datatoken._rpc, datatoken._of_connection):
+        kept.cache_clear()  # type: ignore[attr-defined]
 
 
 @pytest.fixture
@@ -310,7 +310,10 @@ def test_the_connection_and_its_button(chain: Any, monkeypatch: pytest.MonkeyPat
         DatatokenHook().facts(8996, ChainQuestions())
     assert "TOPSECRET" not in str(e.value)
     datatoken._of_connection.cache_clear()
+    datatoken._of_connection.cache_clear()
+    monkeypatch.delenv("AIRFLOW_CONN_OCEAN_DEFAULT")
     assert DatatokenHook(urls={}).test_connection()[0] is False
+    assert DatatokenHook(urls={8996: [chain.url]}).test_connection()[0] is True
 
 
 def test_airflow_knows_the_connection_type() -> None:

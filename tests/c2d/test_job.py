@@ -191,3 +191,15 @@ def test_the_params_schema_refuses_a_bad_container_by_itself(changes: dict) -> N
 def test_owner_and_url_examples_are_what_they_seem() -> None:
     parsed = Job.parse(job(), "x")
     assert parsed.owner == OWNER and parsed.inputs[0].files[0].url == SECRET_URL  # type: ignore[union-attr]
+
+
+def test_a_ddo_keeps_its_keys_order_in_a_database_that_does_not() -> None:
+    ddo = {"@context": [], "zz": "é", "a": {"b": 1, "a": None}}
+    text = '{"@context":[],"zz":"é","a":{"b":1,"a":null}}'
+    for given in (ddo, text):
+        it = Job.parse(job(**{"inputs.0.ddo": given, "algorithm.ddo": given}), "here")
+        assert it.ddos == [text, text] and it.dump()["inputs"][0]["ddo"] == text
+        assert Job.parse(it.dump(), "here") == it
+    for wrong in ("{", "[]", 5, []):
+        with pytest.raises(BadJob, match=r"inputs\[0\]\.ddo: must be a JSON object"):
+            Job.parse(job(**{"inputs.0.ddo": wrong}), "here")

@@ -10,9 +10,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from c2d import seal, settings
+from c2d.facts import Unavailable
 from c2d.hooks.pods import LogLine, Refused, Seen
 from c2d.job import Job
 from c2d.operators import pod as pod_module
@@ -152,3 +153,21 @@ def test_untrusted_lines_are_harmless_in_the_task_log() -> None:
     assert readable(b"::group::hide\r") == r": :group::hide\r"
     assert readable(b"\xff ok \xe2\x80\xae") == r"\xff ok \u202e"
     assert len(readable(b"x" * 10**6)) == 4096
+
+
+def test_what_cannot_be_asked_is_asked_again_and_in_the_end_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+    def silent(*_: Any, **__: Any) -> Any:
+        raise Unavailable("chain 8996: no RPC server answers; try again later")
+
+    operator = ConfigureOperator()
+    operator.settings = settings.read({"OPERATOR_PRIVATE_KEY": seal.new_private_key(), "C2D_DATABASE_URL": "postgresql://x"})
+    operator.job_id, operator.pod_name = "j1", "j1-configure"
+    operator.pods = Scripted()  # type: ignore[assignment]
+    ended: list[Any] = []
+    operator.store = SimpleNamespace(end_stage=lambda job_id, end, *_: ended.append(end) or end)  # type: ignore[assignment]
+    monkeypatch.setattr(operator, "make_pod", silent)
+    with pytest.raises(AirflowException, match="chain 8996: no RPC server answers"):
+        operator._run({}, 6, 6)
+    assert ended == []
+    end = operator._run({}, 7, 6)
+    assert (end.reason, end.message) == (Reason.NOT_STARTED, "chain 8996: no RPC server answers; try again later") and not end.ok

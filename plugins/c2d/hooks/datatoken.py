@@ -10,7 +10,7 @@ from typing import Any
 
 from airflow.sdk.bases.hook import BaseHook
 
-from c2d import orders, provider_info
+from c2d import orders, provider_info, settings
 from c2d.facts import ChainFacts, ChainQuestions, NftFacts, Unavailable
 from c2d.hooks.rpc import Answer, Call, Rpc
 from c2d.orders import Receipt
@@ -38,7 +38,7 @@ class DatatokenHook(BaseHook):
 
     Facts that cannot change are asked for once a process: that a datatoken is an NFT's, a token's decimals, receipts of settled blocks.
 
-    :param urls: in place of both.
+    :param urls: in place of NETWORK_URL.
     :param seconds: that an RPC server has to connect, and again for its answer.
     """
 
@@ -142,9 +142,10 @@ class DatatokenHook(BaseHook):
 
     def urls(self) -> Mapping[int, Sequence[str]]:
         """The RPC URLs by chain."""
-        if self._urls is not None:
-            return self._urls
-        return _of_connection(self.ocean_conn_id, int(time.monotonic() / CONNECTION_SECONDS))
+        found = _of_connection(self.ocean_conn_id, int(time.monotonic() / CONNECTION_SECONDS))
+        if found is not None:
+            return found
+        return settings.load().provider.NETWORK_URL if self._urls is None else self._urls
 
     def rpc(self, chain_id: int) -> Rpc:
         """The servers of a chain.
@@ -195,17 +196,16 @@ def _rpc(chain_id: int, urls: tuple[str, ...], seconds: float) -> Rpc:
 
 
 @functools.lru_cache(maxsize=4)
-def _of_connection(conn_id: str, period: int) -> Mapping[int, Sequence[str]]:
-    """The connection's RPC URLs, else NETWORK_URL's. ``period`` bounds how long the answer is kept."""
+def _of_connection(conn_id: str, period: int) -> Mapping[int, Sequence[str]] | None:
+    """The connection's RPC URLs; None: there is no such connection. ``period`` bounds how long the answer is kept."""
     from airflow.sdk.exceptions import AirflowNotFoundException
 
-    from c2d import settings
     from c2d.provider_settings import ProviderSettings
 
     try:
         extra = BaseHook.get_connection(conn_id).extra_dejson
     except AirflowNotFoundException:
-        return settings.load().provider.NETWORK_URL
+        return None
     try:
         return ProviderSettings(NETWORK_URL=extra).NETWORK_URL
     except ValueError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import secrets
 import time
 
@@ -67,8 +68,7 @@ class ConfigureOperator(C2DPodOperator):
         if provider is None:
             self._use_nonce()
         files = asset_files(own, DatatokenHook(seconds=own.REQUEST_TIMEOUT))
-        documents = [*(i.ddo for i in self.job.inputs), self.job.algorithm.ddo]
-        inline = [document for document in documents if document]
+        inline = [json.loads(document) for document in self.job.ddos]
         granted = access(self.settings, files.checksum, inline).start(admission.request_of(self.job, self.environment), accepted)
         admission.check_granted(self.job, self.environment, granted, time.time() if provider is None else None)
         if own.C2D_ORDERS_ONCE:
