@@ -57,14 +57,23 @@ class Consumers:
             return _use(c, address.lower(), Decimal(nonce), signed, several and signed is not None)
 
     def use_nonce_for_job(self, job_id: str, address: str, nonce: str, signed: str) -> bool:
-        """The same for a run that was started in Airflow: a further try of the same job finds it used by itself."""
+        """For a run that was started in Airflow: the text is good for this job alone, whatever the order in which several are looked at.
+
+        So its nonce must be higher than those of the Provider API, but not than those of other runs; and the text is kept, here as there,
+        until the address has used a nonce that is as high. A further try of the same job finds it used by itself.
+        """
+        address, number = address.lower(), Decimal(nonce)
         with self.engine.begin() as c:
             used = c.execute(sa.select(jobs.c.nonce).where(jobs.c.jobId == job_id).with_for_update()).scalar()
             if used is not None:
-                return used == Decimal(nonce)
-            if not _use(c, address.lower(), Decimal(nonce), signed):
+                return used == number
+            last = c.execute(sa.select(consumer_nonces.c.nonce).where(consumer_nonces.c.address == address).with_for_update()).scalar()
+            if last is not None and number <= last:
                 return False
-            c.execute(sa.update(jobs).where(jobs.c.jobId == job_id).values(nonce=Decimal(nonce)))
+            text = {"address": address, "sha256": _sha256(signed), "until": max(_highest_reading(signed), number)}
+            if not c.execute(insert(used_texts).values(text).on_conflict_do_nothing()).rowcount:
+                return False
+            c.execute(sa.update(jobs).where(jobs.c.jobId == job_id).values(nonce=number))
             return True
 
     def new_token(self, address: str, expiration: int) -> str:

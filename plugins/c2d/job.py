@@ -247,7 +247,7 @@ class Job(_Closed):
     output: Output | None = None
     userdata: dict[str, Any] = Field(default_factory=dict, description="the consumer's parameters, recorded with the job")
     secret: Secret | None = Field(default=None, description="handed to the algorithm as $secret")
-    nonce: int | None = Field(default=None, ge=0, lt=2**63, description="with orders: higher than every nonce that the owner used before")
+    nonce: int | None = Field(default=None, ge=0, lt=2**63, description="with orders: new, and higher than those used at the Provider API")
     signature: Secret | None = Field(default=None, description="with orders: the owner's, over owner + first input's id + nonce")
 
     @model_validator(mode="after")

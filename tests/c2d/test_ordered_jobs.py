@@ -14,6 +14,7 @@ import pytest
 import sqlalchemy as sa
 
 from c2d import admission, fees, seal, settings, signatures
+from c2d.consumers import Consumers
 from c2d.facts import Unavailable
 from c2d.hooks.pods import Refused
 from c2d.job import Job
@@ -181,8 +182,16 @@ def test_the_owners_signature_is_good_for_one_job(deal: Deal, configure: Any, mo
     first, second = configure(deal.job("j1", 5)), configure(deal.job("j2", 5), "j2")
     monkeypatch.setattr(settings, "load", lambda: first.settings)
     first.content({})
-    with pytest.raises(Refused, match="nonce: must be higher than every nonce that the owner has used before"):
+    with pytest.raises(Refused, match="nonce: must be higher than every nonce that the owner has used at the Provider API, and new"):
         second.content({})
+    configure(deal.job("j4", 4), "j4").content({})  # runs that were started together are looked at in any order
+    own = Consumers(first.settings.C2D_DATABASE_URL, m.PROVIDER_KEY)
+    owner, did = deal.consumer.address, deal.data["id"]
+    assert not own.use_nonce(owner, "5", f"{owner}{did}5"), "nor is it a compute start's any more"
+    assert own.use_nonce(owner, "6", f"{owner}{did}6")
+    for nonce in (3, 5, 6):  # and what the API has passed is good for no run
+        with pytest.raises(Refused, match="nonce: must be higher"):
+            configure(deal.job(f"late{nonce}", nonce), f"late{nonce}").content({})
     with pytest.raises(Refused, match="signature: must be the owner's"):
         configure(deal.job("j3", 6).model_copy(update={"nonce": 7}), "j3").content({})
 

@@ -16,7 +16,7 @@ import pytest
 from local.market import metadata_cache
 from local.market.chain import Chain
 from local.market.metadata_cache import MetadataCache
-from tests.conformance.ocean_js.market import CACHE_KEY
+from tests.conformance.ocean_js.market import CACHE_KEY, PROVIDER_KEY
 from tests.e2e.client import Job, Stack
 
 PLATFORMS = ["laptop", *(["kubernetes"] if os.environ.get("C2D_CLUSTER") == "kubernetes" else [])]
@@ -56,6 +56,7 @@ def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         "AQUARIUS_URL": cache.url,
         "ADDRESS_FILE": str(chain.address_file),
         "ALLOW_NON_PUBLIC_IP": "1",
+        "PROVIDER_PRIVATE_KEY": PROVIDER_KEY,
     }
     it = Stack(request.param, tmp_path_factory.mktemp(request.param), settings)
     try:

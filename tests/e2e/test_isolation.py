@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import secrets
+import socket
+import subprocess
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -194,6 +197,40 @@ def test_every_pod_is_restricted_and_has_exact_limits(prisoner: tuple[Job, dict[
         assert job.pod("algorithm")["status"]["qosClass"] == "Guaranteed"
         labels = stack.core.read_namespace(stack.namespace).metadata.labels
         assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
+
+
+@pytest.fixture(scope="module")
+def internet() -> Iterator[tuple[str, int]]:
+    """A server at an address that stands for the internet: of a block that is kept for documentation, put on this machine."""
+    address = f"198.51.100.{1 + secrets.randbelow(254)}"
+    subprocess.run(["ip", "address", "add", f"{address}/32", "dev", "lo"], check=True)
+    try:
+        with socket.create_server((address, 0)) as server:
+            yield address, server.getsockname()[1]
+    finally:
+        subprocess.run(["ip", "address", "del", f"{address}/32", "dev", "lo"], check=True)
+
+
+# The laptop's stack has enableNetwork=0: its runner would give a pod the machine's whole network.
+@pytest.mark.cluster_only
+def test_an_algorithm_that_may_have_the_network_has_the_internet_and_not_the_cluster(stack: Stack, internet: tuple[str, int]) -> None:
+    forbidden = {name: target for name, target in targets(stack).items() if name != "the name server"}
+    code = f"TARGETS = { ({**forbidden, 'the internet': (*internet, 'tcp')})!r}\n{PROBE}\n{AGAIN}\n" + (
+        "open('/data/outputs/report.json', 'w').write(json.dumps([reached, later]))"
+    )
+    kept_out = stack.submit(conf(code, inputs=[data_set("aa", file("table.csv"))]), name="kept-out")
+    job = stack.submit(conf(code, inputs=[data_set("aa", file("slow"))]), name="let-out")
+    until(lambda: job.row, f"the row of {job}")
+    stack.store.allow_network(job.id, True)  # as configure does where the DDO of each data set says so
+    reports = {}
+    for each in (kept_out, job):
+        each.await_end().has_ended("success", 70, "Job finished", exitCode=0)
+        reports[each.id] = json.loads(each.published("outputs/report.json"))
+    assert job.pod("algorithm")["metadata"]["labels"]["c2d/network"] == "public"
+    for at_once, later in reports.values():
+        assert "reached" not in {at_once[name] for name in forbidden} | {later[name] for name in forbidden}, (at_once, later)
+    assert [found["the internet"] for found in reports[job.id]] == ["reached", "reached"]
+    assert "reached" not in [found["the internet"] for found in reports[kept_out.id]]
 
 
 def in_bytes(quantities: dict[str, str]) -> dict[str, Any]:

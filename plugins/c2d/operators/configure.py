@@ -82,7 +82,7 @@ class ConfigureOperator(C2DPodOperator):
         key = next(iter(self.settings.provider.PROVIDER_PRIVATE_KEY.values()))
         consumers = Consumers(self.settings.C2D_DATABASE_URL, key)
         if not consumers.use_nonce_for_job(self.job_id, self.job.owner, str(self.job.nonce), admission.signed_text(self.job)):
-            raise BadJob("nonce: must be higher than every nonce that the owner has used before")
+            raise BadJob("nonce: must be higher than every nonce that the owner has used at the Provider API, and new")
 
     def record(self, end: PodEnd) -> StageEnd:
         of_stage = end.of_stage(self.stage)
