@@ -37,9 +37,9 @@ ENVIRONMENTS = [
     {"id": "ocean-compute", "maxJobs": 6, "maxJobDuration": 600},
     {"id": "single", "maxJobs": 1, "maxJobDuration": 600},
     {"id": "small", "maxJobs": 4, "ramGB": 0.0625, "maxJobDuration": 12, "C2D_LOG_BYTES": 65536},
-    # an image whose own command fails on a cluster, and that has none on a laptop
     {"id": "ordered", "maxJobs": 4, "maxJobDuration": 600, "access_control": "datatoken"},
     {"id": "providers-only", "maxJobs": 4, "maxJobDuration": 600, "access_control": "provider"},
+    # an image whose own command fails on a cluster, and that has none on a laptop
     {"id": "owners-filter", "maxJobs": 2, "maxJobDuration": 600, "FILTERING_CONTAINER": "c2d.test/stages:1"},
     {"id": "confidential", "maxJobs": 2, "maxJobDuration": 600, "encrypt_results": "consumer"},
     {"id": "market", "maxJobs": 1, "maxJobDuration": 3600, "priceMinute": 1, "access_control": "datatoken"},
