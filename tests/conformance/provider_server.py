@@ -67,7 +67,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(content)
+            with contextlib.suppress(ConnectionError):  # who has seen enough goes
+                self.wfile.write(content)
 
     do_GET = do_HEAD = do_POST = _do
 

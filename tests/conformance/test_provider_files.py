@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from c2d.api.provider.service import DOWNLOADS
 from c2d.signatures import address_of, signer_of_hash
 from local.market.chain import fee_of
 from tests.c2d.market import PROVIDER_KEY
@@ -66,6 +67,18 @@ def test_an_ordered_file_is_downloaded_whole_and_in_parts(place: Market, consume
     assert place.files.url not in text
     reused = place.client.get(f"{SERVICES}/initialize", params={**asked, "transferTxId": tx}).json()
     assert reused["validOrder"] == tx
+
+
+def test_a_download_that_is_broken_off_holds_nothing(place: Market, consumer: Consumer, publisher: str) -> None:
+    place.files.contents["/large"] = bytes(64 * 2**20)
+    asset = place.publish(publisher, ("/large",), id="access_1", type="access")
+    tx = place.chain.buy(asset, consumer.address, free_fee(place, consumer, asset))
+    given = {"documentId": asset.did, "serviceId": "access_1", "transferTxId": tx, "fileIndex": 0, **consumer.signed(asset.did)}
+    with place.client.stream("GET", f"{SERVICES}/download", params=given) as answer:
+        assert answer.status_code == 200 and next(answer.iter_raw())
+    slots = place.service._download_slots
+    assert all(slots.acquire(timeout=20) for _ in range(DOWNLOADS))
+    slots.release(DOWNLOADS)
 
 
 def test_a_compute_asset_is_not_downloaded(place: Market, consumer: Consumer, dataset: Any, algorithm: Any) -> None:

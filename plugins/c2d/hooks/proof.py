@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from c2d.hooks.datatoken import DatatokenHook
 
 log = logging.getLogger(__name__)
-SECONDS = 10.0
+SECONDS = 3.0  # that a download waits for it at most
 ORDER_EXECUTED = "orderExecuted(bytes32,bytes,bytes,bytes,bytes,address)"
 
 
 class Proofs:
-    """A download is not held up by its proof: one that cannot be sent is logged."""
+    """A proof that cannot be sent is logged; the download goes on."""
 
     def __init__(self, own: ProviderSettings, chains: DatatokenHook):
         self.own, self.chains = own, chains

@@ -7,6 +7,7 @@ import json
 import mimetypes
 from typing import Any
 
+import anyio
 from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
@@ -84,7 +85,8 @@ class _Held(StreamingResponse):
         try:
             await super().__call__(scope, receive, send)
         finally:
-            await run_in_threadpool(self.held.close)
+            with anyio.CancelScope(shield=True):
+                await run_in_threadpool(self.held.close)
 
 
 def _opened(request: Request, service: ProviderService, granted: GrantedAsset, index: int) -> StreamingResponse:
