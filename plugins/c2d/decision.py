@@ -166,7 +166,8 @@ class Check:
         asset, service = granted.asset, granted.service
         facts = self.chains[asset.chainId]
         receipt = facts.receipts.get(tx.lower()) if isinstance(tx, str) and re.match(TRANSACTION, tx) else None
-        used_on = next(iter(orders.originals([receipt])), None)
+        token = service.datatokenAddress.lower()
+        used_on = next((r.orderTxId.lower() for r in (receipt.reused if receipt else ()) if r.datatoken.lower() == token), None)
         use = orders.Use(
             did=asset.did,
             serviceId=service.id,
@@ -179,7 +180,7 @@ class Check:
             now=self.now,
             expired_fee_ok=expired_fee_ok,
         )
-        deployed = (asset.nftAddress.lower(), service.datatokenAddress.lower()) in facts.deployed
+        deployed = (asset.nftAddress.lower(), token) in facts.deployed
         return orders.check(str(asset.chainId), use, receipt, facts.receipts.get(used_on) if used_on else None, deployed)
 
     def _own_address(self, chain_id: int) -> str | None:

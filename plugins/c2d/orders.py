@@ -20,6 +20,8 @@ from c2d.signatures import checksummed
 ONE_DATATOKEN = 10**18
 BLOCK_TIME_MARGIN = 90
 """Seconds by which a block's time may be off."""
+LATE_PAYMENT = 600
+"""Seconds that the chain may take with a payment."""
 
 
 class BadOrder(ValueError):
@@ -149,6 +151,8 @@ def _checked(use: Use, receipt: Receipt | None, original: Receipt | None, deploy
     age = use.now - (event.timestamp if since is None else since)
     if use.timeout and age > use.timeout:
         raise BadOrder(f"The order has expired: it is good for {use.timeout} s and {int(age)} s old.")
+    if use.timeout and since is not None and _used_on_late(event.timestamp + use.timeout, since, fee):
+        raise BadOrder(f"The order had expired when it was used on: it is good for {use.timeout} s.")
     if not any(_same(use.consumer, who) for who in (event.consumer, event.payer)):
         raise BadOrder("sender of order transaction is not the consumer/payer.")
     return Order(receipt.txId, started.txId, event.consumer, event.payer, fee, _ends(fee, receipt, use.now), _seconds(fee))
@@ -170,6 +174,15 @@ def _fee(use: Use, receipt: Receipt) -> fees.ProviderFee:
     if not use.expired_fee_ok and use.environment is not None and 0 < _ends(fee, receipt, use.now) <= use.now:
         raise BadOrder("Ordered c2d time was exceeded, check validUntil.")
     return fee
+
+
+def _used_on_late(expires: int, since: int, fee: fees.ProviderFee) -> bool:
+    """Whether an order was over when it was used on: else one datatoken would pay for ever (the incumbent takes it). The Provider makes a
+    fee for an order only while that is good, and the chain may take a while with it.
+    """
+    made = _made(fee)
+    in_time = made is not None and made <= expires and since - made <= LATE_PAYMENT
+    return since > expires and not in_time
 
 
 def _is_for(fee: fees.ProviderFee, use: Use) -> bool:

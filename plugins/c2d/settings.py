@@ -263,6 +263,8 @@ def read(variables: Mapping[str, str]) -> Settings:
         for name, url in (("NOTIFY_START_URL", env.NOTIFY_START_URL), ("NOTIFY_STOP_URL", env.NOTIFY_STOP_URL)):
             if url and not settings.may_notify(url):
                 raise BadSettings(f"{name} of environment {env.id}: must be https://, or its host must stand in C2D_NOTIFY_HOSTS")
+        if env.access_control == "datatoken" and not settings.provider.PROVIDER_PRIVATE_KEY:
+            raise BadSettings(f"access_control of environment {env.id}: datatoken needs PROVIDER_PRIVATE_KEY, which opens the files")
     return settings
 
 

@@ -14,6 +14,7 @@ from c2d.compute_request import AlgorithmRequest, AssetRequest, ComputeRequest
 from c2d.ddo import Refused
 from c2d.facts import Unavailable
 from c2d.files import encrypt
+from c2d.orders import OrderReused, Receipt
 from c2d.seal import public_key
 from tests.c2d import market as m
 from tests.c2d.market import Market, market
@@ -442,6 +443,15 @@ def test_initialize_refuses_as_a_start_does() -> None:
     compute(it, **trusted(it, did="did:op:ff"))
     with pytest.raises(Refused, match="dataset: not_trusted_algo"):
         initialized(it)
+
+
+def test_of_several_orders_in_one_transaction_that_of_the_datatoken_counts() -> None:
+    it = market()
+    first, mine = m.tx(7), it.data["services"][0]["datatokenAddress"]
+    (paid,) = m.order_of(it.data, m.tx(1)).fees
+    reuse = tuple(OrderReused(dt, tx, m.NOW - 5) for dt, tx in ((m.address(70), m.tx(8)), (mine, first)))
+    it.world.receipts |= {m.tx(1): Receipt(m.tx(1), True, 9, m.NOW - 5, (), reuse, (paid,)), first: m.order_of(it.data, first)}
+    assert it.world.access().start(it.request).datasets[0].order.startedTxId == first  # type: ignore[union-attr]
 
 
 # -- one asset ----------------------------------------------------------------------------------------------------------------------

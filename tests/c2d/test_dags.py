@@ -51,6 +51,7 @@ def bag(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         "OPERATOR_PRIVATE_KEY": seal.new_private_key(),
         "C2D_DATABASE_URL": "postgresql://u:DBSECRET@h/d",
         "C2D_ENVIRONMENTS": str(home / "environments.yaml"),
+        "PROVIDER_PRIVATE_KEY": seal.new_private_key(),
     }
     done = subprocess.run([sys.executable, "-c", PROBE, str(ROOT / "dags")], env=env, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr[-2000:]

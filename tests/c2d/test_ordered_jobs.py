@@ -285,4 +285,4 @@ def test_the_operator_may_forbid_the_network(deal: Deal, configure: Any, monkeyp
 
 def test_without_a_providers_key_no_asset_is_kept_here(deal: Deal, configure: Any) -> None:
     with pytest.raises(Refused, match="no assets are kept here"):
-        configure(deal.job("j1", 1), PROVIDER_PRIVATE_KEY="").content({})
+        configure(deal.job("j1", 1), PROVIDER_PRIVATE_KEY="", access_control="open").content({})

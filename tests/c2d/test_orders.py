@@ -170,9 +170,28 @@ def reused(at: int = m.NOW - 10) -> Receipt:
 
 
 def test_an_order_that_is_used_on_counts_from_then_and_was_paid_for_before() -> None:
-    order = check("8996", USE, reused(), receipt(STARTED_TX, time=m.NOW - 10**6), True)
+    order = check("8996", USE, reused(), receipt(STARTED_TX, time=m.NOW - 3610), True)
     assert (order.txId, order.startedTxId) == (TX, STARTED_TX)
     assert said(of=reused(m.NOW - 3601), original=receipt(STARTED_TX)) == "The order has expired: it is good for 3600 s and 3601 s old."
+
+
+@pytest.mark.parametrize(
+    ("started", "made", "since", "good"),
+    [
+        (-4000, -500, -400, True),  # in time
+        (-4100, -500, -499, True),  # the fee was made in time, and paid at once
+        (-4100, -500, -400, True),
+        (-4101, -500, -400, False),  # the fee was made when the order was over
+        (-5000, -1400, -700, False),  # made in time, but kept for later
+        (-(10**6), -10, -5, False),  # one datatoken for ever
+    ],
+)
+def test_an_order_that_was_over_is_not_used_on(started: int, made: int, since: int, good: bool) -> None:
+    (paid,) = receipt(made=m.NOW + made).fees
+    again = dataclasses.replace(reused(m.NOW + since), fees=(paid,))
+    late = said(of=again, original=receipt(STARTED_TX, time=m.NOW + started))
+    assert late == (None if good else "The order had expired when it was used on: it is good for 3600 s.")
+    assert said(use(timeout=0), of=again, original=receipt(STARTED_TX, time=m.NOW + started)) is None
 
 
 def test_what_is_used_on_must_be_a_good_order_itself() -> None:

@@ -102,6 +102,12 @@ def test_a_wrong_setting_is_named_and_its_value_not_shown(changes: dict[str, str
     assert "SECRET" not in str(e.value).replace("OPERATOR_PRIVATE_KEY", "").replace("AWS_SECRET", "")
 
 
+def test_assets_need_a_key_that_opens_their_files() -> None:
+    with pytest.raises(BadSettings, match="access_control of environment ocean-compute: datatoken needs PROVIDER_PRIVATE_KEY"):
+        read({**BASE, "access_control": "datatoken"})
+    read({**BASE, "access_control": "datatoken", "PROVIDER_PRIVATE_KEY": seal.new_private_key()})
+
+
 def test_a_missing_key_is_named() -> None:
     with pytest.raises(BadSettings, match="OPERATOR_PRIVATE_KEY: is required"):
         read({"C2D_DATABASE_URL": "postgresql://x"})
