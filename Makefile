@@ -47,5 +47,5 @@ bench: venv-dev ## what a job costs beside a bare chain of the same pods
 lint: venv-dev ## ruff, mypy
 	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/mypy
 clean: ## stop the stack and remove its data and the virtual environment
-	@if [ -x $(PY) ]; then $(PY) -m local.stack clean; fi
+	@if [ -x $(PY) ]; then for home in $(C2D_HOME)/market $(C2D_HOME); do if [ -e $$home/secrets.json ] || [ $$home = $(C2D_HOME) ]; then C2D_HOME=$$home $(PY) -m local.stack clean; fi; done; fi
 	@rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache

@@ -379,9 +379,9 @@ def status(stack: Home) -> int:
 
 
 def clean(stack: Home) -> None:
-    down(stack)
     if not (stack.path / "secrets.json").exists() and stack.path.exists() and any(stack.path.iterdir()):
         raise StackError(f"{stack.path} does not look like a stack's folder; nothing is deleted.")
+    down(stack)
     postgres.remove(stack)
     shutil.rmtree(stack.path, ignore_errors=True)
 
