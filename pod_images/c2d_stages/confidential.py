@@ -66,6 +66,7 @@ class EncryptedContent:
         self._content, self._key, self._path, self._prefix = content, key, path, prefix
         self.size = encryption.stored_size(content.size, prefix)
         self.sha256: str | None = None
+        self.parts: list[str] | None = None
 
     def read(self, offset: int, length: int) -> Iterator[memoryview]:
         from c2d import encryption

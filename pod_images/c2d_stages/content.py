@@ -3,6 +3,7 @@
 A store takes a Content and nothing else, so what lies between a file and its store (encryption) is one more class with this shape.
 """
 
+import base64
 import hashlib
 import os
 from collections.abc import Iterator
@@ -11,11 +12,55 @@ from typing import Protocol
 from c2d_stages.stage import StageError
 from c2d_stages.tree import BUFFER, NotRegular, regular_below
 
+LARGE = 64 << 20
+"""A file of more bytes is sent in parts, and the filter gives their digests with the file's own: so it need not be read once more."""
+
+PART_BYTES = 32 << 20
+PARTS = 10_000  # that S3 takes of one object
+
+
+def part_bytes(size: int) -> int:
+    """The size of a file's parts: whole MiB, so that there are never more than S3 takes."""
+    return max(PART_BYTES, -(-size // PARTS >> 20) + 1 << 20) if size > PART_BYTES * PARTS else PART_BYTES
+
+
+class PartDigests:
+    """sha256 of each part of a file, base64, while its bytes go by."""
+
+    def __init__(self, size: int):
+        self._bytes = self._left = part_bytes(size)
+        self._digests: list[str] = []
+        self._digest = hashlib.sha256()
+
+    def update(self, data: memoryview) -> None:
+        while data:
+            taken = data[: self._left]
+            self._digest.update(taken)
+            self._left -= len(taken)
+            data = data[len(taken) :]
+            if not self._left:
+                self._close()
+
+    def _close(self) -> None:
+        self._digests.append(in_base64(self._digest.digest()))
+        self._digest, self._left = hashlib.sha256(), self._bytes
+
+    def all(self) -> list[str]:
+        """No more bytes may come after."""
+        if self._left < self._bytes:
+            self._close()
+        return self._digests
+
+
+def in_base64(digest: bytes) -> str:
+    return base64.b64encode(digest).decode()
+
 
 class Content(Protocol):
     """Bytes that are the same each time they are read. Several threads may read at once.
 
     size: known in advance. sha256: of all bytes, 64 hex digits; None where it is only known once they were read.
+    parts: as PartDigests; None where they are not known.
     """
 
     @property
@@ -23,6 +68,9 @@ class Content(Protocol):
 
     @property
     def sha256(self) -> str | None: ...
+
+    @property
+    def parts(self) -> list[str] | None: ...
 
     def read(self, offset: int, length: int) -> Iterator[memoryview]:
         """The `length` bytes from `offset` on, in pieces; the next piece overwrites the last.
@@ -33,6 +81,8 @@ class Content(Protocol):
 
 class BytesContent:
     """Bytes in memory."""
+
+    parts: list[str] | None = None
 
     def __init__(self, data: bytes):
         self._data = memoryview(data)
@@ -50,8 +100,8 @@ class FileContent:
     sha256: what they must be. Whoever reads all of them at once is told when they are not: at the end, by a StageError.
     """
 
-    def __init__(self, root: int, path: str, size: int, sha256: str):
-        self.root, self.path, self.size = root, path, size
+    def __init__(self, root: int, path: str, size: int, sha256: str, parts: list[str] | None = None):
+        self.root, self.path, self.size, self.parts = root, path, size, parts
         self.sha256: str | None = sha256
 
     def changed(self) -> StageError:
@@ -75,6 +125,16 @@ class FileContent:
             raise self.changed() from None
         if digest is not None and digest.hexdigest() != self.sha256:
             raise self.changed()
+
+
+def parts_of(content: Content) -> list[str]:
+    """The digests of its parts. Where they are not known all bytes are read, and a file that is not what the filter released is found."""
+    if content.parts is not None:
+        return content.parts
+    parts = PartDigests(content.size)
+    for piece in content.read(0, content.size):
+        parts.update(piece)
+    return parts.all()
 
 
 def digest_of(content: Content) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from c2d_stages.content import LARGE, PartDigests
 from c2d_stages.fields import Field
 from c2d_stages.stage import CONTROL, Paths, StageError, StageLog, shown
 from c2d_stages.tree import NotRegular, chunks, new_buffer, open_folder, open_regular, refusal
@@ -126,10 +127,13 @@ def release_file(name: bytes, path: bytes, parent: int, kind: str, room: Room, r
         if size > room.bytes:
             return release.withhold(path, f"{size} bytes; {room.bytes} are left of the total (limits.{room.bytes_name})")
         digest = hashlib.sha256()
+        parts = PartDigests(size) if size > LARGE else None
         count = 0
         try:
             for chunk in chunks(fd, size, release.buffer):
                 digest.update(chunk)
+                if parts:
+                    parts.update(chunk)
                 count += len(chunk)
         except OSError as error:
             return release.withhold(path, f"the file cannot be read ({error.strerror})")
@@ -138,7 +142,9 @@ def release_file(name: bytes, path: bytes, parent: int, kind: str, room: Room, r
             return release.withhold(path, "the file changed while it was read")
     finally:
         os.close(fd)
-    entry = {"path": path.decode(), "size": size, "sha256": digest.hexdigest(), "type": kind}
+    entry: dict[str, Any] = {"path": path.decode(), "size": size, "sha256": digest.hexdigest(), "type": kind}
+    if parts:
+        entry["parts"] = parts.all()
     if size < found.st_size:
         entry["cutFrom"] = found.st_size
         release.withhold(path, f"only the first {size} of {found.st_size} bytes are released (limits.{room.bytes_name})")

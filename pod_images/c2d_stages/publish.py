@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from c2d_stages.confidential import Encryption
-from c2d_stages.content import BytesContent, FileContent, digest_of
+from c2d_stages.content import BytesContent, FileContent, digest_of, part_bytes
 from c2d_stages.fields import Field
 from c2d_stages.stage import CONTROL, Paths, StageError, StageLog
 from c2d_stages.stores import Item, Progress, Run, Store, store_from_field
@@ -32,6 +32,7 @@ class Released:
     sha256: str
     type: str
     cut: bool  # the file itself is longer
+    parts: list[str] | None
 
     @classmethod
     def from_field(cls, file: Field) -> "Released":
@@ -42,7 +43,12 @@ class Released:
             raise file.get("path").wrong(f"must be a plain path below {FOLDERS[kind]}/")
         if not SHA256.fullmatch(file.get("sha256").text()):
             raise file.get("sha256").wrong("must be 64 hex digits")
-        return cls(path, file.get("size").integer(0), file.get("sha256").text(), kind, file.get("cutFrom").value is not None)
+        size, parts = file.get("size").integer(0), None
+        if file.get("parts").value is not None:
+            parts = [digest.text() for digest in file.get("parts").items()]
+            if len(parts) != -(-size // part_bytes(size)):
+                raise file.get("parts").wrong("must have a digest for each part")
+        return cls(path, size, file.get("sha256").text(), kind, file.get("cutFrom").value is not None, parts)
 
 
 @dataclass(frozen=True)
@@ -120,7 +126,7 @@ def item(path: str, kind: str, content: BytesContent | FileContent) -> Item:
 
 def released_item(file: Released, data: int) -> Item:
     """A file of the filter's list. Raises StageError when it is already seen not to be what the filter saw."""
-    content = FileContent(data, file.path, file.size, file.sha256)
+    content = FileContent(data, file.path, file.size, file.sha256, file.parts)
     try:
         with regular_below(data, file.path) as (_, found):
             if found.st_size != file.size and not (file.cut and found.st_size > file.size):

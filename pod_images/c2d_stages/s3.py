@@ -5,7 +5,6 @@ store verifies. For larger ones the operator must sign each part, and knows neit
 its own prefix and says so in its log, which the operator follows; the answer comes back through the same store (docs/stages.md).
 """
 
-import base64
 import hashlib
 import json
 import os
@@ -16,15 +15,13 @@ from functools import partial
 from typing import Any
 from urllib.parse import quote
 
-from c2d_stages.content import BytesContent, Content, digest_of
+from c2d_stages.content import BytesContent, Content, digest_of, in_base64, part_bytes, parts_of
 from c2d_stages.download import Broken, Refused
 from c2d_stages.fields import Field
 from c2d_stages.stage import Paths, StageError
 from c2d_stages.stores import MANIFEST, Item, Run
 from c2d_stages.upload import Answer, Client, in_parallel, judged, persistently, target_of
 
-PART_BYTES = 32 << 20
-PARTS = 10_000  # that S3 takes of one object
 PLAN = ".publish/plan.json"
 PLANS = 3  # of one run: an upload may be lost in between
 CODE = re.compile(rb"<Code>([A-Za-z0-9]{1,60})</Code>")
@@ -36,28 +33,6 @@ POLL_SECONDS = (0.05, 2.0)
 
 class Lost(Exception):
     """The upload in parts does not exist any more: it was completed, or taken away."""
-
-
-def part_bytes(size: int) -> int:
-    """The size of an object's parts: whole MiB, so that there are never more than S3 takes."""
-    return max(PART_BYTES, -(-size // PARTS >> 20) + 1 << 20) if size > PART_BYTES * PARTS else PART_BYTES
-
-
-def part_digests(content: Content, bytes_of_part: int) -> list[str]:
-    """sha256 of each part, base64. All bytes are read, so a file that is not what the filter released is found here."""
-    digests, digest, left = [], hashlib.sha256(), bytes_of_part
-    for piece in content.read(0, content.size):
-        while piece:
-            taken = piece[:left]
-            digest.update(taken)
-            left -= len(taken)
-            piece = piece[len(taken) :]
-            if not left:
-                digests.append(_base64(digest.digest()))
-                digest, left = hashlib.sha256(), bytes_of_part
-    if left < bytes_of_part or not digests:
-        digests.append(_base64(digest.digest()))
-    return digests
 
 
 class S3Store:
@@ -143,7 +118,7 @@ class S3Store:
             **self._fields,
             "key": self._prefix + path,
             "Content-Type": content_type,
-            "x-amz-checksum-sha256": _base64(bytes.fromhex(digest_of(content))),
+            "x-amz-checksum-sha256": in_base64(bytes.fromhex(digest_of(content))),
         }
         part = f"--{boundary}\r\nContent-Disposition: form-data; name="
         head = "".join(f'{part}"{n}"\r\n\r\n{v}\r\n' for n, v in fields.items())
@@ -170,7 +145,13 @@ class S3Store:
             headers = {"x-amz-checksum-sha256": part["sha256"]}
             pieces = run.progress.counted(item.content.read(begin, length))
             answer = self._client.request("PUT", target_of(part["url"]), headers, length, pieces)
-            return str(_judged(answer).headers.get("ETag", "")).strip('"')
+            try:
+                return str(_judged(answer).headers.get("ETag", "")).strip('"')
+            except Broken:
+                if _digest(item.content.read(begin, length)) != part["sha256"]:  # not damaged on the way
+                    name = item.name.removeprefix("data/")
+                    raise StageError(f"{name}: is not what the filter released; nothing is published", name) from None
+                raise
 
         done[number] = persistently(attempt, f"{item.path}, part {number}", run)
 
@@ -204,7 +185,7 @@ class S3Store:
             described: dict[str, Any] = {"path": item.path, "size": item.content.size, "contentType": item.contentType}
             if item.content.size > self._post_bytes:
                 size = part_bytes(item.content.size)
-                described |= {"partBytes": size, "parts": part_digests(item.content, size)}
+                described |= {"partBytes": size, "parts": parts_of(item.content)}
             else:
                 described["sha256"] = digest_of(item.content)
             files.append(described)
@@ -257,5 +238,8 @@ def _body(before: bytes, content: Content, after: bytes) -> Iterator[bytes | mem
     yield after
 
 
-def _base64(digest: bytes) -> str:
-    return base64.b64encode(digest).decode()
+def _digest(pieces: Iterator[memoryview]) -> str:
+    digest = hashlib.sha256()
+    for piece in pieces:
+        digest.update(piece)
+    return in_base64(digest.digest())

@@ -6,6 +6,7 @@ which is the AWS command line's engine, in this process, so without a start; and
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import subprocess
@@ -21,8 +22,12 @@ FILES, FILE_BYTES = 10_000, 4_096
 
 
 def measure(rounds: int, spread: Callable[..., str]) -> None:
+    import structlog
+
     from tests.pod_images.conftest import Pod
     from tests.services import Kubo, Minio
+
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))  # the amazon provider's, about credentials
 
     with tempfile.TemporaryDirectory() as work:
         top = Path(work)

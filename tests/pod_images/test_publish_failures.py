@@ -307,3 +307,14 @@ def test_hundreds_of_megabytes_take_no_more_memory_than_a_few(pod: Pod, minio: M
     stage = job.stage_json()
     process = pod.start("publish", stage, before=("prlimit", f"--data={100 * MIB}"))
     assert job.verified(job.follow(process))[0]["files"]
+
+
+def test_a_large_file_that_was_changed_after_the_filter_is_not_published(pod: Pod, minio: Minio) -> None:
+    with_large(pod)
+    job = job_at(pod, minio)
+    with (pod.data / "outputs/large").open("r+b") as file:
+        file.seek(100 * MIB)
+        file.write(b"changed")
+    outcome = job.publish(retrySeconds=60)
+    assert outcome.code == 1
+    assert outcome.answer["message"] == "outputs/large: is not what the filter released; nothing is published"
