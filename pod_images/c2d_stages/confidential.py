@@ -67,6 +67,7 @@ class EncryptedContent:
         self.size = encryption.stored_size(content.size, prefix)
         self.sha256: str | None = None
         self.parts: list[str] | None = None
+        self.cid: str | None = None
 
     def read(self, offset: int, length: int) -> Iterator[memoryview]:
         from c2d import encryption
@@ -88,5 +89,8 @@ class EncryptedContent:
             yield memoryview(piece)
         if length and offset == 0 and end == self.size:
             if clear.hexdigest() != self._content.sha256:
-                raise StageError(f"{self._path.removeprefix('data/')}: is not what the filter released; nothing is published", self._path)
+                raise self.changed()
             self.sha256 = stored.hexdigest()
+
+    def changed(self) -> StageError:
+        return self._content.changed()

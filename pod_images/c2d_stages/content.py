@@ -60,7 +60,7 @@ class Content(Protocol):
     """Bytes that are the same each time they are read. Several threads may read at once.
 
     size: known in advance. sha256: of all bytes, 64 hex digits; None where it is only known once they were read.
-    parts: as PartDigests; None where they are not known.
+    parts: as PartDigests; cid: as unixfs.FileCid; None where they are not known.
     """
 
     @property
@@ -72,17 +72,26 @@ class Content(Protocol):
     @property
     def parts(self) -> list[str] | None: ...
 
+    @property
+    def cid(self) -> str | None: ...
+
     def read(self, offset: int, length: int) -> Iterator[memoryview]:
         """The `length` bytes from `offset` on, in pieces; the next piece overwrites the last.
 
-        Raises StageError when the bytes are not there or not the same any more.
+        Raises StageError when they are not there any more. Whether they are still the same is for the reader to see: `checked`,
+        or the store itself.
         """
+
+    def changed(self) -> StageError:
+        """What is raised when they are not the same."""
+        ...
 
 
 class BytesContent:
     """Bytes in memory."""
 
     parts: list[str] | None = None
+    cid: str | None = None
 
     def __init__(self, data: bytes):
         self._data = memoryview(data)
@@ -93,22 +102,21 @@ class BytesContent:
         if length:
             yield self._data[offset : offset + length]
 
+    def changed(self) -> StageError:
+        raise AssertionError("bytes in memory do not change")
+
 
 class FileContent:
-    """The first `size` bytes of a file below a folder that is open.
+    """The first `size` bytes of a file below a folder that is open. sha256, parts, cid: of what the filter saw."""
 
-    sha256: what they must be. Whoever reads all of them at once is told when they are not: at the end, by a StageError.
-    """
-
-    def __init__(self, root: int, path: str, size: int, sha256: str, parts: list[str] | None = None):
-        self.root, self.path, self.size, self.parts = root, path, size, parts
+    def __init__(self, root: int, path: str, size: int, sha256: str, parts: list[str] | None = None, cid: str | None = None):
+        self.root, self.path, self.size, self.parts, self.cid = root, path, size, parts, cid
         self.sha256: str | None = sha256
 
     def changed(self) -> StageError:
         return StageError(f"{self.path}: is not what the filter released; nothing is published", self.path)
 
     def read(self, offset: int, length: int) -> Iterator[memoryview]:
-        digest = hashlib.sha256() if offset == 0 and length == self.size else None
         buffer = memoryview(bytearray(min(BUFFER, length)))
         try:
             with regular_below(self.root, self.path) as (fd, _):
@@ -116,15 +124,24 @@ class FileContent:
                     count = os.preadv(fd, [buffer[: min(length, len(buffer))]], offset)
                     if not count:
                         raise self.changed()
-                    if digest is not None:
-                        digest.update(buffer[:count])
                     yield buffer[:count]
                     offset += count
                     length -= count
         except (NotRegular, FileNotFoundError, NotADirectoryError):
             raise self.changed() from None
-        if digest is not None and digest.hexdigest() != self.sha256:
-            raise self.changed()
+
+
+def checked(content: Content) -> Iterator[memoryview]:
+    """All bytes; StageError at their end when they are not what they must be."""
+    if content.sha256 is None:  # it sees to that itself
+        yield from content.read(0, content.size)
+        return
+    digest = hashlib.sha256()
+    for piece in content.read(0, content.size):
+        digest.update(piece)
+        yield piece
+    if digest.hexdigest() != content.sha256:
+        raise content.changed()
 
 
 def parts_of(content: Content) -> list[str]:
@@ -132,7 +149,7 @@ def parts_of(content: Content) -> list[str]:
     if content.parts is not None:
         return content.parts
     parts = PartDigests(content.size)
-    for piece in content.read(0, content.size):
+    for piece in checked(content):
         parts.update(piece)
     return parts.all()
 

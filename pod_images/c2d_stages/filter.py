@@ -16,6 +16,7 @@ from c2d_stages.content import LARGE, PartDigests
 from c2d_stages.fields import Field
 from c2d_stages.stage import CONTROL, Paths, StageError, StageLog, shown
 from c2d_stages.tree import NotRegular, chunks, new_buffer, open_folder, open_regular, refusal
+from c2d_stages.unixfs import FileCid
 
 WITHHELD_LINES = 1000  # named one by one; the rest is a number
 PATH_BYTES = 900  # of a path below /data: an S3 key has 1,024 bytes, and the job's prefix is a part of it
@@ -127,13 +128,14 @@ def release_file(name: bytes, path: bytes, parent: int, kind: str, room: Room, r
         if size > room.bytes:
             return release.withhold(path, f"{size} bytes; {room.bytes} are left of the total (limits.{room.bytes_name})")
         digest = hashlib.sha256()
-        parts = PartDigests(size) if size > LARGE else None
+        parts, cid = (PartDigests(size), FileCid()) if size > LARGE else (None, None)
         count = 0
         try:
             for chunk in chunks(fd, size, release.buffer):
                 digest.update(chunk)
-                if parts:
+                if parts and cid:
                     parts.update(chunk)
+                    cid.update(chunk)
                 count += len(chunk)
         except OSError as error:
             return release.withhold(path, f"the file cannot be read ({error.strerror})")
@@ -143,8 +145,8 @@ def release_file(name: bytes, path: bytes, parent: int, kind: str, room: Room, r
     finally:
         os.close(fd)
     entry: dict[str, Any] = {"path": path.decode(), "size": size, "sha256": digest.hexdigest(), "type": kind}
-    if parts:
-        entry["parts"] = parts.all()
+    if parts and cid:
+        entry |= {"parts": parts.all(), "cid": cid.text()}
     if size < found.st_size:
         entry["cutFrom"] = found.st_size
         release.withhold(path, f"only the first {size} of {found.st_size} bytes are released (limits.{room.bytes_name})")

@@ -33,6 +33,7 @@ class Released:
     type: str
     cut: bool  # the file itself is longer
     parts: list[str] | None
+    cid: str | None
 
     @classmethod
     def from_field(cls, file: Field) -> "Released":
@@ -48,7 +49,8 @@ class Released:
             parts = [digest.text() for digest in file.get("parts").items()]
             if len(parts) != -(-size // part_bytes(size)):
                 raise file.get("parts").wrong("must have a digest for each part")
-        return cls(path, size, file.get("sha256").text(), kind, file.get("cutFrom").value is not None, parts)
+        cid = None if file.get("cid").value is None else file.get("cid").text()
+        return cls(path, size, file.get("sha256").text(), kind, file.get("cutFrom").value is not None, parts, cid)
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,7 @@ def item(path: str, kind: str, content: BytesContent | FileContent) -> Item:
 
 def released_item(file: Released, data: int) -> Item:
     """A file of the filter's list. Raises StageError when it is already seen not to be what the filter saw."""
-    content = FileContent(data, file.path, file.size, file.sha256, file.parts)
+    content = FileContent(data, file.path, file.size, file.sha256, file.parts, file.cid)
     try:
         with regular_below(data, file.path) as (_, found):
             if found.st_size != file.size and not (file.cut and found.st_size > file.size):

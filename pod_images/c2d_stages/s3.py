@@ -129,7 +129,11 @@ class S3Store:
 
         def attempt() -> str:
             answer = self._client.request("POST", self._target, headers, length, run.progress.counted(_body(before, content, after)))
-            return str(_judged(answer).headers.get("ETag", "")).strip('"')
+            try:
+                return str(_judged(answer).headers.get("ETag", "")).strip('"')
+            except Broken:
+                _same(content, 0, content.size, fields["x-amz-checksum-sha256"])
+                raise
 
         return persistently(attempt, path, run)
 
@@ -148,9 +152,7 @@ class S3Store:
             try:
                 return str(_judged(answer).headers.get("ETag", "")).strip('"')
             except Broken:
-                if _digest(item.content.read(begin, length)) != part["sha256"]:  # not damaged on the way
-                    name = item.name.removeprefix("data/")
-                    raise StageError(f"{name}: is not what the filter released; nothing is published", name) from None
+                _same(item.content, begin, length, part["sha256"])
                 raise
 
         done[number] = persistently(attempt, f"{item.path}, part {number}", run)
@@ -238,8 +240,10 @@ def _body(before: bytes, content: Content, after: bytes) -> Iterator[bytes | mem
     yield after
 
 
-def _digest(pieces: Iterator[memoryview]) -> str:
+def _same(content: Content, offset: int, length: int, sha256: str) -> None:
+    """Raises StageError when these bytes are not those of the digest: then they were not damaged on the way."""
     digest = hashlib.sha256()
-    for piece in pieces:
+    for piece in content.read(offset, length):
         digest.update(piece)
-    return in_base64(digest.digest())
+    if in_base64(digest.digest()) != sha256:
+        raise content.changed()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Protocol, TypeVar
 
-from c2d_stages.content import Content
+from c2d_stages.content import Content, checked
 from c2d_stages.fields import Field
 from c2d_stages.stage import Paths, StageError, StageLog
 from c2d_stages.tree import NotRegular, new_buffer, regular_below
@@ -174,7 +174,7 @@ class DirectoryStore:
             self._folders.add(folder)
         fd = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
         try:
-            for piece in run.progress.counted(item.content.read(0, item.content.size)):
+            for piece in run.progress.counted(checked(item.content)):
                 run.check()
                 while piece:
                     piece = piece[os.write(fd, piece) :]

@@ -15,7 +15,7 @@ import pytest
 
 from local.home import PROJECT
 from tests.e2e.client import Job, Stack, until
-from tests.e2e.confs import conf
+from tests.e2e.confs import SLEEP, conf
 
 RESULTS = """
     import os
@@ -125,7 +125,7 @@ def c2d(stack: Stack, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_a_job_whose_store_is_away_ends_at_62_and_is_published_when_it_is_back(stack: Stack) -> None:
     minio = stack.stores.minio
-    job = stack.submit(conf("print('once')"), "s3", "away").await_running("algorithm")
+    job = stack.submit(conf(SLEEP.format(8)), "s3", "away").await_running("algorithm")
     minio.kill()
     try:
         until(lambda: (row := job.row) is not None and row.dateFinished, lambda: f"the end of {job}; it is {job.tasks()}", 900)
