@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
+import httpx
+
 MB = 1_000_000
 SIZE = 1000 * MB
 PROJECT = Path(__file__).parents[2]
@@ -179,8 +181,9 @@ def report(url: str, pid: int, minio: Any, direct: str, jobs: dict[str, str], ro
     def through(way: str) -> str:
         return f"{url}/getResult?{urlencode(Provider().signed(jobs[way], index=0))}"
 
-    http.client.HTTPConnection(urlsplit(url).netloc).request("GET", "/")
     before = memory(pid, "VmRSS")
+    httpx.get(through("s3"), headers={"Range": "bytes=0-0"}).raise_for_status()
+    loaded = memory(pid, "VmRSS")
     for round_ in range(rounds + 1):
         for way in jobs:
             base, ours = drained(direct), drained(through(way))
@@ -188,4 +191,5 @@ def report(url: str, pid: int, minio: Any, direct: str, jobs: dict[str, str], ro
                 ratios[way].append(ours / base)
     for way, values in ratios.items():
         print(f"getResult of 1 GB, {way}: {spread(values)} of a direct download from MinIO")
-    print(f"the API server's memory: {before} MB before the first download, {memory(pid, 'VmHWM')} MB at the most")
+    most = memory(pid, "VmHWM")
+    print(f"the API server's memory: {before} MB; {loaded} MB after the first byte, which loads the S3 client; {most} MB at the most")

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
+from collections.abc import Iterator
 from typing import Any
 
+import uvicorn
 from fastapi import FastAPI
 
 
@@ -19,3 +23,16 @@ def below_airflow(app: Any) -> FastAPI:
     root.add_middleware(GZipMiddleware, minimum_size=1024, compresslevel=5)
     root.add_middleware(HttpAccessLogMiddleware)
     return root
+
+
+@contextlib.contextmanager
+def serving(app: Any) -> Iterator[str]:
+    """The URL of ``app`` behind a real server in a thread."""
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", lifespan="off"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        thread.join(0.01)
+    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    server.should_exit = True
+    thread.join()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,16 @@ import pytest
 from fastapi.testclient import TestClient
 
 from c2d import cli, download, settings
+from c2d.api.operator_service.app import create_app as create_operator
+from c2d.api.provider.app import create_app
+from c2d.api.provider.service import ProviderService
 from c2d.hooks import sources
 from c2d.settings import Settings
+from c2d.signatures import address_of
+from tests.conformance.airflow_app import serving
+from tests.conformance.conftest import Runs
 from tests.conformance.published import BIG, CONSUMER, FILES, PROVIDER, get, published
+from tests.conformance.test_provider_api import job_of
 from tests.conformance.test_results import client, loaded, url
 
 __all__ = ["client", "loaded", "url"]
@@ -126,8 +134,6 @@ class Broken:
         return [download.Result(0, "outputs/x", len(self.content), "output")]
 
     def sha256(self, index: int) -> str:
-        import hashlib
-
         return hashlib.sha256(self.content + (b"!" if self.wrong else b"")).hexdigest()
 
     def open(self, index: int, first: int) -> Any:
@@ -247,3 +253,31 @@ def test_what_cannot_be_had_is_said_in_one_sentence(client: TestClient, loaded: 
     ):
         code, _, err = c2d(*words, **environ)
         assert code == 1 and sentence in err, (words, err)
+
+
+# -- as a consumer --------------------------------------------------------------------------------------------------------
+
+
+def test_a_consumer_downloads_from_the_provider(
+    variables: dict[str, str], runs: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = {"PROVIDER_PRIVATE_KEY": PROVIDER.key, "NETWORK_URL": '{"8996": "http://127.0.0.1:9"}', "PROVIDER_FEE_TOKEN": "0x" + "ab" * 20}
+    loaded = settings.read({**variables, **own})
+    service = ProviderService(create_operator(loaded, runs.start, runs.stop, work=False).state.service)
+    job_id = job_of(service, address_of(CONSUMER))
+    files = []
+    for n, (path, kind) in enumerate((("outputs/a/b.csv", "output"), ("logs/algorithm.log", "algorithmLog"))):
+        (loaded.C2D_RESULTS_PATH / job_id / "data" / path).parent.mkdir(parents=True)
+        (loaded.C2D_RESULTS_PATH / job_id / "data" / path).write_bytes(b"0123456789")
+        named = {"path": f"data/{path}", "filename": path.split("/", 1)[1], "type": kind, "contentType": "text/plain"}
+        files.append({"index": n, **named, "size": 10, "sha256": hashlib.sha256(b"0123456789").hexdigest()})
+    service.jobs.store.finish_job(job_id, {"files": files, "withheld": []})
+    monkeypatch.setenv("CONSUMER_PRIVATE_KEY", CONSUMER)
+    with serving(create_app(service)) as url:
+        assert cli.main(["results", job_id, "--url", url]) == 0
+        assert "outputs/a/b.csv" in capsys.readouterr().out
+        assert cli.main(["results", job_id, "--url", url, "--to", str(tmp_path / "got")]) == 0, capsys.readouterr()
+        assert contents(tmp_path / "got") == {"outputs/a/b.csv": b"0123456789", "logs/algorithm.log": b"0123456789"}
+        monkeypatch.setenv("CONSUMER_PRIVATE_KEY", PROVIDER.key)  # somebody else
+        assert cli.main(["results", job_id, "--url", url]) == 1
+        assert "there is no such job of" in capsys.readouterr().err

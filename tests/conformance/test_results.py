@@ -15,14 +15,13 @@ from typing import Any
 import httpx
 import pytest
 import sqlalchemy as sa
-import uvicorn
 from fastapi.testclient import TestClient
 
 from c2d import settings, store
 from c2d.api.operator_service.app import create_app
 from c2d.api.results import byte_range
 from c2d.encryption import PLAIN, SEGMENT
-from tests.conformance.airflow_app import below_airflow
+from tests.conformance.airflow_app import below_airflow, serving
 from tests.conformance.conftest import Runs
 from tests.conformance.provider import API
 from tests.conformance.published import BIG, FILES, PROVIDER, get, listed, opened, published
@@ -50,14 +49,8 @@ def client(loaded: settings.Settings, runs: Runs) -> Iterator[TestClient]:
 @pytest.fixture
 def url(client: TestClient) -> Iterator[str]:
     """The same app behind a real server, below Airflow's middlewares."""
-    server = uvicorn.Server(uvicorn.Config(below_airflow(client.app), port=0, log_level="warning", lifespan="off"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        thread.join(0.01)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/operator-service{API}"
-    server.should_exit = True
-    thread.join()
+    with serving(below_airflow(client.app)) as at:
+        yield f"{at}/operator-service{API}"
 
 
 def test_every_result_comes_whole_and_as_it_is_listed(client: TestClient, loaded: settings.Settings, tmp_path: Path, mode: str) -> None:
