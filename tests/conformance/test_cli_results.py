@@ -21,7 +21,7 @@ from c2d.signatures import address_of
 from tests.conformance.airflow_app import serving
 from tests.conformance.conftest import Runs
 from tests.conformance.published import BIG, CONSUMER, FILES, PROVIDER, get, published
-from tests.conformance.test_provider_api import job_of
+from tests.conformance.test_provider_jobs import job_of
 from tests.conformance.test_results import client, loaded, url
 
 __all__ = ["client", "loaded", "url"]
