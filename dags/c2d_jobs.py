@@ -23,6 +23,8 @@ A run of this DAG is one compute job; its conf is the job. Limits of the algorit
 
 **Access: `{access_control}`.** {access}
 
+**Results: encryption `{encryption}`.** {results}
+
 Seal URLs, headers and the job's `secret` with `c2d seal`, to the operator's public key:
 
     {public_key}
@@ -48,6 +50,12 @@ ACCESS = {
     "provider": "Jobs come from Ocean Providers, who have checked them; a run that is started here is refused.",
     "datatoken": "Every data set must have been ordered with its datatoken; the order is checked on chain before anything is fetched. "
     "A run that is started here needs its owner's `nonce` and `signature`.",
+}
+
+RESULTS = {
+    "none": "They are stored as they are.",
+    "store": "They are stored encrypted, and decrypted when they are downloaded.",
+    "consumer": "They are encrypted to the consumer's key, which the job must name in `output` (`publicKey`); `c2d results` decrypts them.",
 }
 
 loaded = settings.load()
@@ -82,6 +90,8 @@ for env in loaded.environments:
         doc_md=DOC.format(
             public_key=loaded.public_key,
             access=ACCESS[env.access_control],
+            encryption=env.encryption,
+            results=RESULTS[env.encryption],
             **{**env.model_dump(), "description": env.description or "Compute-to-Data"},
         ),
         render_template_as_native_obj=False,

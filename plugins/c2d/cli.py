@@ -82,7 +82,7 @@ def _run(arguments: argparse.Namespace) -> int:
         for env in loaded.environments:
             print(f"environment {env.id}: {env.nCPU} CPU, {env.ramGB} GiB, {env.maxJobs} jobs at once, {env.maxJobDuration} s each")
             network = "the network where the data's owners allow it" if env.enableNetwork else "no network"
-            print(f"  access_control: {env.access_control}; its algorithms get {network}")
+            print(f"  access_control: {env.access_control}; its algorithms get {network}; encrypt_results: {env.encryption}")
             for warning in [*env.not_in_force(), *_of_the_stores(env)]:
                 print(f"  {warning}")
     else:

@@ -16,7 +16,7 @@ from c2d import encryption, seal
 from c2d.job import BadJob, Job
 from c2d.settings import Environment
 
-MODES = {"output": "results", "algorithmLog": "results"}
+OF_TYPE = {"output": "results", "algorithmLog": "results"}
 """By a file's type, which key it has; the others are admin logs."""
 
 
@@ -77,7 +77,7 @@ def key_of(file: dict[str, Any], keys: dict[str, str] | None, private_key: str, 
     """
     if file.get("encrypted") != "store":
         return None
-    name = MODES.get(file["type"], "adminlogs")
+    name = OF_TYPE.get(file["type"], "adminlogs")
     if not keys or name not in keys:
         raise LookupError("the key of these results has been deleted")
     return bytes.fromhex(seal.unseal(private_key, keys[name], job_id))

@@ -40,7 +40,8 @@ def bag(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What Airflow makes of dags/ with two environments. In a process of its own, for Airflow reads its settings at import."""
     home = tmp_path_factory.mktemp("airflow")
     (home / "environments.yaml").write_text(
-        "environments: [{id: small, maxJobs: 2}, {id: large, maxJobs: 7, description: big, access_control: datatoken}]"
+        "environments: [{id: small, maxJobs: 2}, "
+        "{id: large, maxJobs: 7, description: big, access_control: datatoken, encrypt_results: consumer}]"
     )
     env = {
         "PATH": os.environ["PATH"],
@@ -86,3 +87,8 @@ def test_whose_jobs_an_environment_takes_is_shown(bag: dict[str, Any]) -> None:
     small, large = bag["dags"]["small"], bag["dags"]["large"]
     assert "access: provider" in small["tags"] and "**Access: `provider`.** Jobs come from Ocean Providers" in small["doc"]
     assert "access: datatoken" in large["tags"] and "**Access: `datatoken`.** Every data set must have been ordered" in large["doc"]
+
+
+def test_the_dags_page_says_who_can_read_the_results(bag: dict[str, Any]) -> None:
+    assert "encryption `none`" in bag["dags"]["small"]["doc"]
+    assert "encryption `consumer`" in bag["dags"]["large"]["doc"] and "publicKey" in bag["dags"]["large"]["doc"]
