@@ -267,7 +267,7 @@ class Job:
     @property
     def statuses(self) -> list[int]:
         """The numbers that the row has shown, in order."""
-        return self.stack.rows.statuses.get(self.id, [])
+        return self.stack.rows.statuses(self.id)
 
     # -- what Kubernetes says -------------------------------------------------------------------------------------------
     def pod(self, stage: str) -> dict[str, Any]:
@@ -415,27 +415,41 @@ class PodWatch:
                 self.ended.setdefault(name, now)
 
 
+NOTE_STATUSES = """
+CREATE SCHEMA e2e;
+CREATE TABLE e2e.statuses (id bigserial PRIMARY KEY, job text NOT NULL, status int NOT NULL);
+CREATE FUNCTION e2e.note() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  IF TG_OP = 'INSERT' OR NEW.status <> OLD.status THEN INSERT INTO e2e.statuses (job, status) VALUES (NEW."jobId", NEW.status); END IF;
+  RETURN NULL;
+END $$;
+CREATE TRIGGER e2e_note AFTER INSERT OR UPDATE ON c2d.jobs FOR EACH ROW EXECUTE FUNCTION e2e.note();
+"""
+
+
 class RowWatch:
-    """Sees every number that every job's row takes, and when a stage's end is recorded."""
+    """Knows every number that every job's row has taken (a trigger notes them: who looks now and then misses some), and sees when a
+    stage's end is recorded."""
 
     def __init__(self, url: str) -> None:
         self.engine = sa.create_engine(url)
+        with self.engine.begin() as c:
+            c.execute(sa.text(NOTE_STATUSES))
         self.stop = threading.Event()
-        self.statuses: dict[str, list[int]] = {}
         self.recorded: dict[tuple[str, str], float] = {}
         threading.Thread(target=self._watch, daemon=True).start()
 
+    def statuses(self, job_id: str) -> list[int]:
+        """The numbers that the row has shown, in order."""
+        with self.engine.connect() as c:
+            return list(c.execute(sa.text("SELECT status FROM e2e.statuses WHERE job = :job ORDER BY id"), {"job": job_id}).scalars())
+
     def _watch(self) -> None:
-        jobs, stages = sa.text('SELECT "jobId", status FROM c2d.jobs'), sa.text('SELECT "jobId", stage FROM c2d.stages')
         while not self.stop.wait(0.03):
             try:
                 with self.engine.connect() as c:
-                    for job, status in c.execute(jobs):
-                        seen = self.statuses.setdefault(job, [])
-                        if not seen or seen[-1] != status:
-                            seen.append(status)
                     now = time.time()
-                    for job, stage in c.execute(stages):
+                    for job, stage in c.execute(sa.text('SELECT "jobId", stage FROM c2d.stages')):
                         self.recorded.setdefault((job, stage), now)
             except sa.exc.OperationalError:
                 self.stop.wait(0.5)
