@@ -38,6 +38,11 @@ class Places:
     def all(self) -> tuple[Place, ...]:
         return (self.results,) if self.results == self.admin_logs else (self.results, self.admin_logs)
 
+    def dump(self) -> dict[str, Any]:
+        """As the job's row keeps them."""
+        one = {"results": self.results.dump()}
+        return one if self.results == self.admin_logs else {**one, "adminLogs": self.admin_logs.dump()}
+
     @property
     def volume(self) -> bool:
         """Whether the results volume is needed."""

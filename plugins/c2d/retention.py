@@ -99,9 +99,15 @@ class Retention:
             marked += done.rowcount
         return marked
 
+    def abandon(self, job_id: str, stores: dict[str, Any]) -> None:
+        """Notes that publishing was stopped: what has arrived already is nobody's."""
+        with self.engine.begin() as c:
+            c.execute(sa.update(jobs).where(jobs.c.jobId == job_id, jobs.c.results == sa.text("'[]'::jsonb")).values(stores=stores))
+
     def to_remove(self, env: Environment) -> list[Stored]:
-        """What is marked as removed and lies in a store still."""
-        wanted = (jobs.c.environment == env.id) & (jobs.c.removed == 1) & jobs.c.stores.is_not(None)
+        """What is marked as removed, or was stopped before it was published, and lies in a store still."""
+        nobodys = (jobs.c.removed == 1) | (jobs.c.results == sa.text("'[]'::jsonb"))
+        wanted = (jobs.c.environment == env.id) & jobs.c.dateFinished.is_not(None) & nobodys & jobs.c.stores.is_not(None)
         with self.engine.connect() as c:
             found = c.execute(sa.select(jobs.c.jobId, jobs.c.stores).where(wanted).order_by(jobs.c.dateFinished).limit(AT_ONCE))
             return [Stored(r.jobId, r.stores) for r in found]

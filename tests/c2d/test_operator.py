@@ -23,7 +23,7 @@ from c2d.operators.pod import C2DPodOperator, PodLost, readable
 from c2d.operators.publish import PublishOperator
 from c2d.pod_state import PodEnd
 from c2d.signatures import signer_of_hash
-from c2d.status import Reason
+from c2d.status import Reason, Stage
 from tests.c2d.examples import job, remote_job
 
 RUNNING = {
@@ -100,16 +100,26 @@ def test_a_stop_takes_the_stages_pod_and_in_the_last_stage_all_else(
 
         def end_stage(self, *_: Any) -> None: ...
 
+    class Retention:
+        def __init__(self, store: Row) -> None: ...
+
+        def abandon(self, job_id: str, stores: dict[str, Any]) -> None:
+            abandoned.append(stores)
+
+    abandoned: list[dict[str, Any]] = []
+    monkeypatch.setattr("c2d.operators.publish.Retention", Retention)
     monkeypatch.setattr(pod_module, "Pods", Remembers)
     monkeypatch.setattr(pod_module, "Store", lambda url: Row())
     monkeypatch.setattr("kubernetes.client.ApiClient", lambda configuration: None)
     it = operator()
     it.job_id, it.pod_name, it._following = "j1", f"j1-{it.stage}", True
     it.settings = settings.read({"OPERATOR_PRIVATE_KEY": seal.new_private_key(), "C2D_DATABASE_URL": "postgresql://x"})
+    it.environment = it.settings.environments[0]
     it.__dict__["client"] = type("C", (), {"api_client": type("A", (), {"configuration": None})})
     with pytest.raises(AirflowFailException, match="stopped"):
         it.on_kill()
     assert deleted == gone
+    assert abandoned == ([{"results": {"type": "directory"}}] if it.stage is Stage.PUBLISH else [])
 
 
 def configure_of_orders(provider: str | None, **more: str) -> ConfigureOperator:

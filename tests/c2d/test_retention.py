@@ -135,6 +135,25 @@ def test_what_was_half_published_goes_with_the_jobs_volume(database_url: str, tm
     assert pods.deleted == ["j1"] and minio.client().list_objects_v2(Bucket=bucket)["KeyCount"] == 0
 
 
+def test_what_had_arrived_when_publishing_was_stopped_is_removed(database_url: str, tmp_path: Path, minio: Any) -> None:
+    from c2d.places import places
+
+    store, bucket, logs = Store(database_url), minio.bucket(), minio.bucket()
+    settings = settings_of(database_url, tmp_path, **minio.settings(AWS_BUCKET_OUTPUT=bucket, AWS_BUCKET_ADMINLOGS=logs))
+    for each in (bucket, logs):
+        minio.client().put_object(Bucket=each, Key="j1/data/outputs/a", Body=b"a")
+    store.open_job("j1", "ocean-compute", Job.parse(job(), "ocean-compute"))
+    Retention(store).abandon("j1", places(settings.environments[0]).dump())
+    janitor.expire(store, settings, datetime.now(UTC))
+    assert minio.client().list_objects_v2(Bucket=bucket)["KeyCount"] == 1, "the job has not ended yet"
+    store.request_stop("j1")
+    store.finish_job("j1")
+    janitor.expire(store, settings, datetime.now(UTC))
+    assert [minio.client().list_objects_v2(Bucket=each)["KeyCount"] for each in (bucket, logs)] == [0, 0]
+    row = store.job("j1")
+    assert row is not None and (row.removed, row.stores) == (0, None)
+
+
 class _Pods:
     def __init__(self) -> None:
         self.deleted: list[str] = []

@@ -99,6 +99,9 @@ class C2DPodOperator(KubernetesPodOperator):
     def started(self) -> None:
         """The pod's container works."""
 
+    def stopped(self, store: Store) -> None:
+        """The pod was deleted on somebody's request. ``store``: with a connection of its own."""
+
     def record(self, end: PodEnd) -> StageEnd:
         """Writes the stage's end down; returns the record that holds."""
         return self.store.end_stage(self.job_id, end.of_stage(self.stage), end.started, end.finished)
@@ -151,6 +154,7 @@ class C2DPodOperator(KubernetesPodOperator):
             pods.delete_owner(objects.object_name(self.job_id))
         pods.delete(self.pod_name)
         store.end_stage(self.job_id, StageEnd(self.stage, Reason.STOPPED, message="the job was stopped"), None, None)
+        self.stopped(store)
         raise AirflowFailException("the job was stopped")
 
     def _run(self, ends_ok: dict[Stage, bool], try_number: int, max_tries: int) -> StageEnd:

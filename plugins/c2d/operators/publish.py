@@ -13,7 +13,9 @@ from c2d.hooks.results import PLAN_LINE, BadStore, JobResults
 from c2d.operators.pod import C2DPodOperator
 from c2d.places import places
 from c2d.pod_state import PodEnd
+from c2d.retention import Retention
 from c2d.status import Reason, Stage, StageEnd, Status
+from c2d.store import Store
 
 
 class PublishOperator(C2DPodOperator):
@@ -56,6 +58,9 @@ class PublishOperator(C2DPodOperator):
                 self._results.answer_plans(self._seconds)
             except BadStore as e:
                 raise Refused(f"the plan of publish is refused: {e}") from None
+
+    def stopped(self, store: Store) -> None:
+        Retention(store).abandon(self.job_id, places(self.environment).dump())
 
     @property
     def _results(self) -> JobResults:
