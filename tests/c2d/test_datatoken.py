@@ -257,6 +257,13 @@ def test_where_logs_are_not_to_be_had_the_event_that_the_cache_knows_is_read(ser
     assert hook.facts(8996, of(it)).nfts[it.nft.lower()].metadataHash is None, "and without it nothing is known"
 
 
+@pytest.mark.parametrize("result", [None, [], "x", {}, {"number": "x", "timestamp": "0x1"}, 5])
+def test_an_answer_that_cannot_be_read_is_none(result: Any, server: Any) -> None:
+    url = server(lambda asked: (200, answers(asked, eth_getBlockByNumber={"result": result})))
+    with pytest.raises(Unavailable, match="chain 8996: an RPC server's answer cannot be read"):
+        DatatokenHook(urls={8996: [url]}).facts(8996, ChainQuestions())
+
+
 def test_a_chain_without_servers(chain: Any) -> None:
     with pytest.raises(Unavailable, match="chain 5: no RPC server is set for it"):
         DatatokenHook(urls={8996: [chain.url]}).facts(5, ChainQuestions())

@@ -67,6 +67,12 @@ class DatatokenHook(BaseHook):
 
         :raises c2d.facts.Unavailable: no RPC server of the chain answers.
         """
+        try:
+            return self._facts(chain_id, questions)
+        except (KeyError, TypeError, ValueError, AttributeError) as e:
+            raise Unavailable(f"chain {chain_id}: an RPC server's answer cannot be read ({type(e).__name__}); try again later") from None
+
+    def _facts(self, chain_id: int, questions: ChainQuestions) -> ChainFacts:
         rpc, known = self.rpc(chain_id), _known(chain_id)
         calls: dict[tuple[str, ...], Call] = {("block",): ("eth_getBlockByNumber", ["latest", False])}
         for nft, datatoken, event in questions.nfts:
