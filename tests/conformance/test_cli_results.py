@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -148,7 +149,7 @@ class Broken:
 
 
 def test_a_connection_that_breaks_is_made_again_and_nothing_comes_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(download.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(download, "time", SimpleNamespace(sleep=lambda seconds: None))
     source = Broken(os.urandom(10_000), 1_000)
     download.download(source, source.list()[0], tmp_path, None, lambda text: None)
     assert (tmp_path / "outputs/x").read_bytes() == source.content and source.opened == 10
@@ -253,6 +254,20 @@ def test_what_cannot_be_had_is_said_in_one_sentence(client: TestClient, loaded: 
     ):
         code, _, err = c2d(*words, **environ)
         assert code == 1 and sentence in err, (words, err)
+
+
+@pytest.mark.parametrize("mode", ["store"])
+def test_a_result_that_was_changed_in_the_store_is_not_tried_again(
+    client: TestClient, loaded: Settings, tmp_path: Path, url: str, c2d: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(download, "time", SimpleNamespace(sleep=lambda seconds: pytest.fail("tried again")))
+    job_id, folder = published(client, loaded, tmp_path)
+    (folder / "data/3").write_bytes(b"x" * (folder / "data/3").stat().st_size)
+    service = ["--url", url.removesuffix("/api/v1/operator"), "--owner", PROVIDER.owner]
+    for words, environ in (((), {"operator": True}), (service, {"PROVIDER_PRIVATE_KEY": PROVIDER.key})):
+        code, _, err = c2d(job_id, "--index", 3, "--to", tmp_path / "got", *words, **environ)
+        assert code == 1 and "the result in the store is not what was published" in err, err
+    assert not [p for p in (tmp_path / "got").rglob("*") if p.is_file() and p.stat().st_size]
 
 
 # -- as a consumer --------------------------------------------------------------------------------------------------------

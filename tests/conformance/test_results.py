@@ -17,7 +17,7 @@ import pytest
 import sqlalchemy as sa
 from fastapi.testclient import TestClient
 
-from c2d import settings, store
+from c2d import seal, settings, store
 from c2d.api.operator_service.app import create_app
 from c2d.api.results import byte_range
 from c2d.encryption import PLAIN, SEGMENT
@@ -207,6 +207,18 @@ def test_without_its_key_a_copy_is_useless(client: TestClient, loaded: settings.
     job_id, _ = published(client, loaded, tmp_path)
     change(loaded, job_id, resultKeys=None)
     assert error(get(client, job_id, 0)) == (410, "the results of this job have expired and were removed")
+
+
+@pytest.mark.parametrize("mode", ["store"])
+def test_keys_of_a_former_operator_key_are_said_to_be(
+    client: TestClient, loaded: settings.Settings, tmp_path: Path, variables: dict[str, str], runs: Runs
+) -> None:
+    job_id, _ = published(client, loaded, tmp_path)
+    changed = settings.read({**variables, "encrypt_results": "store", "OPERATOR_PRIVATE_KEY": seal.new_private_key()})
+    with TestClient(create_app(changed, runs.start, runs.stop, work=False), raise_server_exceptions=False) as other:
+        answer = get(other, job_id, 0)
+    assert error(answer) == (502, "the key of these results was sealed to another OPERATOR_PRIVATE_KEY than this one")
+    assert "retry-after" not in answer.headers
 
 
 # -- the way it comes -----------------------------------------------------------------------------------------------------

@@ -116,7 +116,7 @@ class Streamed(Response):
             try:
                 some = await following
             except NotReadable as e:
-                headers = {"Retry-After": "5"} if e.status >= 500 else {}
+                headers = {"Retry-After": "5"} if e.again else {}
                 await failure(e.status, e.text, headers)(scope, receive, send)
                 return
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})

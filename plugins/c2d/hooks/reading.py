@@ -16,6 +16,7 @@ from c2d.encryption import Decryption, Tampered, header_for
 from c2d.keys import key_of
 from c2d.objects import object_name
 from c2d.places import is_admin_log
+from c2d.seal import BadSeal
 from c2d.settings import BadSettings, Environment, Settings
 from c2d.store import JobRow
 
@@ -28,11 +29,12 @@ class NotReadable(Exception):
     """A file cannot be given out; the text may be shown to its owner.
 
     :param status: HTTP's: 404 it is not there, 410 it has been removed, 502 it is not what was published or the store does not answer.
+    :param again: whether it may be there the next time.
     """
 
-    def __init__(self, status: int, text: str):
+    def __init__(self, status: int, text: str, again: bool = False):
         super().__init__(text)
-        self.status, self.text = status, text
+        self.status, self.text, self.again = status, text, again
 
 
 GONE = "the result is not in the store any more"
@@ -65,6 +67,8 @@ class Reader:
             key = key_of(file, self.keys, self.settings.OPERATOR_PRIVATE_KEY, self.row.jobId)
         except LookupError:
             raise NotReadable(410, EXPIRED) from None
+        except BadSeal:
+            raise NotReadable(502, "the key of these results was sealed to another OPERATOR_PRIVATE_KEY than this one") from None
         if key is None:
             size = stored["size"]
             yield from self._stored(file, first, (size if last is None else min(last, size)) - first)
@@ -88,7 +92,7 @@ class Reader:
                 break
             yield piece
         if left:
-            raise NotReadable(502, "the store did not give the whole result; try again")
+            raise NotReadable(502, "the store did not give the whole result; try again", again=True)
 
     def _pieces(self, file: dict[str, Any], offset: int, length: int) -> Iterator[bytes]:
         stores = self.row.stores or {}
@@ -139,7 +143,7 @@ def _s3(env: Environment, bucket: str, folder: str, file: dict[str, Any], offset
             raise NotReadable(502, CHANGED) from None
         raise NotReadable(502, f"the store of the results refuses ({code})") from None
     except (BotoCoreError, HTTPClientError, OSError) as e:
-        raise NotReadable(502, f"the store of the results does not answer ({type(e).__name__}); try again") from None
+        raise NotReadable(502, f"the store of the results does not answer ({type(e).__name__}); try again", again=True) from None
 
 
 @functools.lru_cache(maxsize=16)
@@ -174,7 +178,7 @@ def _ipfs(env: Environment, api: str, file: dict[str, Any], offset: int, length:
         finally:
             answer.close()
     except (HTTPError, OSError) as e:
-        raise NotReadable(502, f"the store of the results does not answer ({type(e).__name__}); try again") from None
+        raise NotReadable(502, f"the store of the results does not answer ({type(e).__name__}); try again", again=True) from None
 
 
 @functools.cache

@@ -46,7 +46,7 @@ class Stores:
         try:
             yield from self.reader.read(file, first)
         except NotReadable as e:
-            raise (Interrupted if e.status == 502 else NotDone)(e.text) from None
+            raise (Interrupted if e.again else NotDone)(e.text) from None
 
 
 class Api:
@@ -102,7 +102,8 @@ class Api:
         if answer.status_code != (206 if first else 200):
             answer.read()
             answer.close()
-            raise (Interrupted if answer.status_code >= 500 else NotDone)(_error(answer))
+            again = "retry-after" in answer.headers or answer.status_code in (500, 503, 504)
+            raise (Interrupted if again else NotDone)(_error(answer))
         return answer.headers.get("etag", "").strip('"'), _pieces(answer)
 
     def _signed_by_provider(self) -> dict[str, Any]:
