@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from c2d_stages.content import BytesContent, Content, digest_of, in_base64, part_bytes, parts_of
 from c2d_stages.download import Broken, Refused
@@ -43,8 +43,9 @@ class S3Store:
 
     def __init__(self, post: str, fields: dict[str, str], prefix: str, postBytes: int, answer: str | None, url: str, resume: bool):
         self._fields, self._prefix, self._post_bytes, self._url = fields, prefix, postBytes, url
-        self._target, self._answer, self._resume = target_of(post), answer, resume
-        self._client = Client(post)
+        self._post_url, self._answer, self._resume = post, answer, resume
+        self._clients: dict[str, Client] = {}
+        self._client(post)
 
     @classmethod
     def from_field(cls, store: Field, paths: Paths) -> "S3Store":
@@ -66,6 +67,13 @@ class S3Store:
             )
         except Refused as error:
             raise post.get("url").wrong(str(error)) from None
+
+    def _client(self, url: str) -> Client:
+        """What speaks with the URL's host: Amazon's differ between a policy and a signed request, which is good for its own host only."""
+        host = urlsplit(url).netloc
+        if host not in self._clients:  # reading the system's certificates takes 20 ms
+            self._clients[host] = Client(url)
+        return self._clients[host]
 
     def published(self, job: str, opened: Callable[[bytes], bytes]) -> bytes | None:
         """The operator looks, before there is a pod: a pod may not read the bucket."""
@@ -128,7 +136,9 @@ class S3Store:
         length = len(before) + content.size + len(after)
 
         def attempt() -> str:
-            answer = self._client.request("POST", self._target, headers, length, run.progress.counted(_body(before, content, after)))
+            answer = self._client(self._post_url).request(
+                "POST", target_of(self._post_url), headers, length, run.progress.counted(_body(before, content, after))
+            )
             try:
                 return str(_judged(answer).headers.get("ETag", "")).strip('"')
             except Broken:
@@ -148,7 +158,7 @@ class S3Store:
         def attempt() -> str:
             headers = {"x-amz-checksum-sha256": part["sha256"]}
             pieces = run.progress.counted(item.content.read(begin, length))
-            answer = self._client.request("PUT", target_of(part["url"]), headers, length, pieces)
+            answer = self._client(part["url"]).request("PUT", target_of(part["url"]), headers, length, pieces)
             try:
                 return str(_judged(answer).headers.get("ETag", "")).strip('"')
             except Broken:
@@ -166,7 +176,7 @@ class S3Store:
         body = f"<CompleteMultipartUpload>{parts}</CompleteMultipartUpload>".encode()
 
         def attempt() -> str:
-            answer = _judged(self._client.request("POST", target_of(plan["complete"]), {}, len(body), [body]))
+            answer = _judged(self._client(plan["complete"]).request("POST", target_of(plan["complete"]), {}, len(body), [body]))
             found = ETAG.search(answer.body)
             if not found:  # S3 begins its answer before it is done, and may end it with an error
                 code = CODE.search(answer.body)
@@ -206,10 +216,10 @@ class S3Store:
 
     def _await_answer(self, name: str, run: Run) -> dict[str, dict[str, Any]]:
         pause, most = POLL_SECONDS
-        target = target_of(str(self._answer))
+        url = str(self._answer)
 
         def attempt() -> dict[str, Any] | None:
-            answer = self._client.request("GET", target, {})
+            answer = self._client(url).request("GET", target_of(url), {})
             if answer.status in (403, 404):  # a store that may not be listed does not say that nothing is there
                 return None
             return dict(json.loads(_judged(answer).body))

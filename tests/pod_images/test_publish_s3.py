@@ -131,3 +131,16 @@ def test_an_airflow_connection_is_as_good_as_the_settings(
     by_connection = Publishing(job.pod, AWS_BUCKET_OUTPUT=bucket, C2D_AWS_CONN_ID="results")
     by_connection.filter()
     assert by_connection.verified(by_connection.publish())[0]["files"]
+
+
+def test_each_request_goes_to_the_host_that_it_was_signed_for(job: Publishing, minio: Any, bucket: str) -> None:
+    """As at Amazon, where the policy's host is not that of the signed requests."""
+    sparse(job.pod.data / "outputs/large", 70 * MIB)
+    job.filter()
+
+    def elsewhere(stage: dict[str, Any]) -> None:
+        post = stage["store"]["post"]
+        post["url"] = post["url"].replace("127.0.0.1", "localhost")
+
+    outcome = job.follow(job.start(change=elsewhere))
+    assert job.verified(outcome)[0]["files"] and job.plans == 1
