@@ -79,6 +79,8 @@ class Check:
         if not asked.serviceId and asked.serviceId != 0:
             raise Refused("algorithm.serviceId", "missing")
         service = asset.service(asked.serviceId)
+        if service is not None and service.type == "compute" and self.checksums is None:
+            raise Refused("algorithm", "compute_services_not_in_same_provider")
         if service is None or self.checksums is None or None in self.checksums:
             raise Refused("algorithm", "file_unavailable", "no such service" if service is None else "a file cannot be read")
         if not self.checksums:

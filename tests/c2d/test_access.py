@@ -69,6 +69,10 @@ def other_files(it: Market) -> None:
     it.data["services"][0]["files"] = encrypt(public_key("0x" + "11" * 32), b"[]")
 
 
+def other_code(it: Market, **more: Any) -> None:
+    it.algorithm["services"][0].update(files=encrypt(public_key("0x" + "11" * 32), b"[]"), **more)
+
+
 def order(it: Market, **changes: Any) -> None:
     it.world.receipts[m.tx(1)] = m.order_of(it.data, m.tx(1), **changes)
 
@@ -156,6 +160,11 @@ REFUSED: dict[str, tuple[Change, tuple[str, str]]] = {
     "no such algorithm": (lambda it: algorithm(it, documentId="did:op:ff"), ("algorithm", "file_unavailable")),
     "no service of the algorithm": (lambda it: algorithm(it, serviceId=None), ("algorithm.serviceId", "missing")),
     "no such service of the algorithm": (lambda it: algorithm(it, serviceId="x"), ("algorithm", "file_unavailable")),
+    "an algorithm that another Provider keeps": (lambda it: other_code(it), ("algorithm", "file_unavailable")),
+    "a compute service of an algorithm that another Provider keeps": (
+        lambda it: other_code(it, type="compute"),
+        ("algorithm", "compute_services_not_in_same_provider"),
+    ),
     "code without container": (lambda it: raw(it, {"rawcode": "x"}), ("algorithm.container", "missing_entrypoint_image_checksum")),
     "code that is text": (lambda it: raw(it, "x"), ("algorithm", "meta_oneof_url_rawcode_remote")),
     "a DDO without chain": (lambda it: it.data.pop("chainId"), ("dataset", "Asset malformed or disabled.")),
