@@ -181,3 +181,36 @@ def test_a_cluster_has_the_results_on_as_many_peers_as_it_must(outputs: Pod, ipf
     place.remove({})
     assert peer.api("GET", f"allocations/{stores['results']['cid']}").status_code == 404
     place.remove(stores["results"])  # again is fine
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error", "sentence"),
+    [
+        ({"C2D_IPFS_AUTH": "basic:operator:SECRETWRONG"}, BadStore, "the IPFS cluster does not pin what was sent: it answered 401"),
+        ({"IPFS_OUTPUT": "http://127.0.0.1:1"}, ConnectionError, "the IPFS cluster does not answer"),
+        ({"C2D_IPFS_REPLICATION_MIN": "5", "C2D_IPFS_REPLICATION_MAX": "5"}, ConnectionError, "the IPFS cluster answered 500"),
+    ],
+    ids=["refuses", "away", "too few peers"],
+)
+def test_a_cluster_that_does_not_pin_is_told(
+    outputs: Pod, ipfs_cluster: Any, wrong: dict[str, str], error: type[Exception], sentence: str
+) -> None:
+    job = job_at(outputs, ipfs_cluster, **wrong)
+    outcome = job.publish()
+    with pytest.raises(error, match=sentence) as e:
+        job.verified(outcome)
+    assert "SECRET" not in str(e.value) and "127.0.0.1" not in str(e.value)
+
+
+def test_a_directory_that_is_not_whole_is_not_pinned(outputs: Pod, kubo: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("c2d.hooks.ipfs.PIN_SECONDS", 2)
+    job = job_at(outputs, kubo)
+    outcome = job.publish()
+    manifest = job.results.at(job.results.places.results).manifest(outcome.answer["stores"]["results"])
+    import json
+
+    lost = next(f["cid"] for f in json.loads(manifest)["files"] if f["size"])
+    assert kubo.api("block/rm", arg=lost).status_code == 200
+    with pytest.raises(BadStore, match="the node does not pin what was sent"):
+        job.verified(outcome)
+    assert job.job not in kubo.pins().values()

@@ -163,17 +163,16 @@ class NodePins(Pins):
             f"/{kind}/{host}/tcp/{port}/{parts.scheme}",
             f"{parts.path.strip('/')}/api/v0".lstrip("/"),
             headers=account_headers(self.env) | headers_of(self.env.C2D_IPFS_AUTH),
-            timeout=PIN_SECONDS,
+            timeout=PIN_SECONDS + 30,
         )
 
     def add(self, cid: str) -> None:
         import ipfshttpclient
 
-        # At the node that has the blocks nothing needs to be looked for; a block that is missing is told at once.
-        offline = {"offline": "true"} if not self.env.C2D_IPFS_ADD_URL else {}
         with self._client() as client:
             try:
-                client.pin.add(cid, opts={"name": self.name, **offline})
+                # A block that is missing is looked for as long as the node is let.
+                client.pin.add(cid, opts={"name": self.name, "timeout": f"{PIN_SECONDS}s"})
             except ipfshttpclient.exceptions.ErrorResponse:
                 raise BadStore("the node does not pin what was sent") from None
 
