@@ -35,9 +35,11 @@ API = "/api/aquarius/"
 
 
 @contextlib.contextmanager
-def running(chain: Chain, key: str, port: int = 0) -> Iterator[MetadataCache]:
-    """A cache on loopback until the block ends. `key`: the private key that it signs its requests and validations with."""
-    it = MetadataCache(chain, key, port)
+def running(chain: Chain, key: str, port: int = 0, since: int = 0) -> Iterator[MetadataCache]:
+    """A cache on loopback until the block ends. `key`: the private key that it signs its requests and validations with. `since`: the first
+    block that it looks at.
+    """
+    it = MetadataCache(chain, key, port, since)
     try:
         yield it
     finally:
@@ -45,14 +47,14 @@ def running(chain: Chain, key: str, port: int = 0) -> Iterator[MetadataCache]:
 
 
 class MetadataCache:
-    def __init__(self, chain: Chain, key: str, port: int = 0):
+    def __init__(self, chain: Chain, key: str, port: int = 0, since: int = 0):
         from eth_account import Account
 
         self.chain = chain
         self.key = key
         self.address = Account.from_key(key).address
         self.assets: dict[str, dict[str, Any]] = {}
-        self.next_block = 0
+        self.next_block = since
         self.failed: list[tuple[Any, str]] = []  # events whose DDO could not be had yet, with the reason
         self.tried = 0.0
         self.news = threading.Condition()
