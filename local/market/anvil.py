@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import re
+import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,13 +20,16 @@ CHAIN_ID = 8996
 # Everybody has it, so the keys are worth nothing elsewhere.
 MNEMONIC = "taxi music thumb unique chat sand crew more leg another off lamp"
 WITHIN = 60  # seconds for anvil to start
+PR_SET_PDEATHSIG = 1
+LIBC = ctypes.CDLL(None)
 
 
 @contextlib.contextmanager
 def running(folder: Path) -> Iterator[str]:
     """A new chain until the block ends; its URL. Its log is in `folder`."""
     command = [npm.anvil(), "--host", "127.0.0.1", "--port", "0", "--chain-id", CHAIN_ID, "--mnemonic", MNEMONIC, "--auto-impersonate"]
-    process = subprocess.Popen([str(word) for word in command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    words = [str(word) for word in command]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, preexec_fn=_end_with_parent)
     try:
         yield f"http://127.0.0.1:{_port(process, folder / 'anvil.log')}"
     finally:
@@ -33,6 +39,12 @@ def running(folder: Path) -> Iterator[str]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def _end_with_parent() -> None:
+    """The chain ends with the process that started it, even if that is killed."""
+    if sys.platform == "linux":
+        LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
 
 
 def _port(process: subprocess.Popen[str], log: Path) -> int:

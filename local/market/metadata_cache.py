@@ -82,7 +82,7 @@ class MetadataCache:
             try:
                 self._look()
             except Exception as error:  # the chain is starting or gone
-                logger.warning("metadata cache: %s", error)
+                logger.info("metadata cache: %s", error)
             time.sleep(EVERY)
 
     def _look(self) -> None:
