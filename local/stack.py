@@ -120,6 +120,12 @@ def operator_settings(file: Path) -> dict[str, str]:
     return settings
 
 
+def addresses_of(provider_key: str) -> list[str]:
+    """The addresses of a PROVIDER_PRIVATE_KEY: one key, or a JSON object with one for each chain."""
+    keys = json.loads(provider_key).values() if provider_key.lstrip().startswith("{") else [provider_key]
+    return [address_of(key) for key in keys]
+
+
 def plan(stack: Home, env_file: Path | None) -> tuple[list[dict[str, Any]], dict[str, str]]:
     """The units for the supervisor, and what C2D_HOME/env will say."""
     secrets, ports, kubernetes = stack.secrets(), stack.ports(), cluster.is_kubernetes()
@@ -129,11 +135,12 @@ def plan(stack: Home, env_file: Path | None) -> tuple[list[dict[str, Any]], dict
     address = cluster.own_address(cluster.server_of(kubeconfig)) if kubernetes else "127.0.0.1"
     password = secrets["database_password"]
     connection = {"conn_type": "kubernetes", "extra": {"kube_config_path": str(kubeconfig), "namespace": cluster.namespace()}}
+    provider_key = operator.get("PROVIDER_PRIVATE_KEY") or secrets["provider_private_key"]
     product = {
         "OPERATOR_PRIVATE_KEY": secrets["operator_private_key"],
-        "ALLOWED_PROVIDERS": address_of(secrets["provider_private_key"]),
+        "ALLOWED_PROVIDERS": ",".join(addresses_of(provider_key)),
         "ALLOW_NON_PUBLIC_IP": "1",  # the data server is on this machine
-        "PROVIDER_PRIVATE_KEY": secrets["provider_private_key"],  # NETWORK_URL, in ENV_FILE, turns the Provider API on
+        "PROVIDER_PRIVATE_KEY": provider_key,  # NETWORK_URL, in ENV_FILE, turns the Provider API on
         "ALLOWED_ADMINS": secrets["operator_admin"],
         "C2D_DATABASE_URL": postgres.url("c2d", password, ports["postgres"]),
         "C2D_NAMESPACE": cluster.namespace(),
