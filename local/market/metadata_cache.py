@@ -59,6 +59,7 @@ class MetadataCache:
         self.tried = 0.0
         self.news = threading.Condition()
         self.closed = False
+        self.http = httpx.Client(timeout=10, trust_env=False)  # one: each makes its TLS set-up anew, which costs more than a request
         self.server = ThreadingHTTPServer(("127.0.0.1", port), type("Bound", (Handler,), {"cache": self}))
         self.server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self.server.server_port}"
@@ -75,6 +76,7 @@ class MetadataCache:
         self.server.server_close()
         for thread in self.threads:
             thread.join(10)
+        self.http.close()
 
     # -- the chain's events --------------------------------------------------------------------------------------
     def _follow(self) -> None:
@@ -137,7 +139,7 @@ class MetadataCache:
             "signature": sign_hash(self.key, f"{tx}{self.address}{self.chain.chain_id}{nonce}"),
             "nonce": nonce,
         }
-        answer = httpx.post(event["args"]["decryptorUrl"] + "/api/services/decrypt", json=body, timeout=10)
+        answer = self.http.post(event["args"]["decryptorUrl"] + "/api/services/decrypt", json=body)
         if answer.status_code != 201:
             raise RuntimeError(f"decrypt: {answer.status_code} {answer.text[:300]}")
         if hashlib.sha256(answer.content).digest() != bytes(event["args"]["metaDataHash"]):

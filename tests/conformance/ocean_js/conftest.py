@@ -14,28 +14,28 @@ from tests.conformance.ocean_js.market import Job, Market, Place
 from tests.conftest import copied
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def place(chain: Chain, postgres: str, migrated: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     with copied(postgres, migrated) as url, parts.place(chain, url, tmp_path_factory.mktemp("place"), Runs()) as it:
         yield it
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def market(place: Place) -> Market:
     return place.market
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def algorithm(market: Market) -> Published:
     return market.algorithm()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def dataset(market: Market, algorithm: Published) -> Published:
     return market.dataset(compute=market.trust(algorithm))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def bought(market: Market, dataset: Published, algorithm: Published) -> Job:
     """A good order of each, for an hour in the environment that costs something."""
     (one,), other = market.buy([dataset], algorithm, "paid")
