@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -11,7 +10,6 @@ from typing import Any
 import httpx
 import pytest
 
-from local import images
 from local.home import Home, read_env
 from local.market import ocean_js
 from local.market.chain import Chain
@@ -26,8 +24,7 @@ ENVIRONMENT = "market"
 
 @pytest.fixture(scope="module")
 def market(stack: Stack, chain: Chain, cache: MetadataCache) -> Iterator[Market]:
-    digest = os.environ["C2D_PYTHON_DATA_DIGEST"] if stack.on_cluster else images.digest("python-data")
-    container = {"image": "c2d.test/python-data", "tag": "1", "entrypoint": ENTRYPOINT, "checksum": digest}
+    container = {"image": "c2d.test/python-data", "tag": "1", "entrypoint": ENTRYPOINT, "checksum": stack.digest}
     with ocean_js.running(chain, read_env(Home(stack.path).env_file)["PROVIDER_URL"], cache.url) as js:
         yield Market(chain, js, cache, f"http://{stack.address}:{stack.data.port}", container)
 

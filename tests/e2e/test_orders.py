@@ -15,7 +15,6 @@ import pytest
 
 from c2d import admission, signatures
 from c2d.job import Job as Conf
-from local import images
 from tests.c2d import market as m
 from tests.c2d.test_ordered_jobs import fee_for, publish
 from tests.e2e.client import Job, Stack, until
@@ -23,7 +22,6 @@ from tests.e2e.confs import IMAGE, conf, data_set, file
 from tests.e2e.data_server import ALGORITHM
 
 NONCES = itertools.count(time.time_ns())
-CONTAINER = {**IMAGE, "entrypoint": "python3 $ALGO", "checksum": images.digest("python-data")}
 
 
 @dataclass
@@ -38,6 +36,7 @@ class Deal:
     algorithm: dict[str, Any]
     algorithm_tx: str
     consumer: Any
+    container: dict[str, Any]
 
     def ordered(self) -> str:
         return self.chain.buy(
@@ -51,7 +50,7 @@ class Deal:
             "inputs": [{"id": self.data["id"], "order": {"txId": tx, "serviceId": "compute_1"}, "ddo": self.data}],
             "algorithm": {
                 "id": self.algorithm["id"],
-                "container": CONTAINER,
+                "container": self.container,
                 "order": {"txId": self.algorithm_tx, "serviceId": "algo_1"},
                 "ddo": self.algorithm,
             },
@@ -71,9 +70,11 @@ def deal(stack: Stack, chain: Any) -> Deal:
     def url(of: str) -> dict[str, Any]:
         return {"type": "url", "url": stack.filled("{DATA}/" + of)}
 
+    container = {**IMAGE, "entrypoint": "python3 $ALGO", "checksum": stack.digest}
+
     def code_of(a: Any) -> dict[str, Any]:
         doc = m.document(a.nft, [m.service(a.nft, a.datatoken, of=[url("algorithm.py")], id="algo_1", type="access")], kind="algorithm")
-        doc["metadata"]["algorithm"]["container"] = CONTAINER
+        doc["metadata"]["algorithm"]["container"] = container
         return doc
 
     algo, algorithm = publish(chain, publisher.address, code_of)
@@ -83,7 +84,7 @@ def deal(stack: Stack, chain: Any) -> Deal:
         chain, publisher.address, lambda a: m.document(a.nft, [m.service(a.nft, a.datatoken, of=[url(path)], compute=rules)])
     )
     algorithm_tx = chain.buy(algo, consumer.address, fee_for(chain, algorithm, None))
-    return Deal(stack, chain, path, data, asset, algorithm, algorithm_tx, consumer)
+    return Deal(stack, chain, path, data, asset, algorithm, algorithm_tx, consumer, container)
 
 
 def fetched(stack: Stack) -> int:
@@ -140,10 +141,8 @@ def altered(ddo: dict[str, Any]) -> dict[str, Any]:
 
 
 def with_entrypoint(sent: dict[str, Any]) -> dict[str, Any]:
-    return {
-        **sent,
-        "algorithm": {**sent["algorithm"], "container": {**CONTAINER, "entrypoint": "sh -c 'cp -r /data/inputs /data/outputs'"}},
-    }
+    container = {**sent["algorithm"]["container"], "entrypoint": "sh -c 'cp -r /data/inputs /data/outputs'"}
+    return {**sent, "algorithm": {**sent["algorithm"], "container": container}}
 
 
 def answer(stack: Stack, environment: str, sent: dict[str, Any]) -> httpx.Response:
