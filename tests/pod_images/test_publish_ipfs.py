@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from typing import Any
 
@@ -41,7 +42,6 @@ def test_results_are_one_pinned_directory_with_each_file_under_its_own_cid(outpu
         assert kubo.cat(file["cid"]) == content
     pins = kubo.pins()
     assert pins[root] == job.job and pins[stores["results"]["manifest"]] == job.job
-    import json
 
     assert json.loads(kubo.cat(f"{stores['results']['manifest']}/manifest.json")) == manifest
 
@@ -207,10 +207,9 @@ def test_a_directory_that_is_not_whole_is_not_pinned(outputs: Pod, kubo: Any, mo
     job = job_at(outputs, kubo)
     outcome = job.publish()
     manifest = job.results.at(job.results.places.results).manifest(outcome.answer["stores"]["results"])
-    import json
-
-    lost = next(f["cid"] for f in json.loads(manifest)["files"] if f["size"])
-    assert kubo.api("block/rm", arg=lost).status_code == 200
+    # The log is of this test alone: what another test has pinned too the node would not let go of.
+    lost = next(f["cid"] for f in json.loads(manifest)["files"] if f["path"] == "data/logs/algorithm.log")
+    assert "Error" not in kubo.api("block/rm", arg=lost).json()
     with pytest.raises(BadStore, match="the node does not pin what was sent"):
         job.verified(outcome)
     assert job.job not in kubo.pins().values()
