@@ -13,18 +13,18 @@ class Proxy:
     """Passes everything between its ``url`` and ``target``, but for what is asked of it:
 
     cut: (bytes, times) breaks a connection after so many bytes from the client, so often. damage: so many times, a byte in a row of
-    ``mark`` is changed. rate: bytes a second from each client. silent: takes connections and never answers.
+    ``mark`` is changed. rate: bytes a second from each client. ``connections`` counts them.
     """
 
-    def __init__(self, target: str) -> None:
+    def __init__(self, target: str, address: str = "127.0.0.1") -> None:
         self.target = urlsplit(target)
         self.cut: tuple[int, int] | None = None
         self.damage, self.mark = 0, b""
         self.rate = 0
-        self.passed = 0
+        self.passed = self.connections = 0
         self._lock = threading.Lock()
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._listener = socket.create_server((address, 0))
+        self.url = f"http://{address}:{self._listener.getsockname()[1]}"
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
@@ -34,6 +34,7 @@ class Proxy:
         with contextlib.suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
+                self.connections += 1
                 threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
     def _serve(self, client: socket.socket) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -82,10 +83,9 @@ def batch(request: pytest.FixtureRequest, stack: Stack) -> dict[str, Job]:
         if marker:
             conf, environment = marker.args[0], marker.args[1] if len(marker.args) > 1 else "ocean-compute"
             sent[name] = stack.submit(conf, environment, name.removeprefix("test_").replace("_", "-"))
-    for name, job in sent.items():  # in the order of their starts
-        if act := wanted[name].kwargs.get("once_running"):
-            job.await_running("algorithm")
-            act(job)
+    acts = [(act, job) for name, job in sent.items() if (act := wanted[name].kwargs.get("once_running"))]
+    with ThreadPoolExecutor() as threads:  # each as soon as its job runs, whichever is the first
+        list(threads.map(lambda pair: pair[0](pair[1].await_running("algorithm")), acts))
     return sent
 
 

@@ -58,11 +58,12 @@ class Spy:
 
 @pytest.fixture(scope="module", autouse=True)
 def spy(stack: Stack) -> Iterator[Spy]:
-    stack.stores.start()
+    stack.stores.s3()
+    stack.stores.start_ipfs()
     it = Spy(stack)
     yield it
     it.close()
-    stack.stores.stop()
+    stack.stores.stop_ipfs()
 
 
 def published(job: Job) -> dict[str, dict[str, Any]]:

@@ -88,9 +88,9 @@ def test_an_algorithm_that_ends_while_nobody_watches_is_harvested(ended: Job) ->
 
 
 def test_a_scheduler_that_dies_under_two_jobs(stack: Stack) -> None:
-    goes_on = stack.submit(conf(ONCE.format(40)), name="goes-on")
-    ends_meanwhile = stack.submit(conf(ONCE.format(5)), name="ends-meanwhile")
-    begun = [job.await_running("algorithm") for job in (goes_on, ends_meanwhile)]
+    goes_on = stack.submit(conf(ONCE.format(60)), name="goes-on").await_running("algorithm")
+    ends_meanwhile = stack.submit(conf(ONCE.format(5)), name="ends-meanwhile").await_running("algorithm")
+    begun = [goes_on, ends_meanwhile]
     for job in begun:
         mark(job)
     kill_unit(stack, "scheduler")

@@ -14,6 +14,8 @@ PARTS = """
     time.sleep(600)
 """
 
+LARGE = "import os; open('/data/outputs/large', 'wb').write(os.urandom(32 << 20))"
+
 
 def stopped(job: Job, stage: str) -> Job:
     """``job`` stopped in ``stage``, after its pod has gone."""
@@ -49,9 +51,11 @@ def test_a_whole_run_ended_while_it_computes(job: Job) -> None:
 
 
 def test_a_job_stopped_while_it_publishes(stack: Stack) -> None:
-    many = "import os\nfor n in range(9000): open(f'/data/outputs/{n}', 'wb').write(os.urandom(4096))"
-    job = stack.submit(conf(many), name="stop-in-publish")
-    row = stopped(job, "publish").has_ended("failed", 70, "Job finished", stopreq=1, exitCode=0, reason="Stopped")
+    with stack.stores.slowly():  # else publish may end before Kubernetes has said that it runs
+        job = stack.submit(conf(LARGE), "slow", "stop-in-publish").await_running("publish")
+        job.stop("publish")
+        stack.number("stopped in publish, pod gone after", job.pod_gone_after("publish"))
+    row = job.await_end().has_ended("failed", 70, "Job finished", stopreq=1, exitCode=0, reason="Stopped")
     assert row.results == []
 
 

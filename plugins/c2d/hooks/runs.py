@@ -97,9 +97,11 @@ def stop(environment: str, job_id: str) -> bool:
             ).all()
         )
         for stage in STOPPABLE:
-            if states.get(str(stage)) not in State.finished:
+            state = states.get(str(stage))
+            if state not in State.finished:
                 dag.set_task_instance_state(task_id=str(stage), run_id=job_id, state=TaskInstanceState.FAILED, session=session)
-                return False
+            if state != TaskInstanceState.SUCCESS:
+                break  # what comes after a stage that failed does not begin, and Airflow says so
     return False
 
 
