@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import signal
 import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -213,7 +212,7 @@ def test_a_store_that_dies_or_falls_silent_cuts_the_download_which_then_goes_on(
 
     for harm, heal in (
         (place.kill, place.revive),
-        (lambda: place.service.process.send_signal(signal.SIGSTOP), lambda: place.service.process.send_signal(signal.SIGCONT)),
+        (place.service.pause, place.service.resume),
     ):
         with pytest.raises(httpx.TransportError):
             download(harm)
@@ -229,9 +228,9 @@ def test_a_store_that_is_silent_from_the_beginning_is_said_to_be(
     client: TestClient, loaded: settings.Settings, tmp_path: Path, place: Place, impatient: None
 ) -> None:
     job_id, _ = published(client, loaded, tmp_path)
-    place.service.process.send_signal(signal.SIGSTOP)
+    place.service.pause()
     try:
         code, text = error(get(client, job_id, 0))
     finally:
-        place.service.process.send_signal(signal.SIGCONT)
+        place.service.resume()
     assert code == 502 and text.startswith("the store of the results does not answer")

@@ -7,12 +7,14 @@ import hashlib
 import os
 import signal
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from c2d.hooks.s3 import S3Results
 from tests.pod_images.conftest import Pod, sha256
-from tests.pod_images.publishing import Publishing
+from tests.pod_images.publishing import Publishing, settings_of
 from tests.proxy import Proxy
 from tests.services import Kubo, Minio
 
@@ -318,3 +320,18 @@ def test_a_large_file_that_was_changed_after_the_filter_is_not_published(pod: Po
     outcome = job.publish(retrySeconds=60)
     assert outcome.code == 1
     assert outcome.answer["message"] == "outputs/large: is not what the filter released; nothing is published"
+
+
+def test_a_silent_store_does_not_hold_the_pod_back(pod: Pod, tmp_path: Path, proxies: Callable[[str], Proxy]) -> None:
+    """The operator asks it once and leaves the waiting to the pod, which can be stopped."""
+    minio = Minio(tmp_path / "minio")
+    minio.start()
+    proxy = proxies(minio.endpoint)
+    env = settings_of(pod, **minio.settings(AWS_BUCKET_OUTPUT=minio.bucket(), AWS_ENDPOINT_URL=proxy.url)).environments[0]
+    minio.pause()
+    try:
+        right = S3Results(env, str(env.AWS_BUCKET_OUTPUT), "job").right(60, 1000)
+        assert right["resume"] and proxy.connections == 1
+    finally:
+        minio.resume()
+        minio.stop()

@@ -26,6 +26,7 @@ PLAN, ANSWER, MANIFEST = ".publish/plan.json", ".publish/answer.json", "manifest
 PLAN_BYTES = 256 * 2**20
 LONGEST_SECONDS = 7 * 24 * 3600  # that S3 lets a signature live
 AT_ONCE = 16
+BRIEF_SECONDS = 10
 PATH = re.compile(r"data(/[^/\x00-\x1f\x7f]+)+")
 
 
@@ -113,14 +114,16 @@ class S3Results:
         }
 
     def _holds_something(self) -> bool:
-        """Whether an earlier run may have left something; also while the store is away, for a pod waits longer for it than we do.
+        """Whether an earlier run may have left something; also while the store is away: it is asked once and briefly, for a pod is ready
+        to wait for it, and can be stopped.
 
         :raises BadStore: the store refuses.
         """
         from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 
+        brief = client_of(self.env, connect_timeout=BRIEF_SECONDS, read_timeout=BRIEF_SECONDS, retries={"total_max_attempts": 1})
         try:
-            return bool(self.client.list_objects_v2(Bucket=self.bucket, Prefix=self.prefix, MaxKeys=1).get("KeyCount"))
+            return bool(brief.list_objects_v2(Bucket=self.bucket, Prefix=self.prefix, MaxKeys=1).get("KeyCount"))
         except ClientError as e:
             if e.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500) >= 500:
                 return True
