@@ -248,6 +248,11 @@ def main() -> int:
             print(f"Results: {os.path.relpath(folder)}/data")
         show_results(done)
         wrong = differences(expect, state, done)
+    return verdict(wrong, begun)
+
+
+def verdict(wrong: list[str], begun: float) -> int:
+    """Says whether the demonstration went as expected; returns its exit code."""
     print()
     for difference in wrong:
         print(f"Not as expected: {difference}.", file=sys.stderr)

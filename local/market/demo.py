@@ -9,7 +9,6 @@ import contextlib
 import json
 import os
 import signal
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -191,11 +190,7 @@ def main() -> int:
         status = compute(js, *named, consumer)
         texts = download(js, status, consumer, Path(told["C2D_HOME"]) / "downloads" / status["jobId"])
         wrong = differences(expect, status, texts) + refused(js, status["jobId"], *named, stranger)
-    for difference in wrong:
-        print(f"Not as expected: {difference}.", file=sys.stderr)
-    if not wrong:
-        print(f"\nAs expected, after {time.monotonic() - begun:.0f} s.")
-    return 1 if wrong else 0
+    return demo.verdict(wrong, begun)
 
 
 if __name__ == "__main__":

@@ -324,7 +324,7 @@ def test_the_connection_and_its_button(chain: Any, monkeypatch: pytest.MonkeyPat
 
 
 def test_airflow_knows_the_connection_type() -> None:
-    from airflow.providers_manager import ProvidersManager
+    from airflow.sdk.providers_manager_runtime import ProvidersManagerTaskRuntime
 
-    known = ProvidersManager().hooks["ocean"]
+    known = ProvidersManagerTaskRuntime().hooks["ocean"]
     assert known is not None and known.connection_testable and known.hook_class_name == "c2d.hooks.datatoken.DatatokenHook"

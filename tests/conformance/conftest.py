@@ -16,6 +16,21 @@ from tests.conformance.provider import KEY, OTHER_KEY
 OPERATOR_KEY = seal.new_private_key()
 
 
+def unprotected(client: TestClient) -> list[str]:
+    """The routes of an app that do not say who may use them; :raises AssertionError: there are none at all."""
+
+    def endpoints(routes: Any) -> Any:
+        for route in routes:
+            if hasattr(route, "original_router"):
+                yield from endpoints(route.original_router.routes)
+            elif getattr(route, "dependant", None):
+                yield route.endpoint
+
+    found = list(endpoints(client.app.routes))  # type: ignore[attr-defined]
+    assert len(found) >= 14
+    return [e.__name__ for e in found if not hasattr(e, "access")]
+
+
 class Runs:
     """Stands where Airflow's run table is: what was started and stopped. tests/e2e has the real one."""
 

@@ -15,7 +15,7 @@ from c2d.api.operator_service import background
 from c2d.api.operator_service.app import create_app
 from c2d.job import Job
 from c2d.status import Reason, Stage, StageEnd, Status
-from tests.conformance.conftest import Runs
+from tests.conformance.conftest import Runs, unprotected
 from tests.conformance.provider import API, DATA, KEY, OTHER_KEY, OWNER, Provider, workflow
 
 PROVIDER = Provider()
@@ -80,16 +80,7 @@ def test_what_does_not_exist_is_said_in_json(client: TestClient, path: str) -> N
 
 
 def test_every_route_says_who_may_use_it(client: TestClient) -> None:
-    def endpoints(routes: Any) -> Any:
-        for route in routes:
-            if hasattr(route, "original_router"):
-                yield from endpoints(route.original_router.routes)
-            elif getattr(route, "dependant", None):
-                yield route.endpoint
-
-    found = list(endpoints(client.app.routes))  # type: ignore[attr-defined]
-    assert len(found) >= 14
-    assert [e.__name__ for e in found if not hasattr(e, "access")] == []
+    assert unprotected(client) == []
 
 
 def test_the_docs_page_is_on(client: TestClient) -> None:

@@ -22,7 +22,7 @@ from c2d.api.provider.app import create_app
 from c2d.api.provider.service import ProviderService
 from c2d.api.slash import PROVIDER, WithSlash
 from c2d.signatures import address_of
-from tests.conformance.conftest import Runs
+from tests.conformance.conftest import Runs, unprotected
 from tests.conformance.consumer import SERVICES, Consumer
 from tests.conformance.provider import OTHER_KEY, OWNER
 
@@ -125,16 +125,7 @@ def test_pages_of_other_sites_may_call_it(client: TestClient) -> None:
 
 
 def test_every_route_says_who_may_use_it(client: TestClient) -> None:
-    def endpoints(routes: Any) -> Any:
-        for route in routes:
-            if hasattr(route, "original_router"):
-                yield from endpoints(route.original_router.routes)
-            elif getattr(route, "dependant", None):
-                yield route.endpoint
-
-    found = list(endpoints(client.app.routes))  # type: ignore[attr-defined]
-    assert len(found) >= 17
-    assert [e.__name__ for e in found if not hasattr(e, "access")] == []
+    assert unprotected(client) == []
 
 
 def test_what_does_not_exist_is_said_in_json(client: TestClient) -> None:

@@ -15,7 +15,7 @@ from local.market import ocean_js
 from local.market.chain import Chain
 from local.market.metadata_cache import MetadataCache
 from local.market.ocean_js import Published, Refused
-from tests.conformance.ocean_js.market import ENTRYPOINT, HOUR, Market
+from tests.conformance.ocean_js.market import ENTRYPOINT, HOUR, Market, price_times
 from tests.e2e.client import Job, Stack, until
 from tests.e2e.confs import OWNER, conf, data_set, file
 
@@ -81,17 +81,7 @@ def test_what_was_bought_is_computed_and_an_order_is_used_again(
 
 @pytest.mark.digest
 def test_a_price_is_told_quickly(stack: Stack, market: Market, datasets: list[Published], algorithm: Published) -> None:
-    """A number to be looked at, not a test of time: what it asserts are the answers."""
-    url, times = f"{market.js.provider_url}/api/services/initializeCompute", []
-    body = {"datasets": [d.order() for d in datasets], "algorithm": algorithm.order(), "consumerAddress": market.consumer.address}
-    body["compute"] = {"env": ENVIRONMENT, "validUntil": int(time.time()) + HOUR}
-    with httpx.Client() as client:
-        for _ in range(60):
-            begun = time.perf_counter()
-            answer = client.post(url, json=body)
-            times.append(time.perf_counter() - begun)
-            assert answer.json()["algorithm"]["datatoken"] == algorithm.datatoken
-    times.sort()
+    times = price_times(market, datasets, algorithm, ENVIRONMENT, int(time.time()) + HOUR)
     stack.numbers.append(("initializeCompute", f"median {times[30] * 1000:.0f} ms, p95 {times[57] * 1000:.0f} ms"))
 
 

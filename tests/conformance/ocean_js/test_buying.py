@@ -15,7 +15,7 @@ import pytest
 from c2d.signatures import sign_hash
 from local.market.chain import ONE, fee_of
 from local.market.ocean_js import Published, Refused
-from tests.conformance.ocean_js.market import DATA, HOUR, NUMBERS, Job, Market, Place, start
+from tests.conformance.ocean_js.market import DATA, HOUR, NUMBERS, Job, Market, Place, price_times, start
 
 
 def test_a_published_asset_is_known(market: Market, dataset: Published) -> None:
@@ -110,17 +110,8 @@ def test_three_data_sets_and_an_algorithm_are_validated_in_two_round_trips(place
 
 
 def test_initialize_compute_is_quick(place: Place, market: Market, dataset: Published, algorithm: Published) -> None:
-    """A number to be looked at, not a test of time: what it asserts are the answers."""
-    url, times = f"{market.js.provider_url}/api/services/initializeCompute", []
-    body = {"datasets": [dataset.order()], "algorithm": algorithm.order(), "consumerAddress": market.consumer.address}
-    body["compute"] = {"env": "paid", "validUntil": market.chain.now() + HOUR}
     place.rpc.reset()
-    with httpx.Client() as client:
-        for _ in range(60):
-            begun = time.perf_counter()
-            answer = client.post(url, json=body)
-            times.append(time.perf_counter() - begun)
-            assert answer.json()["algorithm"]["datatoken"] == algorithm.datatoken
+    times = price_times(market, [dataset], algorithm, "paid", market.chain.now() + HOUR)
     assert place.rpc.trips <= 2 * len(times)
-    p95, median = (f"{sorted(times)[int(len(times) * part)] * 1000:.0f} ms" for part in (0.95, 0.5))
+    p95, median = (f"{times[int(len(times) * part)] * 1000:.0f} ms" for part in (0.95, 0.5))
     NUMBERS.append(f"initializeCompute on anvil: p95 {p95}, median {median}, {place.rpc.trips / len(times):.1f} round trips to the RPC")
