@@ -85,6 +85,7 @@ def request_of(job: Job, env: Environment) -> ComputeRequest:
         dataset=first,
         algorithm=_algorithm(job),
         additionalDatasets=[vars(other) for other in others],
+        chains=env.chains,
     )
 
 

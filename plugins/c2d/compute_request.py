@@ -51,6 +51,7 @@ class ComputeRequest:
     :param environment: the environment's id.
     :param priceMinute: of the environment, in whole tokens.
     :param additionalDatasets: as it came: must be a list, or empty.
+    :param chains: whose assets the environment takes; empty: of every chain.
     """
 
     consumerAddress: str
@@ -61,6 +62,7 @@ class ComputeRequest:
     additionalDatasets: Any = None
     output: Any = None
     policyServer: Any = None
+    chains: frozenset[int] = frozenset()
 
     @property
     def datasets(self) -> tuple[AssetRequest, ...]:
@@ -71,7 +73,7 @@ class ComputeRequest:
         return (self.dataset, *(AssetRequest.of(each) for each in more))
 
     @classmethod
-    def of_body(cls, body: Mapping[str, Any], price_minute: Decimal) -> ComputeRequest:
+    def of_body(cls, body: Mapping[str, Any], price_minute: Decimal, chains: frozenset[int] = frozenset()) -> ComputeRequest:
         """Of the Provider's ``POST compute``."""
         return cls(
             consumerAddress=str(body.get("consumerAddress")),
@@ -82,6 +84,7 @@ class ComputeRequest:
             additionalDatasets=body.get("additionalDatasets"),
             output=body.get("output"),
             policyServer=body.get("policyServer"),
+            chains=chains,
         )
 
 

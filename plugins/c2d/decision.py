@@ -74,6 +74,7 @@ class Check:
         asset = self.assets.get(str(asked.documentId))
         if not isinstance(asset, Asset):
             raise Refused("algorithm", "file_unavailable", f"{asset or 'no DDO'}")
+        self._must_be_on_its_chains(asset, "algorithm")
         if asset.type != "algorithm":
             raise Refused("algorithm", "not_algo")
         if not asked.serviceId and asked.serviceId != 0:
@@ -118,6 +119,7 @@ class Check:
             raise Refused(f"{resource}.documentId", "did_not_found")
         if isinstance(asset, BadDdo):
             raise Refused(resource, MALFORMED, str(asset))
+        self._must_be_on_its_chains(asset, resource)
         service = asset.service(asked.serviceId)
         if service is None:
             raise Refused(f"{resource}.serviceId", "not_found")
@@ -142,6 +144,12 @@ class Check:
         except orders.BadOrder as e:
             raise Refused(f"{resource}.serviceId", "order_invalid", str(e)) from None
         return dataclasses.replace(granted, order=order, fee_paid=True)
+
+    def _must_be_on_its_chains(self, asset: Asset, resource: str) -> None:
+        """Of each asset, not of the first alone: any of them may pay the fee, and another chain's token may be worth nothing."""
+        chains = self.request.chains
+        if chains and asset.chainId not in chains:
+            raise Refused(resource, f"The environment takes assets of chain {', '.join(map(str, sorted(chains)))} only.")
 
     def _not_consumable(self, asset: Asset, service: Service) -> str | None:
         nft = self.chains[asset.chainId].nfts[asset.nftAddress.lower()]
@@ -236,7 +244,9 @@ class Check:
         payer = max(payers, key=lambda order: order.ends)
         network = all(d.service.compute.allowNetworkAccess for d in datasets if d.service.type == "compute")
         checksums = tuple(c for c in self.checksums or () if c) if algorithm else ()
-        return Granted(datasets, algorithm, container, payer.txId, payer.ends, network, checksums)
+        # What the chain took with the payment is given back at the end; it makes a short time no longer than was paid for.
+        ends = min(payer.ends, int(self.now) + payer.seconds) if payer.ends and payer.seconds else payer.ends
+        return Granted(datasets, algorithm, container, payer.txId, ends, network, checksums)
 
     def _pays(self, granted: GrantedAsset, order: orders.Order) -> bool:
         """Whether the order's fee, ours and in our token, is enough for the time until it ends."""
@@ -253,6 +263,8 @@ class Check:
 
     def _fee(self, seconds: float, chain_id: int) -> int:
         token = self.rules.fee_token(chain_id)
+        if token is None and self.request.priceMinute:
+            raise Unavailable(fees.NO_TOKEN.format(chain_id))
         if token is None or token == ZERO_ADDRESS or not self.request.priceMinute:
             return 0
         decimals = self.chains[chain_id].decimals.get(token.lower())

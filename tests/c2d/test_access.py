@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from c2d.compute_request import AlgorithmRequest, AssetRequest, ComputeRequest
-from c2d.ddo import Refused
+from c2d.ddo import Refused, did_of
 from c2d.facts import Unavailable
+from c2d.fees import ZERO_ADDRESS
 from c2d.files import encrypt
 from c2d.orders import OrderReused, Receipt
 from c2d.seal import public_key
@@ -316,9 +317,47 @@ def test_a_payment_that_the_chain_took_late_is_good_until_its_time_has_passed() 
     order(it, fee=90 * 10**18, **late)
     algorithm_order(it, **late)
     granted = it.world.access().start(it.request)
-    assert (granted.agreementId, granted.validUntil) == (m.tx(1), m.NOW - 30 + 110 + 90)
+    assert (granted.agreementId, granted.validUntil) == (m.tx(1), m.NOW + 90)  # the 90 seconds that were paid for
     order(it, fee=0, **late)
     assert refusal(it) == ("order", "fees_not_paid")
+
+
+def test_a_late_payment_buys_no_more_time_than_it_is_for() -> None:
+    """Else two seconds would pay for the margin of a minute and a half, again and again."""
+    it = market()
+    asked(it, priceMinute=Decimal(60))
+    order(it, fee=2 * 10**18, made=m.NOW - 3, until=m.NOW - 1, time=m.NOW - 1)
+    algorithm_order(it, made=m.NOW - 3, until=m.NOW - 1, time=m.NOW - 1)
+    assert it.world.access().start(it.request).validUntil == m.NOW + 2
+
+
+@pytest.mark.parametrize(("chains", "expected"), [(frozenset({m.CHAIN}), None), (frozenset(), None), (frozenset({1, 137}), "dataset")])
+def test_an_environment_of_some_chains_takes_no_asset_of_another(chains: frozenset[int], expected: str | None) -> None:
+    it = market()
+    asked(it, chains=chains)
+    said = "The environment takes assets of chain 1, 137 only."
+    raw(it)
+    assert refusal(it) == (expected and (expected, said))
+
+
+def test_a_fee_cannot_be_paid_on_a_chain_that_the_environment_does_not_take() -> None:
+    """A token of a test network is had for nothing; the first data set alone was looked at."""
+    it = market()
+    asked(it, chains=frozenset({m.CHAIN}), priceMinute=Decimal(60))
+    elsewhere = m.document(m.address(31), [m.service(m.address(31), m.address(32), id="algo_1", type="access")], kind="algorithm")
+    elsewhere |= {"chainId": 5, "id": did_of(m.address(31), 5)}
+    it.world.add(elsewhere)
+    it.world.receipts[m.tx(5)] = m.order_of(elsewhere, m.tx(5), fee=3600 * 10**18)
+    algorithm(it, documentId=elsewhere["id"], transferTxId=m.tx(5))
+    assert refusal(it) == ("algorithm", f"The environment takes assets of chain {m.CHAIN} only.")
+
+
+def test_a_price_without_a_token_is_not_nothing() -> None:
+    it = market()
+    asked(it, priceMinute=Decimal(60))
+    with pytest.raises(Unavailable, match="PROVIDER_FEE_TOKEN must name"):
+        it.world.access(fee_token=lambda chain: None).start(it.request)
+    assert refusal(it, fee_token=lambda chain: ZERO_ADDRESS) is None
 
 
 def test_a_fee_in_another_token_or_of_another_provider_pays_nothing() -> None:

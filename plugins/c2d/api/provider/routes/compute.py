@@ -34,7 +34,7 @@ def start(request: Request) -> JSONResponse:
         raise too_many(seconds)
     if not a_few(data.get("additionalDatasets")):
         raise Forbidden({"additional_input": "invalid"})
-    wanted = ComputeRequest.of_body(data, env.priceMinute)
+    wanted = ComputeRequest.of_body(data, env.priceMinute, env.chains)
     try:
         with service.asking():
             granted = service.access.start(wanted)

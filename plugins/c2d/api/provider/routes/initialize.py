@@ -17,6 +17,7 @@ from c2d.api.provider.errors import Forbidden
 from c2d.api.provider.service import ProviderService, service_of
 from c2d.compute_request import AlgorithmRequest, AssetRequest, ComputeRequest, GrantedAsset
 from c2d.ddo import Refused
+from c2d.facts import Unavailable
 from c2d.hooks.fetch import FetchError
 from c2d.settings import Environment
 
@@ -78,6 +79,7 @@ def initialize_compute(request: Request) -> dict[str, Any]:
         dataset=AssetRequest.of(datasets[0]),
         algorithm=AlgorithmRequest.of(data.get("algorithm")),
         additionalDatasets=datasets[1:],
+        chains=env.chains,
     )
     try:
         with service.asking():
@@ -106,7 +108,10 @@ def _in_the_list(refused: Refused) -> Refused:
 def _cost(service: ProviderService, granted: GrantedAsset, price_minute: Decimal, until: int) -> int:
     """Of the whole time, in the token's smallest unit."""
     chain = granted.asset.chainId
-    return fees.amount(until - time.time(), price_minute, service.own.fee_token(chain), service.decimals(chain)) if price_minute else 0
+    token = service.own.fee_token(chain)
+    if price_minute and token is None:
+        raise Unavailable(fees.NO_TOKEN.format(chain))
+    return fees.amount(until - time.time(), price_minute, token, service.decimals(chain)) if price_minute else 0
 
 
 def _covers(granted: GrantedAsset, until: int) -> bool:
