@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from c2d.ddo import Asset, Refused, Service
 from c2d.orders import Order
@@ -91,13 +91,20 @@ class ComputeRequest:
 # -- what is granted ---------------------------------------------------------------------------------------------------------------
 
 
+class OrderKey(NamedTuple):
+    """Which order it is, however often it was used on. ``txId``: of the transaction that paid the datatoken, in lower case."""
+
+    chainId: int
+    txId: str
+    did: str
+
+
 @dataclass(frozen=True)
 class GrantedAsset:
     """An asset that may be used.
 
     :param order: None in initializeCompute where there is none yet, or none that is good.
     :param files: the decrypted file objects (never to be logged or stored); None: another Provider hands them out.
-    :param valid_order: initializeCompute: the order is good, apart from its fee's time.
     :param fee_paid: initializeCompute: its fee's time is not over either.
     """
 
@@ -107,6 +114,10 @@ class GrantedAsset:
     order: Order | None
     files: tuple[dict[str, Any], ...] | None = field(repr=False)
     fee_paid: bool = False
+
+    @property
+    def order_key(self) -> OrderKey | None:
+        return OrderKey(self.asset.chainId, self.order.startedTxId.lower(), self.asset.did) if self.order else None
 
 
 @dataclass(frozen=True)
@@ -128,6 +139,11 @@ class Granted:
     validUntil: int
     allowNetworkAccess: bool
     algorithmChecksums: tuple[str, ...] = ()
+
+    @property
+    def orders(self) -> tuple[OrderKey, ...]:
+        """What was paid for it, for C2D_ORDERS_ONCE."""
+        return tuple(key for each in (*self.datasets, self.algorithm) if each and (key := each.order_key))
 
 
 class Policies(Protocol):

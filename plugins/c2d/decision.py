@@ -264,7 +264,7 @@ class Check:
     def _fee(self, seconds: float, chain_id: int) -> int:
         token = self.rules.fee_token(chain_id)
         if token is None and self.request.priceMinute:
-            raise Unavailable(fees.NO_TOKEN.format(chain_id))
+            raise Unavailable(fees.UNPRICED.format(chain_id))
         if token is None or token == ZERO_ADDRESS or not self.request.priceMinute:
             return 0
         decimals = self.chains[chain_id].decimals.get(token.lower())

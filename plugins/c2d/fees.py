@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import ROUND_DOWN, Decimal, localcontext
 
 ZERO_ADDRESS = "0x" + "0" * 40
-NO_TOKEN = "chain {}: PROVIDER_FEE_TOKEN must name the token that the environment is paid in; the zero address: nothing is charged"
+UNPRICED = "chain {}: PROVIDER_FEE_TOKEN must name the token that the environment is paid in; the zero address: nothing is charged"
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from __future__ import annotations
 import functools
 import re
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -24,9 +24,10 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import insert
 
+from c2d.compute_request import OrderKey
 from c2d.job import Job
 from c2d.status import TEXTS, Reason, Status
-from c2d.store import COLUMNS, JobRow, OrderUsed, jobs, new_job, nonces, notifications, stages, use_orders
+from c2d.store import COLUMNS, JobRow, OrderUsed, jobs, new_job, nonces, notifications, stages, use_orders, who_used
 
 OUR_JOB_ID = re.compile(r"^[0-9a-f]{31}[a-f]$")
 NONCE_LIMIT = 2**63
@@ -112,12 +113,12 @@ class Intake:
 
     # -- a job enters ---------------------------------------------------------------------------------------------------
 
-    def accept(self, job_id: str, environment: str, job: Job, caller: Caller, active_limit: int, orders_once: bool = False) -> None:
+    def accept(self, job_id: str, environment: str, job: Job, caller: Caller, active_limit: int, orders: Sequence[OrderKey] = ()) -> None:
         """Takes the job in: nonce, row, conf and the notification of its start, or nothing but the nonce.
 
         :param job: sealed.
         :param active_limit: jobs that one owner may have that have not ended.
-        :param orders_once: each of its orders is good for this job alone.
+        :param orders: that are good for this job alone.
         :raises NonceUsed, AgreementInUse, TooManyJobs, c2d.store.OrderUsed:
         """
         owner = job.owner.lower()
@@ -134,8 +135,7 @@ class Intake:
                     entered = not full and bool(c.execute(insert(jobs).values(values).on_conflict_do_nothing()).rowcount)
                     if entered:
                         c.execute(insert(notifications).values(jobId=job_id, event="start"))
-                        if orders_once:
-                            use_orders(c, job_id, job)
+                        use_orders(c, job_id, job.owner, orders)
             except OrderUsed as e:
                 used = e
         if used:
@@ -144,6 +144,11 @@ class Intake:
             raise TooManyJobs(f"owner: has {active_limit} jobs that have not ended; wait for one of them or stop it")
         if not entered:
             raise AgreementInUse("`agreementId` already in use for other job.")
+
+    def is_used(self, order: OrderKey) -> bool:
+        """Whether a job has used up the order."""
+        with self.questions.connect() as c:
+            return who_used(c, order) is not None
 
     # -- questions --------------------------------------------------------------------------------------------------------
 

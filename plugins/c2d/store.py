@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB, insert
@@ -20,6 +21,9 @@ from sqlalchemy.dialects.postgresql import JSONB, insert
 from c2d.job import Job, Sealed
 from c2d.keys import after_publishing
 from c2d.status import FINAL, TEXTS, Outcome, Reason, Stage, StageEnd, Status, can_follow, outcome
+
+if TYPE_CHECKING:
+    from c2d.compute_request import OrderKey
 
 SCHEMA = "c2d"
 metadata = sa.MetaData(schema=SCHEMA)
@@ -136,7 +140,7 @@ used_orders = sa.Table(
     "used_orders",
     metadata,
     sa.Column("chainId", sa.BigInteger, primary_key=True, autoincrement=False),
-    sa.Column("txId", sa.Text, primary_key=True, comment="in lower case"),
+    sa.Column("txId", sa.Text, primary_key=True, comment="in lower case; of an order that was used on the first one"),
     sa.Column("did", sa.Text, primary_key=True),
     sa.Column("jobId", sa.Text, nullable=False, comment="the one job that the order is good for (C2D_ORDERS_ONCE)"),
     sa.Column("owner", sa.Text, nullable=False),
@@ -271,13 +275,13 @@ class Store:
             c.execute(sa.update(jobs).where(jobs.c.jobId == job_id, jobs.c.resultKeys.is_(None)).values(resultKeys=new))
             return dict(c.execute(sa.select(jobs.c.resultKeys).where(jobs.c.jobId == job_id)).scalar_one())
 
-    def use_orders(self, job_id: str, job: Job) -> None:
-        """Uses up the job's orders for this job alone; again for the same job is fine.
+    def use_orders(self, job_id: str, owner: str, orders: Iterable[OrderKey]) -> None:
+        """Uses up orders for this job alone; again for the same job is fine.
 
         :raises OrderUsed: another job has used one of them.
         """
         with self.engine.begin() as c:
-            use_orders(c, job_id, job)
+            use_orders(c, job_id, owner, orders)
 
     def allow_network(self, job_id: str, allowed: bool) -> None:
         """Notes whether the job's algorithm may have the network."""
@@ -362,17 +366,21 @@ def new_job(job_id: str, environment: str, job: Job) -> dict[str, Any]:
     }
 
 
-def use_orders(c: sa.Connection, job_id: str, job: Job) -> None:
-    """Uses up the job's orders for this job alone.
+def use_orders(c: sa.Connection, job_id: str, owner: str, orders: Iterable[OrderKey]) -> None:
+    """Uses up orders for this job alone.
 
     :raises OrderUsed: another job has used one of them; the transaction is to be rolled back.
     """
-    for did, order in job.orders:
-        this = {"chainId": job.chainId, "txId": order.txId.lower(), "did": did}
-        c.execute(insert(used_orders).values(**this, jobId=job_id, owner=job.owner).on_conflict_do_nothing())
-        same = sa.and_(*(used_orders.c[name] == value for name, value in this.items()))
-        if c.execute(sa.select(used_orders.c.jobId).where(same)).scalar() != job_id:
-            raise OrderUsed(f"order: the order of {did} has been used for another job; order it again")
+    for order in sorted(orders):  # in one sequence for all, so that two never wait for each other
+        c.execute(insert(used_orders).values(**order._asdict(), jobId=job_id, owner=owner).on_conflict_do_nothing())
+        if who_used(c, order) != job_id:
+            raise OrderUsed(f"order: the order of {order.did} has been used for another job; order it again")
+
+
+def who_used(c: sa.Connection, order: OrderKey) -> str | None:
+    """The id of the job that has used up an order; None: it is still good."""
+    same = sa.and_(*(used_orders.c[name] == value for name, value in order._asdict().items()))
+    return c.execute(sa.select(used_orders.c.jobId).where(same)).scalar()
 
 
 def migrate(url: str) -> None:

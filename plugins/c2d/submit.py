@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 
 from c2d import admission
+from c2d.compute_request import OrderKey
 from c2d.intake import Caller, Intake, new_job_id
 from c2d.job import BadJob, Job
 from c2d.keys import consumers_key
 from c2d.settings import Settings
 
 
-def submit(settings: Settings, intake: Intake, job: Job, environment: str, caller: Caller) -> str:
+def submit(settings: Settings, intake: Intake, job: Job, environment: str, caller: Caller, orders: Sequence[OrderKey] = ()) -> str:
     """Accepts ``job`` for ``environment`` and returns its id. Its run follows (c2d.api.operator_service.background).
 
     A job without a ``secret`` gets one, as the incumbent gives one: the algorithm and the receiver of notifications know it.
 
+    :param orders: what was paid for it, as far as it is checked here.
     :param job: with its secrets in clear or sealed to this operator; it leaves here sealed for its own job id.
     :raises BadJob: the environment does not take such jobs or jobs of this chain, or needs the consumer's public key.
     :raises NonceUsed, AgreementInUse, TooManyJobs, OrderUsed: see :meth:`c2d.intake.Intake.accept`.
@@ -29,6 +32,6 @@ def submit(settings: Settings, intake: Intake, job: Job, environment: str, calle
     admission.check(job, env, caller.provider, settings.address)
     if job.secret is None:
         job = job.model_copy(update={"secret": secrets.token_hex(16)})
-    sealed, once = job.sealed(settings.public_key, job_id), settings.provider.C2D_ORDERS_ONCE
-    intake.accept(job_id, env.id, sealed, caller, settings.C2D_MAX_JOBS_PER_OWNER, orders_once=once)
+    once = orders if settings.provider.C2D_ORDERS_ONCE else ()
+    intake.accept(job_id, env.id, job.sealed(settings.public_key, job_id), caller, settings.C2D_MAX_JOBS_PER_OWNER, once)
     return job_id

@@ -11,6 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from c2d import seal
+from c2d.compute_request import OrderKey
 from c2d.intake import AgreementInUse, Caller, Intake, NonceUsed, Refused, TooManyJobs, Wanted, new_job_id
 from c2d.job import Job
 from c2d.store import JobTaken, OrderUsed, Store, jobs, notifications
@@ -84,27 +85,28 @@ def test_a_run_under_a_waiting_jobs_id_is_not_that_job(intake: Intake, store: St
         store.open_job(job_id, "env", Job.parse(job(owner=owner("a")), "env"))
 
 
-def ordered(intake: Intake, tx: str, once: bool = True) -> str:
+def ordered(intake: Intake, *orders: OrderKey) -> str:
     job_id = new_job_id()
-    of_asset = {"id": "did:op:aa", "order": {"txId": tx, "serviceId": "s"}}
+    of_asset = {"id": "did:op:aa", "order": {"txId": "0x" + "Ab" * 32, "serviceId": "s"}}
     wanted = Job.parse(job(owner=owner("a"), agreementId=f"0x{next(NONCES)}", chainId=8996, **{"inputs.0": of_asset}), "env")
-    intake.accept(job_id, "env", wanted.sealed(PUBLIC_KEY, job_id), caller(), 1000, orders_once=once)
+    intake.accept(job_id, "env", wanted.sealed(PUBLIC_KEY, job_id), caller(), 1000, orders)
     return job_id
 
 
 def test_an_order_is_good_for_one_job_where_the_operator_says_so(intake: Intake, store: Store) -> None:
-    tx, other = "0x" + "Ab" * 32, "0x" + "cd" * 32
-    first = ordered(intake, tx)
+    order, other = OrderKey(8996, "0x" + "ab" * 32, "did:op:aa"), OrderKey(8996, "0x" + "cd" * 32, "did:op:aa")
+    assert not intake.is_used(order)
+    first = ordered(intake, order)
+    assert intake.is_used(order) and not intake.is_used(other)
     with pytest.raises(OrderUsed, match="order: the order of did:op:aa has been used for another job"):
-        ordered(intake, tx.lower().replace("0x", "0x"))
-    ordered(intake, tx, once=False)
+        ordered(intake, other, order)
+    ordered(intake)
     ordered(intake, other)
     with intake.engine.connect() as c:
         assert c.execute(sa.select(sa.func.count()).select_from(jobs)).scalar() == 3, "what was refused left no row"
-    row = Job.parse(job(chainId=8996, **{"inputs.0": {"id": "did:op:aa", "order": {"txId": tx, "serviceId": "s"}}}), "env")
-    store.use_orders(first, row)  # again by its own job: a further try
+    store.use_orders(first, owner("a"), [order])  # again by its own job: a further try
     with pytest.raises(OrderUsed):
-        store.use_orders("another", row)
+        store.use_orders("another", owner("a"), [order])
 
 
 def test_nonces_rise_for_each_signer(intake: Intake) -> None:

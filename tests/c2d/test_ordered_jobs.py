@@ -274,6 +274,25 @@ def test_an_order_for_one_job(deal: Deal, configure: Any, monkeypatch: pytest.Mo
     operator.content({})
     with pytest.raises(Refused, match="has been used for another job; order it again"):
         configure(deal.job("j2", 2), "j2", C2D_ORDERS_ONCE="1").content({})
+    # Whatever the job says of the order's chain, and however the transaction is written.
+    with pytest.raises(Refused, match="has been used for another job; order it again"):
+        configure(deal.job("j3", 3, chainId=1), "j3", C2D_ORDERS_ONCE="1").content({})
+    shouted = {**deal.job("j4", 4).dump()["inputs"][0], "order": {"txId": f"0x{deal.data_tx[2:].upper()}", "serviceId": "compute_1"}}
+    with pytest.raises(Refused, match="has been used for another job; order it again"):
+        configure(deal.job("j4", 4, inputs=[shouted]), "j4", C2D_ORDERS_ONCE="1").content({})
+
+
+def test_an_order_for_one_job_is_not_for_more_by_being_used_on(deal: Deal, configure: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Anybody may use an order on, for a fee that may be nothing; the datatoken was paid once."""
+    operator = configure(deal.job("j1", 1), C2D_ORDERS_ONCE="1")
+    monkeypatch.setattr(settings, "load", lambda: operator.settings)
+    operator.content({})
+    fee = fee_for(deal.chain, deal.data, "ocean-compute")
+    again = deal.chain.reuse_order(deal.consumer.address, deal.asset.datatoken, deal.data_tx, fee)
+    second = Deal(**{**vars(deal), "data_tx": again})
+    with pytest.raises(Refused, match="has been used for another job; order it again"):
+        configure(second.job("j2", 2), "j2", C2D_ORDERS_ONCE="1").content({})
+    configure(second.job("j3", 3), "j3", C2D_ORDERS_ONCE="0").content({})
 
 
 def test_the_operator_may_forbid_the_network(deal: Deal, configure: Any, monkeypatch: pytest.MonkeyPatch) -> None:

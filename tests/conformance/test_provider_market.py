@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import re
 import time
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -26,6 +29,7 @@ from tests.conformance.deals import (  # noqa: F401
     publisher,
     start,
     start_body,
+    with_settings,
 )
 from tests.conformance.provider_server import Market
 
@@ -76,6 +80,26 @@ def test_a_consumer_orders_starts_looks_stops_and_uses_the_order_again(
     assert longer["datasets"][0]["validOrder"] == data_tx
     amount = int(longer["datasets"][0]["providerFee"]["providerFeeAmount"])
     assert 0.99 < amount / (0.6 * 60 * 26 * 10**18) <= 1, "whole days count"
+
+
+def test_an_order_for_one_job_is_not_called_valid_once_that_has_it(
+    place: Market, consumer: Consumer, dataset: Any, algorithm: Any, tmp_path: Path
+) -> None:
+    of_data, of_code = bought(place, consumer, dataset, algorithm)
+    with with_settings(place, tmp_path, C2D_ORDERS_ONCE="1") as client:
+        there = dataclasses.replace(place, client=client)
+
+        def said() -> list[bool]:
+            answer = initialize(there, consumer, [of_data], of_code, seconds=HOUR // 2)
+            return ["validOrder" in each for each in (*answer.json()["datasets"], answer.json()["algorithm"])]
+
+        assert said() == [True, True]
+        started = start(there, consumer, of_data, of_code)
+        assert started.status_code == 200, started.text
+        assert said() == [False, False]
+        client.put(f"{SERVICES}/compute", json=consumer.signed(consumer.address))
+        again = start(there, consumer, of_data, of_code)
+        assert re.fullmatch("order: the order of did:op:[0-9a-f]{64} has been used for another job; order it again", error(again)[1])
 
 
 def test_a_free_environment_costs_nothing(place: Market, consumer: Consumer, dataset: Any, algorithm: Any) -> None:

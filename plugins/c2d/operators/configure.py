@@ -72,7 +72,7 @@ class ConfigureOperator(C2DPodOperator):
         granted = access(self.settings, files.checksum, inline).start(admission.request_of(self.job, self.environment), accepted)
         admission.check_granted(self.job, self.environment, granted, time.time() if provider is None else None)
         if own.C2D_ORDERS_ONCE:
-            self.store.use_orders(self.job_id, self.job)
+            self.store.use_orders(self.job_id, self.job.owner, granted.orders)
         self.store.allow_network(self.job_id, granted.allowNetworkAccess and self.environment.enableNetwork)
         self.log.info("the orders of %s data sets are good", len(granted.datasets))
         return kept(granted, own, files)

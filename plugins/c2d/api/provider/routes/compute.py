@@ -43,7 +43,7 @@ def start(request: Request) -> JSONResponse:
     # Who signs the request can read what is encrypted to it; a key that the request names is taken before that.
     public_key = public_key_of(request) if env.encryption == "consumer" else None
     job = job_of(granted, wanted, env, service.settings, public_key)
-    job_id = submit(service.settings, service.jobs.intake, job, env.id, service.caller)
+    job_id = submit(service.settings, service.jobs.intake, job, env.id, service.caller, granted.orders)
     service.jobs.wake()
     return as_list(service.jobs.intake.see(service.caller.sees, Wanted(jobId=job_id)))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from decimal import Decimal
 from typing import Any
@@ -88,15 +89,21 @@ def initialize_compute(request: Request) -> dict[str, Any]:
         if e.message == "not_algo":
             raise Forbidden("DID is not a valid algorithm") from None
         raise by_resource(_in_the_list(e)) from None
-    assets = [*inputs, *([algorithm] if algorithm else [])]
+    assets = [_with_unused_order(service, each) for each in (*inputs, *([algorithm] if algorithm else []))]
     named = [*datasets, *([data["algorithm"]] if algorithm else [])]
-    cost = _cost(service, inputs[0], env.priceMinute, until)
+    cost = _cost(service, assets[0], env.priceMinute, until)
     payer = _payer(service, assets, until, cost)
     answers = [
         _answer(service, granted, given, consumer, env, until, cost if n == payer else None)
         for n, (granted, given) in enumerate(zip(assets, named, strict=True))
     ]
     return {"datasets": answers[: len(inputs)], **({"algorithm": answers[-1]} if algorithm else {})}
+
+
+def _with_unused_order(service: ProviderService, granted: GrantedAsset) -> GrantedAsset:
+    """C2D_ORDERS_ONCE: an order that a job has had is not said to be valid, for a start would refuse it."""
+    key = granted.order_key if service.own.C2D_ORDERS_ONCE else None
+    return dataclasses.replace(granted, order=None) if key and service.jobs.intake.is_used(key) else granted
 
 
 def _in_the_list(refused: Refused) -> Refused:
@@ -110,7 +117,7 @@ def _cost(service: ProviderService, granted: GrantedAsset, price_minute: Decimal
     chain = granted.asset.chainId
     token = service.own.fee_token(chain)
     if price_minute and token is None:
-        raise Unavailable(fees.NO_TOKEN.format(chain))
+        raise Unavailable(fees.UNPRICED.format(chain))
     return fees.amount(until - time.time(), price_minute, token, service.decimals(chain)) if price_minute else 0
 
 
