@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Callable, Iterator
 from typing import Annotated, Any, Literal
@@ -45,8 +46,10 @@ HTTP_URL = r"^https?://[^\s]+$"
 HEADER_NAME = r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}$"
 
 MOST_INPUTS = 100
+MOST_FILES = 1000  # of a job: each is sealed on its own
 CODE_BYTES = 512 * 1024
 DATA_BYTES = 128 * 1024
+JOB_BYTES = 800 * 1024  # of inputs and algorithm as JSON: with what is added they reach configure in one Secret (1 MiB)
 REMOTE_DATA_BYTES = 4096  # goes to the Provider in the request's first line
 YEAR = 366 * 24 * 3600
 
@@ -133,7 +136,7 @@ def _ddo_text(given: Any) -> Any:
 
 # Kept as text: its sha256 is on chain, and a database gives an object's keys back in an order of its own.
 Ddo = Annotated[str, BeforeValidator(_ddo_text), WithJsonSchema({"type": ["object", "string"]})]
-Files = Annotated[list[SealableFile], Field(max_length=1000)]
+Files = Annotated[list[SealableFile], Field(max_length=MOST_FILES)]
 
 
 class Remote(_Closed):
@@ -255,6 +258,8 @@ class Job(_Closed):
         ids = [i.id for i in self.inputs]
         if len(set(ids)) < len(ids):
             raise ValueError("inputs must not name the same id twice")
+        if sum(len(a.files or ()) for a in (*self.inputs, self.algorithm)) > MOST_FILES:
+            raise ValueError(f"inputs and algorithm must have at most {MOST_FILES} files together")
         if self.remotes and not (self.output and self.output.metadataUri):
             raise ValueError("output.metadataUri is required where an asset has remote: the DDOs come from there")
         for name, value, limit in (
@@ -294,9 +299,11 @@ class Job(_Closed):
         """
         if not isinstance(conf, dict):
             raise BadJob("conf: must be a JSON object, the job")
-        for path, text in _texts(conf):
-            if "\x00" in text or not _is_utf8(text):
+        for path, value in _leaves(conf):
+            if isinstance(value, str) and ("\x00" in value or not _is_utf8(value)):
                 raise BadJob(f"{path}: must be valid UTF-8 text without NUL")
+            if isinstance(value, float) and not math.isfinite(value):
+                raise BadJob(f"{path}: must be a finite number")  # JSON has no other; it would become null
         try:
             # A form sends null for what was left empty.
             job = cls.model_validate({k: v for k, v in conf.items() if v is not None})
@@ -320,7 +327,8 @@ class Job(_Closed):
     def opened(self, private_key: str, job_id: str) -> Job:
         """The same job with every sealed value in clear.
 
-        :raises BadJob: a sealed value was not made for this operator or this job, or holds something else than the field needs.
+        :raises BadJob: a sealed value was not made for this operator or this job, or holds something else than the field needs; or the
+            whole is larger than a pod can be given.
         """
 
         def clear(path: str, value: Sealed) -> Any:
@@ -345,7 +353,11 @@ class Job(_Closed):
                 raise BadJob(f"{path}: must hold text of at most 4096 characters")
             return opened
 
-        return self._with_secrets(file, text)
+        job = self._with_secrets(file, text)
+        fetched = job.model_dump(mode="json", include={"inputs", "algorithm"}, exclude_none=True, exclude_defaults=True)
+        if len(json.dumps(fetched, ensure_ascii=False).encode()) > JOB_BYTES:
+            raise BadJob(f"job: inputs and algorithm must have at most {JOB_BYTES} bytes as JSON, all their URLs, code and parameters together")
+        return job
 
     def _with_secrets(self, file: Callable[[File | Sealed, str], File | Sealed], text: Callable[[str | Sealed | None, str], Any]) -> Job:
         def files(fs: list[File | Sealed] | None, path: str) -> list[File | Sealed] | None:
@@ -434,16 +446,16 @@ def _plain(node: Any) -> Any:
     return int(node) if isinstance(node, float) and node.is_integer() else node
 
 
-def _texts(node: Any, path: str = "") -> Iterator[tuple[str, str]]:
-    if isinstance(node, str):
-        yield path or "conf", node
-    elif isinstance(node, dict):
+def _leaves(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(node, dict):
         for key, value in node.items():
             yield "conf", key
-            yield from _texts(value, f"{path}.{key}" if path else key)
+            yield from _leaves(value, f"{path}.{key}" if path else key)
     elif isinstance(node, list):
         for n, value in enumerate(node):
-            yield from _texts(value, f"{path}[{n}]")
+            yield from _leaves(value, f"{path}[{n}]")
+    else:
+        yield path or "conf", node
 
 
 def _is_utf8(text: str) -> bool:

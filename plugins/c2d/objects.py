@@ -58,7 +58,7 @@ wait $!
 
 def object_name(job_id: str) -> str:
     """The name of a job's objects: the job id, or a digest of it where it is not a Kubernetes name."""
-    return job_id if re.match(JOB_ID, job_id) else "job-" + hashlib.sha256(job_id.encode()).hexdigest()[:32]
+    return job_id if re.fullmatch(JOB_ID, job_id) else "job-" + hashlib.sha256(job_id.encode()).hexdigest()[:32]
 
 
 def owner(job_id: str, environment: str) -> dict[str, Any]:
@@ -346,7 +346,7 @@ def stage_input(
                 "retrySeconds": env.C2D_UPLOAD_RETRY_SECONDS,
             },
         }
-    return {"stage.json": json.dumps(content)}
+    return {"stage.json": json.dumps(content, ensure_ascii=False)}
 
 
 def _asset(asset: Input | Algorithm, grants: Iterator[tuple[tuple[int, str], ...]], kept: Mapping[str, Kept]) -> dict[str, Any]:

@@ -5,12 +5,15 @@ import json
 import jsonschema
 import pytest
 
-from c2d import seal
+from c2d import objects, seal
 from c2d.job import CODE_BYTES, BadJob, Job, params_schema
+from c2d.settings import Environment
+from c2d.status import Stage
 from tests.c2d.examples import OWNER, REMOTE, SECRET_URL, job, remote_job
 
 KEY = seal.new_private_key()
 PUBLIC = seal.public_key(KEY)
+ENV = Environment(id="here")
 
 REFUSED = {
     "unknown key": ({"nosuch": 1}, "nosuch: is not a known field"),
@@ -81,6 +84,12 @@ REFUSED = {
         {"inputs.0": {"id": "did:op:aa", "remote": {**REMOTE, "userdata": {"a": "x" * 4096}}}},
         "inputs[0].remote.userdata: must have at most 4096 bytes",
     ),
+    "a number that JSON does not have": ({"userdata": {"a": [float("nan")]}}, "userdata.a[0]: must be a finite number"),
+    "a number beyond all": ({"algorithm.algocustomdata": {"a": float("inf")}}, "algorithm.algocustomdata.a: must be a finite number"),
+    "files without end": (
+        {"inputs": [{"id": f"did:op:a{n}", "files": [{"url": "http://h/"}] * 101} for n in range(10)]},
+        "inputs and algorithm must have at most 1000 files together",
+    ),
     "sealed is not hex": ({"secret": {"sealed": "zz"}}, "secret.sealed: must match"),
 }
 
@@ -132,6 +141,18 @@ def test_a_sealed_file_is_checked_like_a_plain_one() -> None:
     conf = job(**{"inputs.0.files.0": {"sealed": seal.seal(PUBLIC, {"url": "file:///etc/passwd"})}})
     with pytest.raises(BadJob, match=r"inputs\[0\].files\[0\].url: must begin with http"):
         Job.parse(conf, "here").opened(KEY, "j")
+
+
+def test_what_configure_is_told_fits_in_a_secret() -> None:
+    """Kubernetes takes 1 MiB; letters that JSON could write as six characters each are counted as what they are."""
+    code = {"algorithm.rawcode": "\u044f" * (CODE_BYTES // 2), "algorithm.algocustomdata": {"a": "x" * (100 * 1024)}}
+    largest = Job.parse(job(**code), "here").opened(KEY, "j")
+    told = objects.stage_input(Stage.CONFIGURE, "j", largest, ENV, {})["stage.json"]
+    assert CODE_BYTES < len(told.encode()) < 2**20
+    files = [{"url": f"http://h/{'x' * 800}", "headers": {"A": "b"}}] * 998
+    for too_much in ({**code, "inputs.0.files": files[:500]}, {"inputs.0.files": files, "algorithm.rawcode": ...}):
+        with pytest.raises(BadJob, match="job: inputs and algorithm must have at most 819200 bytes as JSON"):
+            Job.parse(job(**too_much), "here").opened(KEY, "j")
 
 
 def test_a_bare_sha256_is_taken_as_one() -> None:

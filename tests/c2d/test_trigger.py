@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from typing import Any
 
 import pytest
@@ -66,6 +67,32 @@ def test_a_good_job_passes_sealed_for_itself_alone() -> None:
     assert Job.parse(passed["conf"], "ocean-compute").opened(KEY, "job-1") == Job.parse(job(), "ocean-compute")
 
 
+def test_the_server_answers_others_while_it_checks_a_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Anybody can send one, and a thousand files take a while to be sealed."""
+    served = threading.Event()
+
+    def slow(body: bytes, environment: str) -> bytes:
+        assert served.wait(30), "the event loop stood still"
+        return body
+
+    monkeypatch.setattr(trigger, "guarded", slow)
+
+    async def both() -> None:
+        async def receive() -> dict:
+            return {"type": "http.request", "body": b"{}"}
+
+        async def nothing(*given: Any) -> None:
+            pass
+
+        guard = trigger.TriggerGuard(nothing)
+        checking = asyncio.create_task(guard({"type": "http", "method": "POST", "path": PATH, "headers": []}, receive, nothing))
+        await asyncio.sleep(0)
+        served.set()
+        await checking
+
+    asyncio.run(both())
+
+
 def test_a_run_without_an_id_gets_one_as_ocean_makes_them() -> None:
     _, _, received = post(json.dumps({"logical_date": None, "conf": job()}).encode())
     assert received is not None and len(json.loads(received["body"])["dag_run_id"]) == 32
@@ -92,6 +119,8 @@ def test_a_sealed_value_copied_from_another_run_is_refused() -> None:
         (json.dumps({"conf": remote_job()}).encode(), "remote: an order is taken from an Ocean Provider only"),
         (json.dumps({"conf": None}).encode(), "conf: must be a JSON object"),
         (json.dumps({"dag_run_id": "../x", "conf": job()}).encode(), "dag_run_id: must be"),
+        (json.dumps({"dag_run_id": "a\n", "conf": job()}).encode(), "dag_run_id: must be"),
+        (body(userdata={"a": float("nan")}), "userdata.a: must be a finite number"),
         (json.dumps({"dag_run_id": 5, "conf": job()}).encode(), "dag_run_id: must be"),
         (b"[]", "body: must be a JSON object"),
         (b"{", "body: must be valid JSON"),

@@ -50,7 +50,7 @@ class ConfigureOperator(C2DPodOperator):
         if not self.job.remotes:
             return content
         dids = [did for did, _ in self.job.remotes]
-        number = grants.number_for(len(dids), sum(len(text) for text in content.values()))
+        number = grants.number_for(len(dids), sum(len(text.encode()) for text in content.values()))
         # Two jobs that begin in the same millisecond should not offer a Provider the same nonce.
         start = time.time_ns() // 1_000_000 + secrets.randbelow(1000)
         # Twice the stage's time: a lost pod's successor gets the same grants.
