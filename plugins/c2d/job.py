@@ -356,7 +356,9 @@ class Job(_Closed):
         job = self._with_secrets(file, text)
         fetched = job.model_dump(mode="json", include={"inputs", "algorithm"}, exclude_none=True, exclude_defaults=True)
         if len(json.dumps(fetched, ensure_ascii=False).encode()) > JOB_BYTES:
-            raise BadJob(f"job: inputs and algorithm must have at most {JOB_BYTES} bytes as JSON, all their URLs, code and parameters together")
+            raise BadJob(
+                f"job: inputs and algorithm must have at most {JOB_BYTES} bytes as JSON, all their URLs, code and parameters together"
+            )
         return job
 
     def _with_secrets(self, file: Callable[[File | Sealed, str], File | Sealed], text: Callable[[str | Sealed | None, str], Any]) -> Job:

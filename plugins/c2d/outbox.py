@@ -22,6 +22,7 @@ from c2d.store import jobs, notifications
 
 log = logging.getLogger(__name__)
 
+STATES = ("waiting", "delivered", "dead", "unwanted")
 PAUSE_SECONDS = 2.0
 LONGEST_PAUSE_SECONDS = 3600.0
 LEASE_SECONDS = 120

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import re
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +13,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from c2d import settings
-from c2d.api.operator_service import background
+from c2d.api.operator_service import auth, background
 from c2d.api.operator_service.app import create_app
 from c2d.job import Job
 from c2d.status import Reason, Stage, StageEnd, Status
@@ -62,6 +64,8 @@ def test_the_environments_are_announced_with_numbers(client: TestClient, loaded:
         "maxJobDuration": 300,
     }
     assert error(client.get(f"{API}/environments"))[0] == 400
+    for chain in ("x", "9" * 5000):
+        assert error(client.get(f"{API}/environments", params={"chainId": chain})) == (400, "chainId: must be a whole number")
 
 
 def test_an_environment_of_other_chains_is_not_announced_and_takes_no_job(variables: dict[str, str], runs: Runs) -> None:
@@ -380,6 +384,40 @@ def test_a_stop_by_agreement_or_owner_reaches_all_that_fit(client: TestClient, r
     assert sorted(runs.stopped) == sorted([second, first, second])
 
 
+@pytest.mark.parametrize("name", ["agreementId", "jobId", "owner"])
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [("x\ud800", "must be valid UTF-8 text without NUL"), ("x\x00", "must be valid UTF-8 text without NUL"), (["x"], "must be text")],
+)
+def test_what_chooses_jobs_is_text_or_nothing_is_chosen(client: TestClient, name: str, value: Any, text: str) -> None:
+    job_id = start(client)
+    for method, path in (("PUT", "compute"), ("GET", "compute"), ("GET", "runningjobs")):
+        body = json.dumps({**PROVIDER.signed(), name: value})
+        answer = client.request(method, f"{API}/{path}", content=body, headers={"Content-Type": "application/json"})
+        assert error(answer) == (400, f"{name}: {text}")
+    assert client.app.state.service.intake.job(job_id).stopreq == 0  # type: ignore[attr-defined]
+
+
+def test_a_large_body_is_read_while_others_are_answered(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[bool] = []
+
+    def loads(body: bytes) -> Any:
+        seen.append(_in_a_loop())
+        return json.loads(body)
+
+    monkeypatch.setattr(auth, "loads", loads)
+    client.put(f"{API}/compute", json={"padding": "x" * 2**20})
+    assert seen == [False]
+
+
+def _in_a_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
 def test_delete_does_nothing(client: TestClient) -> None:
     answer = client.delete(f"{API}/compute")
     assert (answer.status_code, answer.json()) == (200, "")
@@ -502,6 +540,9 @@ def test_an_admin_sees_every_job(client: TestClient, loaded: settings.Settings) 
     assert (log.text, log.headers["content-type"]) == ("0123456789", "text/plain; charset=utf-8")
     assert error(client.get(f"{API}/logs", params={"jobId": done, "component": "filter"}, headers=admin))[0] == 404
     assert error(client.get(f"{API}/info", params={"jobId": "foo"}, headers=admin))[0] == 400
+    assert [n["state"] for n in client.get(f"{API}/notifications?state=waiting", headers=admin).json()] == ["waiting"] * 3
+    states = "state: must be one of waiting, delivered, dead, unwanted, or be left out"
+    assert error(client.get(f"{API}/notifications?state=ded", headers=admin)) == (400, states)
 
 
 # -- live view ------------------------------------------------------------------------------------------------------------

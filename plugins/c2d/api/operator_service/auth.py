@@ -9,6 +9,7 @@ the nonce in its text. It refuses no replay and tells every Provider's jobs to e
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import re
 from collections.abc import Callable
@@ -27,6 +28,7 @@ from c2d.settings import Settings
 from c2d.signatures import BadSignature, signer_of_hash
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
+NAMES = ("agreementId", "jobId", "owner")
 ONE_OF = "You have to specify one of agreementId, jobId or owner"
 
 
@@ -65,6 +67,7 @@ async def admit(request: Request) -> None:
         raise Refusal(403, "nobody may use this")
     request.state.data = data = await read_data(request)
     request.state.caller = None
+    _names(data)
     settings = service_of(request).settings
     admin = wanted.kind == "admin" or (wanted.kind == "either" and "admin" in request.headers)
     if admin:
@@ -89,11 +92,8 @@ def caller_of(request: Request) -> Caller:
 
 def text_of(data: dict[str, Any], name: str) -> str | None:
     """A value as text; None where it is missing or, as the incumbent has it, shorter than two characters."""
-    value = data.get(name)
-    if value is None or isinstance(value, bool | dict | list):
-        return None
-    text = str(value)
-    return text if len(text) >= 2 and "\x00" not in text else None
+    text = str(data.get(name) or "")
+    return text if len(text) >= 2 else None
 
 
 async def read_data(request: Request) -> dict[str, Any]:
@@ -106,7 +106,8 @@ async def read_data(request: Request) -> dict[str, Any]:
             if len(body) > BODY_BYTES:
                 break
         else:
-            return _object(body)
+            # A large one takes half a second at worst, in which the event loop would answer nobody.
+            return _object(body) if len(body) < 2**16 else await asyncio.to_thread(_object, body)
     raise Refusal(413, f"body: must have at most {BODY_BYTES} bytes")
 
 
@@ -122,13 +123,23 @@ def _object(body: bytes) -> dict[str, Any]:
     return data
 
 
+def _names(data: dict[str, Any]) -> None:
+    """What chooses jobs is text: were it taken for missing, more jobs than those that are meant would be told of, or stopped."""
+    for name in NAMES:
+        value = data.get(name)
+        if not isinstance(value, str | int | None) or isinstance(value, bool):
+            raise Refusal(400, f"{name}: must be text")
+        if isinstance(value, str) and ("\x00" in value or any("\ud800" <= c <= "\udfff" for c in value)):
+            raise Refusal(400, f"{name}: must be valid UTF-8 text without NUL")
+
+
 def _complete(data: dict[str, Any], wanted: Access) -> None:
     if wanted.required and not data:
         raise Refusal(400, "payload seems empty.")
     for name in wanted.required:
         if name not in data:
             raise Refusal(400, f'"{name}" is required in the call to {wanted.call}')
-    if wanted.one_of and not any(text_of(data, n) for n in ("agreementId", "jobId", "owner")):
+    if wanted.one_of and not any(text_of(data, n) for n in NAMES):
         raise Refusal(400, ONE_OF)
 
 

@@ -18,6 +18,7 @@ from c2d.api.operator_service.errors import Refusal
 from c2d.api.operator_service.routes.results import reader_of
 from c2d.api.operator_service.service import Service, service_of
 from c2d.api.results import file_answer
+from c2d.outbox import STATES
 from c2d.store import JobRow
 
 router = APIRouter(tags=["admin"], responses=FAILURES)
@@ -72,7 +73,10 @@ def logs(request: Request) -> Any:
 @router.get("/notifications", summary="Notifications, newest first; ?state=waiting|delivered|dead|unwanted")
 @access("admin")
 def notifications(request: Request) -> JSONResponse:
-    return JSONResponse(service_of(request).outbox.entries(text_of(data_of(request), "state")))
+    state = data_of(request).get("state")
+    if state not in (None, *STATES):
+        raise Refusal(400, f"state: must be one of {', '.join(STATES)}, or be left out")
+    return JSONResponse(service_of(request).outbox.entries(state))
 
 
 @router.post("/notifications", summary='Send dead notifications again: {"id": 7}, or all of them')

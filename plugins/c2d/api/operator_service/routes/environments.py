@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
@@ -20,7 +22,7 @@ def environments(request: Request) -> JSONResponse:
     if not data:
         raise Refusal(400, '"chainId" is required in the call to GET:/environments')
     chain = str(data.get("chainId") or data.get("chain_id") or "")  # ocean-node asks with chain_id
-    if chain and not chain.isdecimal():
+    if chain and not re.fullmatch("[0-9]{1,19}", chain):
         raise Refusal(400, "chainId: must be a whole number")
     jobs = service.intake.current_jobs()
     fitting = [e for e in service.settings.environments if not e.chains or not chain or int(chain) in e.chains]

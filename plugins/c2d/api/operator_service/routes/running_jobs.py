@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
-from c2d.api.operator_service.auth import access
+from c2d.api.operator_service.auth import access, data_of, text_of
 from c2d.api.operator_service.datamodels import FAILURES, running_of
 from c2d.api.operator_service.service import service_of
 from c2d.intake import Wanted
@@ -22,4 +22,5 @@ def running(request: Request) -> JSONResponse:
     if caller is None:
         return JSONResponse([running_of(row) for row in intake.running(None)])
     # The incumbent tells everybody about everybody's jobs; here a Provider is told of its own, of the owner that it names.
-    return JSONResponse([running_of(row) for row in intake.find(caller, Wanted(owner=request.state.data["owner"])) if not row.dateFinished])
+    owned = Wanted(owner=text_of(data_of(request), "owner"))
+    return JSONResponse([running_of(row) for row in intake.find(caller, owned) if not row.dateFinished])
