@@ -258,7 +258,8 @@ class Job(_Closed):
         ids = [i.id for i in self.inputs]
         if len(set(ids)) < len(ids):
             raise ValueError("inputs must not name the same id twice")
-        if sum(len(a.files or ()) for a in (*self.inputs, self.algorithm)) > MOST_FILES:
+        assets: list[Input | Algorithm] = [*self.inputs, self.algorithm]
+        if sum(len(a.files or ()) for a in assets) > MOST_FILES:
             raise ValueError(f"inputs and algorithm must have at most {MOST_FILES} files together")
         if self.remotes and not (self.output and self.output.metadataUri):
             raise ValueError("output.metadataUri is required where an asset has remote: the DDOs come from there")
