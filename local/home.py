@@ -122,20 +122,21 @@ def write_private(file: Path, text: str) -> None:
     new.replace(file)
 
 
-def is_free(port: int) -> bool:
+def is_free(port: int, address: str = "127.0.0.1") -> bool:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("127.0.0.1", port))
+            probe.bind((address, port))
         except OSError:
             return False
         return True
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+def free_port(address: str = "127.0.0.1") -> int:
+    """A port below those that the kernel gives to outgoing connections: it stays free until its program starts, and while it starts again."""
+    first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    ports = range(20000, first if first > 22000 else 60000)
+    return next(port for port in iter(lambda: secrets.choice(ports), None) if is_free(port, address))
 
 
 def write_env(file: Path, variables: dict[str, str]) -> None:

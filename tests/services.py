@@ -11,7 +11,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable
@@ -19,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+
+from local.home import free_port
 
 ROOT = Path(__file__).parents[1]
 GET = ROOT.parent / "shared" / "services" / "get"
@@ -35,12 +36,6 @@ def program(name: str) -> str:
     found = shutil.which(PROGRAMS[name])
     assert found, f"{PROGRAMS[name]} is needed on the PATH, for there is no ../shared/services/get"
     return found
-
-
-def free_port(address: str = "127.0.0.1") -> int:
-    with socket.socket() as s:
-        s.bind((address, 0))
-        return int(s.getsockname()[1])
 
 
 def await_answer(answers: Callable[[], bool], what: Service) -> None:
