@@ -230,8 +230,17 @@ class Api:
         new = new | {"metadata": metadata, "kind": kind.name, "apiVersion": kind.api_version}
         if "status" in current:  # only the runner writes status
             new["status"] = current["status"]
-        if kind.plural in ("pods", "persistentvolumeclaims") and new.get("spec") != current.get("spec"):
-            raise invalid(kind.name, name, [("spec", "Forbidden: the laptop runner changes nothing but the metadata of this kind")])
+        if kind.plural in ("pods", "persistentvolumeclaims") and not _may_follow(current.get("spec") or {}, new.get("spec") or {}):
+            raise invalid(
+                kind.name,
+                name,
+                [
+                    (
+                        "spec",
+                        "Forbidden: the laptop runner changes its metadata, and brings a pod's activeDeadlineSeconds nearer",
+                    )
+                ],
+            )
         if current.get("immutable") and any(new.get(field) != current.get(field) for field in ("data", "binaryData", "immutable")):
             raise invalid(kind.name, name, [("data", "Forbidden: field is immutable when `immutable` is set")])
         check(kind.plural, new)
@@ -331,6 +340,15 @@ async def _delete_options(request: Request) -> tuple[int | None, str | None, boo
     policy = query.get("propagationPolicy") or body.get("propagationPolicy")
     orphan = policy == "Orphan" or str(query.get("orphanDependents", body.get("orphanDependents"))).lower() == "true"
     return _number(grace, "gracePeriodSeconds"), (body.get("preconditions") or {}).get("uid"), orphan
+
+
+def _may_follow(old: Object, new: Object) -> bool:
+    """Whether a spec may take the other's place: it is the same, or its activeDeadlineSeconds has come nearer."""
+    field = "activeDeadlineSeconds"
+    if {**old, field: None} != {**new, field: None}:
+        return False
+    before, after = old.get(field), new.get(field)
+    return after == before or (isinstance(after, int) and 0 < after <= (before or after))
 
 
 def _true(value: str | None) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import math
 import os
 import signal
 import time
@@ -552,11 +553,16 @@ class PodLife:
             await asyncio.sleep(0.05)
 
     async def _watch_deadline(self) -> None:
-        if seconds := self._spec.get("activeDeadlineSeconds"):
-            await asyncio.sleep(seconds)
-            message = "Pod was active on the node longer than the specified deadline"
-            self._event("DeadlineExceeded", message)
-            self.end(Ending(self._spec["terminationGracePeriodSeconds"], "DeadlineExceeded", message))
+        begun = time.monotonic()
+        while (left := self._deadline() - (time.monotonic() - begun)) > 0:
+            await asyncio.sleep(min(left, 1))  # a patch may bring it nearer
+        message = "Pod was active on the node longer than the specified deadline"
+        self._event("DeadlineExceeded", message)
+        self.end(Ending(self._spec["terminationGracePeriodSeconds"], "DeadlineExceeded", message))
+
+    def _deadline(self) -> float:
+        pod = self._node.store.find("pods", self.namespace, self.name)
+        return ((pod or {}).get("spec") or {}).get("activeDeadlineSeconds") or math.inf
 
     async def _watch_disk(self) -> None:
         """Evicts a pod that outgrows its ephemeral storage, an emptyDir its sizeLimit, or the disk itself."""

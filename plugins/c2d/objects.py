@@ -90,7 +90,7 @@ def stage_name(job_id: str, stage: Stage) -> str:
 
 
 def seconds_of(stage: Stage, job: Job, env: Environment) -> int:
-    """How long the stage's pod may be active: the algorithm by the job's and the environment's limit, ours by the environment's."""
+    """How long the stage's container may work: the algorithm by the job's and the environment's limit, ours by the environment's."""
     if stage is Stage.ALGORITHM:
         return min(job.maxJobDuration or env.maxJobDuration, env.maxJobDuration)
     return env.C2D_STAGE_SECONDS
@@ -121,7 +121,9 @@ def pod(
         init = [_isolated(env, settings), _owners_filter(job_id, job, env)] if owners else []
     spec: dict[str, Any] = {
         "restartPolicy": "Never",
-        "activeDeadlineSeconds": seconds_of(stage, job, env),
+        # Counts from when a node takes the pod. What it takes to pull an image is not the consumer's time: the algorithm's operator
+        # sets the rest once the container works.
+        "activeDeadlineSeconds": env.C2D_START_SECONDS + seconds_of(stage, job, env),
         "terminationGracePeriodSeconds": 1,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,

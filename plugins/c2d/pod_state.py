@@ -6,6 +6,7 @@ import json
 import re
 from dataclasses import dataclass
 from datetime import datetime
+from math import ceil
 from typing import Any
 
 from c2d.objects import CONTAINER, ISOLATED
@@ -67,6 +68,13 @@ def running_since(pod: dict[str, Any]) -> datetime | None:
     return _time((state.get("running") or state.get("terminated") or {}).get("startedAt"))
 
 
+def deadline(pod: dict[str, Any], seconds: int) -> int:
+    """``activeDeadlineSeconds`` by which the running container has ``seconds`` from its start; never more than the pod has now."""
+    taken, begun = _time(pod.get("status", {}).get("startTime")), running_since(pod)
+    before = (begun - taken).total_seconds() if taken and begun else 0
+    return min(max(0, ceil(before)) + seconds, pod["spec"]["activeDeadlineSeconds"])
+
+
 def end_of(pod: dict[str, Any]) -> PodEnd | None:
     """How the pod's work ended; None while it may still do something.
 
@@ -78,13 +86,16 @@ def end_of(pod: dict[str, Any]) -> PodEnd | None:
     ended = _container(pod).get("state", {}).get("terminated")
     failed_init = next((c for c in _init_containers(pod) if (c.get("state", {}).get("terminated") or {}).get("exitCode")), None)
     if failed_init and failed_init["name"] == ISOLATED:
-        return PodEnd(
-            Reason.NOT_STARTED, message="the pod was not cut off from the network in time; does the cluster enforce NetworkPolicy?"
-        )
-    if failed_init:
+        if failed_init["state"]["terminated"]["exitCode"] == 1:
+            return PodEnd(
+                Reason.NOT_STARTED, message="the pod was not cut off from the network in time; does the cluster enforce NetworkPolicy?"
+            )
+    elif failed_init:
         ended = {**failed_init["state"]["terminated"], "message": json.dumps({"ok": False, "message": "the environment's filter failed"})}
     terminal = phase in ("Succeeded", "Failed")
     if ended is None:
+        if phase == "Failed" and why == Reason.DEADLINE_EXCEEDED and not running_since(pod):
+            return PodEnd(Reason.NOT_STARTED, message=f"the pod did not start in time: {why_pending(pod)}")
         if phase == "Failed":
             return PodEnd(
                 Reason(why) if why in (Reason.EVICTED, Reason.DEADLINE_EXCEEDED) else Reason.POD_LOST, message=_short(status.get("message"))

@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Mapping
 
-WITHIN_SECONDS = 30.0
+WITHIN_SECONDS = 120.0
 CONNECT_SECONDS = 0.3
 IN_A_ROW = 2
 """Refusals that count as cut off: one could be an accident."""

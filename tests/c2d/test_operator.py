@@ -27,7 +27,12 @@ from c2d.status import Reason, Stage
 from tests.c2d.examples import job, remote_job
 
 RUNNING = {
-    "status": {"phase": "Running", "containerStatuses": [{"name": "base", "state": {"running": {"startedAt": "2026-11-22T06:00:00Z"}}}]}
+    "spec": {"activeDeadlineSeconds": 4500},
+    "status": {
+        "phase": "Running",
+        "startTime": "2026-11-22T05:59:15Z",
+        "containerStatuses": [{"name": "base", "state": {"running": {"startedAt": "2026-11-22T06:00:00Z"}}}],
+    },
 }
 PENDING: dict[str, Any] = {"status": {"phase": "Pending"}}
 END = {"exitCode": 0, "reason": "Completed", "startedAt": "2026-11-22T06:00:00Z", "finishedAt": "2026-11-22T06:00:01Z"}
@@ -40,6 +45,11 @@ class Scripted:
     def __init__(self, *events: Seen | LogLine):
         self.events = events
         self.deleted: list[str] = []
+        self.deadlines: list[int] = []
+
+    def set_deadline(self, name: str, seconds: int) -> bool:
+        self.deadlines.append(seconds)
+        return True
 
     def follow(self, pod: Any, log_bytes: int, tick: float) -> Iterator[Seen | LogLine]:
         yield from self.events
@@ -49,15 +59,28 @@ class Scripted:
         self.deleted.append(name)
 
 
-def follow(*events: Seen | LogLine) -> tuple[PodEnd, list[int]]:
-    operator = AlgorithmOperator()
+def followed(*events: Seen | LogLine) -> tuple[Scripted, list[int], PodEnd]:
+    operator, pods = AlgorithmOperator(), Scripted(*events)
     read = settings.read({"OPERATOR_PRIVATE_KEY": seal.new_private_key(), "C2D_DATABASE_URL": "postgresql://x"})
     operator.settings, operator.environment = read, read.environments[0]
     operator.job, operator.job_id, operator.pod_name = Job.parse(job(), "ocean-compute"), "j1", "j1-algorithm"
-    operator.pods = Scripted(*events)  # type: ignore[assignment]
+    operator.pods = pods  # type: ignore[assignment]
     shown: list[int] = []
     operator.store = type("Row", (), {"set_status": lambda self, job_id, status: shown.append(int(status))})()  # type: ignore[assignment]
-    return operator._follow(PENDING), shown
+    end = operator._follow(PENDING)
+    return pods, shown, end
+
+
+def follow(*events: Seen | LogLine) -> tuple[PodEnd, list[int]]:
+    _, shown, end = followed(*events)
+    return end, shown
+
+
+def test_the_algorithms_time_begins_with_its_container() -> None:
+    pods, _, _ = followed(Seen(RUNNING), Seen(RUNNING), LogLine(None), Seen(ENDED))
+    assert pods.deadlines == [45 + 60]
+    pods, _, _ = followed(Seen(ENDED), LogLine(None))
+    assert pods.deadlines == []
 
 
 @pytest.mark.parametrize(

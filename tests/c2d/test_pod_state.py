@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from c2d.pod_state import end_of, running_since, why_pending
+from c2d.pod_state import deadline, end_of, running_since, why_pending
 from c2d.status import Reason, Stage
 
 
@@ -19,19 +19,29 @@ def ended(code: int, reason: str = "Error", message: str = "") -> dict[str, Any]
     return {"terminated": {"exitCode": code, "reason": reason, "message": message, **times}}
 
 
+RUNNING = {"running": {"startedAt": "2026-11-22T06:00:00Z"}}
 PULL_FAILED = {"waiting": {"reason": "ErrImagePull", "message": "rpc error: code = NotFound desc = x: not found"}}
 PULL_LATER = {"waiting": {"reason": "ErrImagePull", "message": "dial tcp: connection refused"}}
 
 CASES: dict[str, tuple[dict[str, Any], Reason | None]] = {
     "not scheduled": (pod(None, "Pending"), None),
-    "works": (pod({"running": {"startedAt": "2026-11-22T06:00:00Z"}}), None),
+    "works": (pod(RUNNING), None),
     "ended well, phase not yet": (pod(ended(0, "Completed")), Reason.COMPLETED),
     "failed, phase not yet": (pod(ended(3)), Reason.ERROR),
     "killed, waits for the phase": (pod(ended(137)), None),
     "killed by itself": (pod(ended(137), "Failed"), Reason.ERROR),
     "out of memory": (pod(ended(137, "OOMKilled")), Reason.OOM_KILLED),
     "deadline": (pod(ended(137), "Failed", "DeadlineExceeded"), Reason.DEADLINE_EXCEEDED),
-    "deadline before it ran": (pod(None, "Failed", "DeadlineExceeded"), Reason.DEADLINE_EXCEEDED),
+    "deadline before it ran": (pod(None, "Failed", "DeadlineExceeded"), Reason.NOT_STARTED),
+    "deadline while it was being cut off": (
+        pod(None, "Failed", "DeadlineExceeded", initContainerStatuses=[{"name": "isolated", "state": ended(137)}]),
+        Reason.NOT_STARTED,
+    ),
+    "evicted while it was being cut off": (
+        pod(None, "Failed", "Evicted", initContainerStatuses=[{"name": "isolated", "state": ended(137)}]),
+        Reason.EVICTED,
+    ),
+    "deadline, and the container not yet said to have ended": (pod(RUNNING, "Failed", "DeadlineExceeded"), Reason.DEADLINE_EXCEEDED),
     "evicted": (pod(ended(137), "Failed", "Evicted"), Reason.EVICTED),
     "node lost": (pod(ended(137), "Failed", "NodeLost"), Reason.POD_LOST),
     "failed for no reason we know": (pod(None, "Failed", "Whatever"), Reason.POD_LOST),
@@ -52,6 +62,12 @@ CASES: dict[str, tuple[dict[str, Any], Reason | None]] = {
 def test_the_end_of_a_pod(given: dict[str, Any], reason: Reason | None) -> None:
     end = end_of(given)
     assert (end and end.reason) == reason
+
+
+@pytest.mark.parametrize(("taken", "seconds"), [("05:59:30", 42), ("06:00:00", 12), ("06:00:10", 12), ("05:00:00", 912), (None, 12)])
+def test_the_containers_time_begins_with_it_and_never_ends_later_than_the_pods(taken: str | None, seconds: int) -> None:
+    given = pod(RUNNING, **({"startTime": f"2026-11-22T{taken}Z"} if taken else {}))
+    assert deadline({**given, "spec": {"activeDeadlineSeconds": 912}}, 12) == seconds
 
 
 def test_times_and_message_are_the_containers() -> None:

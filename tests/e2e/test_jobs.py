@@ -98,6 +98,7 @@ def test_an_algorithm_that_needs_too_much_memory_is_told_so(ended: Job) -> None:
 @pytest.mark.job(conf("open('/data/outputs/part', 'w').write('so far'); import time; time.sleep(600)"), "small")
 def test_an_algorithm_that_runs_too_long_is_ended_and_its_outputs_so_far_published(ended: Job) -> None:
     ended.has_ended("failed", 70, "Job finished", stopreq=2, OOMKilled=False, reason="DeadlineExceeded")
+    assert ended.pod("algorithm")["spec"]["activeDeadlineSeconds"] < 900, "the time that it had to start is not the algorithm's"
     assert ended.files == ["outputs/part", *LOGS]
 
 

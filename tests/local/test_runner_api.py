@@ -133,8 +133,21 @@ def test_patches_change_metadata_but_not_a_pods_spec(cluster: Cluster) -> None:
     steps = [{"op": "add", "path": "/metadata/annotations", "value": {"a/b": "c"}}]
     assert cluster.core.patch_namespaced_pod(name, cluster.namespace, steps).metadata.annotations == {"a/b": "c"}
     with pytest.raises(client.ApiException) as error:
-        cluster.core.patch_namespaced_pod(name, cluster.namespace, {"spec": {"activeDeadlineSeconds": 5}})
+        cluster.core.patch_namespaced_pod(name, cluster.namespace, {"spec": {"priority": 5}})
     assert code_of(error) == (422, "Invalid")
+
+
+def test_a_pods_deadline_comes_nearer_and_no_further(cluster: Cluster) -> None:
+    pod = cluster.until_running(cluster.create("sh", "-c", "trap 'exit 7' TERM; sleep 60 & wait", activeDeadlineSeconds=600))
+    for seconds, good in ((601, False), (0, False), (1, True)):
+        change = {"spec": {"activeDeadlineSeconds": seconds}}
+        if good:
+            cluster.core.patch_namespaced_pod(pod.metadata.name, cluster.namespace, change)
+            continue
+        with pytest.raises(client.ApiException) as error:
+            cluster.core.patch_namespaced_pod(pod.metadata.name, cluster.namespace, change)
+        assert code_of(error) == (422, "Invalid")
+    assert cluster.until_end(pod).status.reason == "DeadlineExceeded"
 
 
 def test_a_stale_update_is_a_conflict(cluster: Cluster) -> None:

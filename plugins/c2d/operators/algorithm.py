@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from c2d import objects
 from c2d.hooks.pods import Refused
 from c2d.operators.pod import C2DPodOperator
+from c2d.pod_state import deadline, end_of
 from c2d.status import Stage, Status
 
 
@@ -24,5 +26,11 @@ class AlgorithmOperator(C2DPodOperator):
     def network(self) -> bool:
         return self.environment.enableNetwork and self.store.network_allowed(self.job_id)
 
-    def started(self) -> None:
+    def started(self, pod: dict[str, Any]) -> None:
         self.store.set_status(self.job_id, Status.RUNNING)
+        if end_of(pod):
+            return
+        # The consumer's time begins now. The node sees to its end, also while no operator is there.
+        limit = objects.seconds_of(self.stage, self.job, self.environment)
+        if not self.pods.set_deadline(self.pod_name, deadline(pod, limit)):
+            self.log.warning("the operators may not patch pods (helm_values/jobs-namespace): the time limit is kept by this task alone")

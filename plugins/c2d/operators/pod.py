@@ -96,7 +96,7 @@ class C2DPodOperator(KubernetesPodOperator):
         """Whether the pod's own code may have the public internet."""
         return False
 
-    def started(self) -> None:
+    def started(self, pod: dict[str, Any]) -> None:
         """The pod's container works."""
 
     def stopped(self, store: Store) -> None:
@@ -221,7 +221,7 @@ class C2DPodOperator(KubernetesPodOperator):
                 pod = event.pod
                 if begun is None and running_since(pod):
                     begun = now
-                    self.started()
+                    self.started(pod)
                 end = end_of(pod)
                 if end and end.reason is Reason.POD_LOST:
                     self.pods.delete(self.pod_name)
