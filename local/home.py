@@ -133,7 +133,7 @@ def is_free(port: int, address: str = "127.0.0.1") -> bool:
 
 
 def free_port(address: str = "127.0.0.1") -> int:
-    """A port below those that the kernel gives to outgoing connections, so that it stays free until its program starts, and starts again."""
+    """A port below those that the kernel gives to outgoing connections: it stays free until its program starts, and starts again."""
     first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     ports = range(20000, first if first > 22000 else 60000)
     return next(port for port in iter(lambda: secrets.choice(ports), None) if is_free(port, address))
