@@ -68,14 +68,21 @@ class Access:
         datasets = tuple(check.dataset(n, asked, algorithm, order_needed=False) for n, asked in enumerate(request.datasets))
         return datasets, algorithm and check.with_known_order(algorithm, request.algorithm)
 
-    def consume(self, did: str, service_id: str, consumer: str, tx: str | None, userdata: Any = None) -> GrantedAsset:
+    def consume(
+        self, did: str, service_id: str, consumer: str, tx: str | None, userdata: Any = None, policy_server: Any = None
+    ) -> GrantedAsset:
         """One asset for ``initialize`` (``tx`` None) and ``download`` of an access service.
+
+        :param policy_server: what the request has for the policy server.
 
         :raises c2d.ddo.Refused, c2d.facts.Unavailable: as :meth:`start`.
         """
         asked = AssetRequest(did, service_id, tx, userdata)
-        request = ComputeRequest(consumer, "", Decimal(0), asked, AlgorithmRequest())
-        return self._gathered(request).consumed(asked)
+        request = ComputeRequest(consumer, "", Decimal(0), asked, AlgorithmRequest(), policyServer=policy_server)
+        granted = self._gathered(request).consumed(asked)
+        if tx is not None:
+            self.policies.check_download(request, granted)
+        return granted
 
     def _gathered(self, request: ComputeRequest, at: float | None = None) -> Check:
         """All facts that a decision needs: DDOs first, then each chain and the algorithm's files at the same time."""

@@ -9,6 +9,9 @@ Whatever the environment says, an order in a job is checked, and so is, in a run
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 from c2d import signatures
 from c2d.compute_request import AlgorithmRequest, AssetRequest, ComputeRequest, Granted
 from c2d.job import BadJob, Input, Job
@@ -86,7 +89,18 @@ def request_of(job: Job, env: Environment) -> ComputeRequest:
         algorithm=_algorithm(job),
         additionalDatasets=[vars(other) for other in others],
         chains=env.chains,
+        policyServer=_for_the_policy_server(job),
     )
+
+
+def _for_the_policy_server(job: Job) -> Any:
+    """As the request had it; None where it had nothing."""
+    if not isinstance(job.policyServer, str):
+        return None
+    try:
+        return json.loads(job.policyServer)
+    except (ValueError, RecursionError):
+        raise BadJob("policyServer: must be JSON text") from None
 
 
 def _asset(asset: Input) -> AssetRequest:

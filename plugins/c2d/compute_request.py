@@ -158,6 +158,10 @@ class Policies(Protocol):
         """:raises c2d.ddo.Refused, c2d.facts.Unavailable:"""
         ...
 
+    def check_download(self, request: ComputeRequest, granted: GrantedAsset) -> None:
+        """:raises c2d.ddo.Refused, c2d.facts.Unavailable:"""
+        ...
+
 
 @dataclass(frozen=True)
 class Rules:

@@ -252,6 +252,7 @@ class Job(_Closed):
     secret: Secret | None = Field(default=None, description="handed to the algorithm as $secret")
     nonce: int | None = Field(default=None, ge=0, lt=2**63, description="with orders: new, and higher than those used at the Provider API")
     signature: Secret | None = Field(default=None, description="with orders: the owner's, over owner + first input's id + nonce")
+    policyServer: Secret | None = Field(default=None, description="with orders: what the operator's policy server is told, JSON text")
 
     @model_validator(mode="after")
     def _consistent(self) -> Job:
@@ -366,7 +367,7 @@ class Job(_Closed):
         def files(fs: list[File | Sealed] | None, path: str) -> list[File | Sealed] | None:
             return None if fs is None else [file(f, f"{path}[{n}]") for n, f in enumerate(fs)]
 
-        texts = {name: text(getattr(self, name), name) for name in ("secret", "signature")}
+        texts = {name: text(getattr(self, name), name) for name in ("secret", "signature", "policyServer")}
         inputs = [i.model_copy(update={"files": files(i.files, f"inputs[{n}].files")}) for n, i in enumerate(self.inputs)]
         algorithm = self.algorithm.model_copy(update={"files": files(self.algorithm.files, "algorithm.files")})
         return self.model_copy(update={"inputs": inputs, "algorithm": algorithm, **texts})

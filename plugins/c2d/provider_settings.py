@@ -104,7 +104,9 @@ class ProviderSettings(BaseModel):
     REQUEST_TIMEOUT: float = Field(default=10, gt=0, le=300, description="seconds that a server may be silent")
     REQUEST_RETRIES: int = Field(default=1, ge=0, le=10, description="attempts at a fetch that broke before its first byte; at least one")
     RBAC_SERVER_URL: HttpUrl = None
-    POLICY_SERVER_URL: HttpUrl = Field(default=None, description="asked before each start (as ocean-node); decides in place of credentials")
+    POLICY_SERVER_URL: HttpUrl = Field(
+        default=None, description="asked at each start and download (as ocean-node), in place of credentials"
+    )
     POLICY_SERVER_API_KEY: Annotated[str | None, BeforeValidator(empty_is_unset)] = Field(default=None, repr=False)
     C2D_DENY_BY_DEFAULT: bool = Field(default=False, description="a data set whose trust lists are both empty allows no algorithm")
     C2D_CHECK_METADATA_HASH: bool = Field(default=True, description="a DDO must be the one whose hash is on chain")

@@ -134,6 +134,8 @@ class World:
     def check_start(self, *_: Any) -> None:
         self.allowed()
 
+    check_download = check_start
+
     def access(self, **rules: Any) -> Access:
         given = Rules(**{"key": lambda chain: PROVIDER_KEY, "fee_token": lambda chain: OCEAN, **rules})
         return Access(given, self, self, self, lambda *_: self.checksum, lambda: self.now)

@@ -95,6 +95,8 @@ class Anybody:
 
     def check_start(self, *_: Any) -> None: ...
 
+    check_download = check_start
+
 
 def test_a_start_with_three_data_sets_and_an_algorithm_takes_at_most_two_round_trips(chain: Any, hook: DatatokenHook) -> None:
     publisher, consumer = chain.accounts[1], chain.accounts[2]

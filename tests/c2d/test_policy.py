@@ -121,6 +121,23 @@ def test_the_policy_server_is_asked_for_each_asset_and_decides_in_place_of_crede
         start(policies)
 
 
+def test_the_policy_server_that_replaces_the_lists_is_asked_for_a_download_too(server: Server) -> None:
+    server.status = 403
+    it = m.market()
+    it.data["credentials"] = {"deny": [{"type": "address", "values": [m.CONSUMER]}]}
+    rules = Rules(lambda _: m.PROVIDER_KEY, lambda _: m.OCEAN)
+    policies = PolicyHook(policy_url=server.url, key=m.PROVIDER_KEY)
+    access = Access(rules, it.world, it.world, policies, lambda *_: m.CHECKSUM, lambda: m.NOW)
+    access.consume(it.data["id"], "access_1", m.CONSUMER, None)  # a price is no data
+    assert server.asked == []
+    with pytest.raises(Refused, match="policyServer: denied"):
+        access.consume(it.data["id"], "access_1", m.CONSUMER, m.tx(3), policy_server={"sessionId": "7"})
+    ((_, _, question),) = server.asked
+    assert (question["action"], question["policyServer"]) == ("download", {"sessionId": "7"})
+    server.status = 200
+    assert access.consume(it.data["id"], "access_1", m.CONSUMER, m.tx(3)).files
+
+
 @pytest.mark.parametrize("name", ["rbac_url", "policy_url"])
 def test_who_does_not_answer_has_not_said_yes(server: Server, name: str) -> None:
     server.status = 500

@@ -9,9 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
+from c2d import admission
 from c2d.api.provider.service import FETCHES, QUESTIONS
 from c2d.hooks.networks import networks
+from c2d.job import Job
+from c2d.store import jobs
 from tests.c2d.market import document, service
 from tests.conformance.consumer import SERVICES, Consumer
 from tests.conformance.deals import (  # noqa: F401
@@ -20,6 +24,7 @@ from tests.conformance.deals import (  # noqa: F401
     consumer,
     dataset,
     error,
+    free_fee,
     initialize,
     place,
     publisher,
@@ -44,6 +49,29 @@ def test_rbac_is_asked_and_has_the_last_word(place: Market, consumer: Consumer, 
         assert client.get(f"{SERVICES}/initialize", params=asked).status_code == 200
         del place.files.contents["/rbac"]
         assert client.get(f"{SERVICES}/initialize", params=asked).status_code == 400
+
+
+def test_the_policy_server_is_told_what_the_client_has_for_it_and_can_be_told_again(
+    place: Market, consumer: Consumer, dataset: Any, algorithm: Any, tmp_path: Path
+) -> None:
+    of_data, of_code = bought(place, consumer, dataset, algorithm, "free")
+    place.files.contents["/policy"] = b""
+    with with_settings(place, tmp_path, POLICY_SERVER_URL=f"{place.files.url}/policy") as client:
+        body = start_body(place, consumer, of_data, of_code, "free", policyServer={"sessionId": "SESSION"})
+        (started,) = client.post(f"{SERVICES}/compute", json=body).json()
+        told = [json.loads(body) for _, path, _, body in place.files.asked if path == "/policy"]
+        assert [t["documentId"] for t in told] == [dataset.did, algorithm.did]
+        assert all(t["policyServer"] == {"sessionId": "SESSION"} for t in told)
+        del place.files.contents["/policy"]
+        tx = place.chain.buy(algorithm, consumer.address, free_fee(place, consumer, algorithm))
+        asked = {"documentId": algorithm.did, "serviceId": "access_1", "transferTxId": tx, "fileIndex": 0, **consumer.signed(algorithm.did)}
+        assert error(client.get(f"{SERVICES}/download", params=asked)) == (400, "policyServer: denied")
+    with place.service.jobs.intake.engine.connect() as c:
+        conf = c.execute(sa.select(jobs.c.conf).where(jobs.c.jobId == started["jobId"])).scalar()
+    assert "SESSION" not in json.dumps(conf)
+    job = Job.parse(conf, "free").opened(place.variables["OPERATOR_PRIVATE_KEY"], started["jobId"])
+    # configure asks the same again, before anything is fetched
+    assert admission.request_of(job, place.service.settings.environment("free")).policyServer == {"sessionId": "SESSION"}
 
 
 def test_a_chain_that_is_away_is_said_to_be_and_nothing_passes(

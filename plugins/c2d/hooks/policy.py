@@ -21,7 +21,7 @@ class PolicyHook:
     """Fails closed: whoever does not answer in time has not said yes.
 
     :param rbac_url: RBAC_SERVER_URL, told of each request; its JSON answer must be ``true``.
-    :param policy_url: POLICY_SERVER_URL, asked for each asset of a start; HTTP status 200 is yes.
+    :param policy_url: POLICY_SERVER_URL, asked for each asset of a start or a download; HTTP status 200 is yes.
     :param api_key: for the policy server, as X-API-Key.
     :param key: the Provider's private key, which signs what RBAC is told.
     :param private_provider: PRIVATE_PROVIDER, told to RBAC.
@@ -54,22 +54,32 @@ class PolicyHook:
         assets = [named(a.asset.did, a.service.id) for a in datasets]
         algos = [named(algorithm.asset.did, algorithm.service.id)] if algorithm else []
         self.check_rbac("compute", request.consumerAddress, dids=assets[:1], algos=algos, additional_dids=assets[1:])
+        for granted in [*datasets, *([algorithm] if algorithm else [])]:
+            self._check_policy("startCompute", request, granted)
+
+    def check_download(self, request: ComputeRequest, granted: GrantedAsset) -> None:
+        """Whether the policy server, which stands in for the asset's allow and deny lists here too, lets the consumer have its files.
+
+        :raises c2d.ddo.Refused, c2d.facts.Unavailable: as :meth:`check_start`.
+        """
+        self._check_policy("download", request, granted)
+
+    def _check_policy(self, action: str, request: ComputeRequest, granted: GrantedAsset) -> None:
         if self.policy_url is None:
             return
-        for granted in [*datasets, *([algorithm] if algorithm else [])]:
-            question = {
-                "action": "startCompute",
-                "documentId": granted.asset.did,
-                "ddo": granted.asset.document,
-                "serviceId": granted.service.id,
-                "consumerAddress": request.consumerAddress,
-                "policyServer": request.policyServer,
-                "nodeAddress": signatures.address_of(self.key) if self.key else None,
-            }
-            headers = {"X-API-Key": self.api_key} if self.api_key else {}
-            status, _ = self._ask("policy server", self.policy_url, question, headers)
-            if status != 200:
-                raise Refused("policyServer", "denied", f"{granted.asset.did}: HTTP status {status}")
+        question = {
+            "action": action,
+            "documentId": granted.asset.did,
+            "ddo": granted.asset.document,
+            "serviceId": granted.service.id,
+            "consumerAddress": request.consumerAddress,
+            "policyServer": request.policyServer,
+            "nodeAddress": signatures.address_of(self.key) if self.key else None,
+        }
+        headers = {"X-API-Key": self.api_key} if self.api_key else {}
+        status, _ = self._ask("policy server", self.policy_url, question, headers)
+        if status != 200:
+            raise Refused("policyServer", "denied", f"{granted.asset.did}: HTTP status {status}")
 
     def check_rbac(
         self,

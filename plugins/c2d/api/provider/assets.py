@@ -14,7 +14,13 @@ from c2d.settings import BadSettings, Environment
 
 
 def consumed(
-    service: ProviderService, did: str, service_id: str, consumer: str, tx: str | None = None, userdata: Any = None
+    service: ProviderService,
+    did: str,
+    service_id: str,
+    consumer: str,
+    tx: str | None = None,
+    userdata: Any = None,
+    policy_server: Any = None,
 ) -> GrantedAsset:
     """An asset for somebody who is about to order it, or (``tx``) has done so.
 
@@ -22,7 +28,7 @@ def consumed(
     """
     try:
         with service.asking():
-            return service.access.consume(did, service_id, consumer, tx, userdata)
+            return service.access.consume(did, service_id, consumer, tx, userdata, policy_server)
     except Refused as e:
         raise in_a_sentence(e, tx) from None
 

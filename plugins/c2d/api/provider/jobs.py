@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from c2d.api.operator_service.workflow import algorithm_of, parameters_of, seconds_of
@@ -29,6 +30,8 @@ def job_of(granted: Granted, request: ComputeRequest, env: Environment, settings
         "chainId": granted.datasets[0].asset.chainId,
         "maxJobDuration": seconds_of(granted.validUntil, env, settings),
         "output": _output(request.output, settings.provider.AQUARIUS_URL if remote else None, public_key),
+        # Sealed like a secret: the policy server is asked again before anything is fetched.
+        "policyServer": json.dumps(request.policyServer) if settings.provider.POLICY_SERVER_URL and request.policyServer else None,
     }
     return Job.parse(conf, env.id)
 

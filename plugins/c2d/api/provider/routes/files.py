@@ -61,7 +61,7 @@ def download(request: Request) -> StreamingResponse:
     service, data = service_of(request), data_of(request)
     did, service_id, consumer, tx = (str(data[n]) for n in ("documentId", "serviceId", "consumerAddress", "transferTxId"))
     service.policies.check_rbac("access", consumer, [{"did": did, "serviceId": service_id}])
-    granted = consumed(service, did, service_id, consumer, tx, data.get("userdata"))
+    granted = consumed(service, did, service_id, consumer, tx, data.get("userdata"), data.get("policyServer"))
     # A compute asset goes to nobody but a compute backend that its order names: ours, or that of another Provider's job.
     environments = {service.settings.address.lower()}
     if granted.service.type != "access" and consumer.lower() not in environments:
