@@ -153,6 +153,8 @@ class Check:
 
     def _not_consumable(self, asset: Asset, service: Service) -> str | None:
         nft = self.chains[asset.chainId].nfts[asset.nftAddress.lower()]
+        if self.rules.check_metadata_hash and not nft.asked:
+            raise Unavailable(f"chain {asset.chainId}: the RPC servers give no events of {asset.nftAddress} (eth_getLogs over all blocks)")
         if self.rules.check_metadata_hash and nft.metadataHash not in metadata_hashes(asset.document):
             log.warning("%s: its DDO is not the one whose hash is on chain %s", asset.did, asset.chainId)
             return MALFORMED

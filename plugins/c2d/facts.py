@@ -15,11 +15,15 @@ class Unavailable(Exception):
 
 @dataclass(frozen=True)
 class NftFacts:
-    """An asset's NFT on chain. ``state`` is None where it has no metadata; ``metadataHash`` where no event of it was found."""
+    """An asset's NFT on chain. ``state`` is None where it has no metadata; ``metadataHash`` where no event of it was found.
+
+    :param asked: False: the events could not be looked for.
+    """
 
     state: int | None
     owner: str | None
     metadataHash: bytes | None
+    asked: bool = True
 
 
 @dataclass(frozen=True)

@@ -109,6 +109,8 @@ class World:
     """datatokens that their asset's NFT does not know."""
     checksum: str | None = CHECKSUM
     decimals: int | None = 18
+    logs: bool = True
+    """whether the chain gives events"""
     now: float = NOW
     allowed: Callable[[], None] = lambda: None
     replaces_credentials: bool = False
@@ -125,7 +127,8 @@ class World:
         for nft, _, _ in questions.nfts:
             published = next((text_of(d) for d in self.documents.values() if d.get("nftAddress") == nft), b"")
             digest = self.hashes.get(nft, hashlib.sha256(published).digest())
-            nfts[nft.lower()] = NftFacts(self.states.get(nft, 0), self.owners.get(nft, PUBLISHER), digest)
+            found = digest if self.logs else None
+            nfts[nft.lower()] = NftFacts(self.states.get(nft, 0), self.owners.get(nft, PUBLISHER), found, self.logs)
         deployed = frozenset((n.lower(), d.lower()) for n, d, _ in questions.nfts if d not in self.foreign)
         receipts = {t: self.receipts.get(t) for t in questions.transactions}
         receipts |= {r.orderTxId: self.receipts.get(r.orderTxId) for receipt in receipts.values() if receipt for r in receipt.reused}

@@ -376,6 +376,14 @@ def test_a_fee_token_that_does_not_tell_its_decimals_is_no_pass() -> None:
         it.world.access().start(it.request)
 
 
+def test_a_ddo_whose_event_could_not_be_looked_for_is_no_pass_and_said_so() -> None:
+    it = market()
+    it.world.logs = False
+    with pytest.raises(Unavailable, match="the RPC servers give no events of 0x"):
+        it.world.access().start(it.request)
+    assert refusal(it, check_metadata_hash=False) is None
+
+
 def test_an_unlisted_asset_may_be_used() -> None:
     it = market()
     it.world.states[it.data["nftAddress"]] = 5

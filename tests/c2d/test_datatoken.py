@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import http.server
 import json
 import threading
-from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import Any
 
@@ -20,6 +18,7 @@ from c2d.hooks import datatoken
 from c2d.hooks.datatoken import DatatokenHook
 from c2d.hooks.rpc import Rpc
 from tests.c2d import market as m
+from tests.c2d.rpc_server import Behaviour, no_logs, server  # noqa: F401
 from tests.c2d.test_ordered_jobs import fee_for, publish
 
 
@@ -130,39 +129,6 @@ def test_a_start_with_three_data_sets_and_an_algorithm_takes_at_most_two_round_t
 
 # -- servers that fail ---------------------------------------------------------------------------------------------------------------
 
-Behaviour = Callable[[list[dict[str, Any]]], tuple[int, Any]]
-
-
-@pytest.fixture
-def server() -> Iterator[Callable[[Behaviour], str]]:
-    """Makes an RPC server that behaves as it should not: what a real node cannot be made to show. Its URL holds a key."""
-    running = []
-
-    def make(behave: Behaviour) -> str:
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                status, answer = behave(asked)
-                body = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_: Any) -> None: ...
-
-        it = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        thread = threading.Thread(target=it.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-        thread.start()
-        running.append((it, thread))
-        return f"http://127.0.0.1:{it.server_port}/TOPSECRET"
-
-    yield make
-    for it, thread in running:
-        it.shutdown()
-        it.server_close()
-        thread.join()
-
 
 def answers(asked: list[dict[str, Any]], **of_method: Any) -> list[dict[str, Any]]:
     given = {"eth_chainId": {"result": hex(8996)}, **of_method}
@@ -241,22 +207,15 @@ def test_a_server_that_has_not_seen_the_order_yet(server: Any, chain: Any, asset
 
 
 def test_where_logs_are_not_to_be_had_the_event_that_the_cache_knows_is_read(server: Any, chain: Any, asset: Any) -> None:
-    import httpx
-
     it, doc = asset
     tx = chain.set_metadata(it, m.text_of(doc), hashlib.sha256(m.text_of(doc)).hexdigest())
     block = int(chain.rpc("eth_getTransactionReceipt", tx)["blockNumber"], 16)
 
-    def no_logs(asked: list[dict[str, Any]]) -> tuple[int, Any]:
-        real = httpx.post(chain.url, json=asked).json()
-        methods = {a["id"]: a["method"] for a in asked}
-        refused = {"error": {"code": -32000, "message": "range too large"}}
-        return 200, [{"jsonrpc": "2.0", "id": r["id"], **refused} if methods[r["id"]] == "eth_getLogs" else r for r in real]
-
-    hook = DatatokenHook(urls={8996: [server(no_logs)]})
+    hook = DatatokenHook(urls={8996: [server(no_logs(chain))]})
     published = hashlib.sha256(m.text_of(doc)).digest()
     assert hook.facts(8996, of(it, (tx.lower(), block))).nfts[it.nft.lower()].metadataHash == published
-    assert hook.facts(8996, of(it)).nfts[it.nft.lower()].metadataHash is None, "and without it nothing is known"
+    without = hook.facts(8996, of(it)).nfts[it.nft.lower()]
+    assert (without.metadataHash, without.asked) == (None, False), "and without it nothing is known"
 
 
 @pytest.mark.parametrize("result", [None, [], "x", {}, {"number": "x", "timestamp": "0x1"}, 5])

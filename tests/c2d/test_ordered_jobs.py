@@ -21,6 +21,7 @@ from c2d.job import Job
 from c2d.operators.configure import ConfigureOperator
 from c2d.store import Store, jobs
 from tests.c2d import market as m
+from tests.c2d.rpc_server import no_logs, server  # noqa: F401
 
 CODE = b"print('trusted')"
 
@@ -243,6 +244,32 @@ def test_a_ddo_that_was_changed_on_the_way(deal: Deal, configure: Any, monkeypat
     operator = configure(wanted)
     monkeypatch.setattr(settings, "load", lambda: operator.settings)
     with pytest.raises(Refused, match="dataset: Asset malformed or disabled"):
+        operator.content({})
+
+
+def test_a_former_ddo_does_not_pass_where_the_node_gives_no_logs(
+    deal: Deal,
+    configure: Any,
+    server: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its owner allows no raw code any more; the consumer brings the old one with its event."""
+    publisher = deal.chain.accounts[1]
+    asset, old = publish(deal.chain, publisher.address, lambda a: m.document(a.nft, [m.service(a.nft, a.datatoken)]))
+    new = json.loads(json.dumps(old))
+    new["services"][0]["compute"]["allowRawAlgorithm"] = False
+    was, now = m.text_of(old), m.text_of(new)
+    former = {"tx": deal.chain.set_metadata(asset, was, hashlib.sha256(was).hexdigest()), "block": 0}
+    deal.chain.set_metadata(asset, now, hashlib.sha256(now).hexdigest())
+    tx = deal.chain.buy(asset, deal.consumer.address, fee_for(deal.chain, new, "ocean-compute"))
+    brought = {**old, "event": former}
+    order = {"txId": tx, "serviceId": "compute_1"}
+    code = {"rawcode": "print('leak')", "container": m.CONTAINER}
+    job = deal.job("j1", 1, inputs=[{"id": old["id"], "order": order, "ddo": brought}], algorithm=code)
+    job = job.model_copy(update={"signature": signatures.sign_hash(deal.consumer.key, admission.signed_text(job))})
+    operator = configure(job, url=server(no_logs(deal.chain)))
+    monkeypatch.setattr(settings, "load", lambda: operator.settings)
+    with pytest.raises(Unavailable, match="chain 8996: the RPC servers give no events of"):
         operator.content({})
 
 

@@ -161,6 +161,9 @@ def test_a_ddo_comes_from_the_cache_or_with_the_job(server: Server) -> None:
     assert server.asked[0][0] == f"/api/aquarius/assets/ddo/{DID}"
     assert AssetsHook(server.url, [{"id": DID, "from": "job"}]).ddos([DID]) == {DID: {"id": DID, "from": "job"}}
     assert AssetsHook(None).ddos([DID]) == {} and len(server.asked) == 1
+    # Which event is the last one the consumer does not say.
+    carried = {"id": DID, "from": "job", "event": {"tx": "0x" + "ab" * 32, "block": 0}}
+    assert AssetsHook(server.url, [carried]).ddos([DID]) == {DID: {"id": DID, "from": "job"}}
 
 
 def test_what_is_no_did_is_not_asked_for(server: Server) -> None:

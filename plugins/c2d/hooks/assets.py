@@ -23,12 +23,13 @@ class AssetsHook:
 
     :param url: of the metadata cache; None: only inline DDOs are known.
     :param inline: DDOs that the job carries; they come first. None is trusted, nor is the cache: c2d.access compares each with the chain.
+        What a cache would say beside a DDO they cannot say: of a node that gives no logs, a former DDO's event would pass for the last.
     :param seconds: that the cache may be silent.
     """
 
     def __init__(self, url: str | None, inline: Sequence[Mapping[str, Any]] = (), seconds: float = 10):
         self.url, self.seconds = url, seconds
-        self.inline = {str(d.get("id")): d for d in inline}
+        self.inline = {str(d.get("id")): {k: v for k, v in d.items() if k != "event"} for d in inline}
 
     def ddos(self, dids: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
         """The DDOs that there are, by DID.

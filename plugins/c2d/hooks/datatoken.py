@@ -254,7 +254,8 @@ def _nft(nft: str, event: tuple[str, int] | None, answers: Mapping[tuple[str, ..
     owner = _values(answers[("owner", nft)], "address")
     logs = answers[("logs", nft)]
     found = logs.result if not logs.error else (answers[("event", nft)].result or {}).get("logs") if event else None
-    return NftFacts(state, checksummed(owner[0]) if owner else None, _metadata_hash(nft, found or []))
+    asked = not logs.error or event is not None
+    return NftFacts(state, checksummed(owner[0]) if owner else None, _metadata_hash(nft, found or []), asked)
 
 
 def _metadata_hash(nft: str, logs: Sequence[Mapping[str, Any]]) -> bytes | None:
