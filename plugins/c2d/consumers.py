@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import secrets
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -20,6 +21,7 @@ from c2d.store import consumer_nonces, jobs, revoked_tokens, used_texts
 
 # Digits as ocean.js counts and as ocean.py takes the clock, milliseconds with a fraction.
 NONCE = re.compile(r"^[0-9]{1,40}(\.[0-9]{1,20})?$")
+LAST_SECOND = int(datetime(9999, 12, 31, tzinfo=UTC).timestamp())
 FIRST_NONCE = "1"
 """What an address that has not signed anything yet is told, as the incumbent has it; nothing is stored for it."""
 
@@ -77,13 +79,11 @@ class Consumers:
             return True
 
     def new_token(self, address: str, expiration: int) -> str:
-        """An auth token of an address until ``expiration`` (seconds since 1970). One that was revoked is good again."""
+        """An auth token of an address until ``expiration`` (seconds since 1970); each is another one, so that a revoked one stays that."""
         import jwt
 
-        token = jwt.encode({"exp": expiration, "address": address}, self._key, algorithm="HS256")
-        with self.engine.begin() as c:
-            c.execute(sa.delete(revoked_tokens).where(revoked_tokens.c.sha256 == _sha256(token)))
-        return token
+        claims = {"exp": expiration, "address": address, "jti": secrets.token_hex(8)}
+        return jwt.encode(claims, self._key, algorithm="HS256")
 
     def check_token(self, token: str, address: str) -> dict[str, Any]:
         """What the token says: ``exp`` and ``address``.
@@ -98,7 +98,8 @@ class Consumers:
 
     def revoke_token(self, token: str, address: str) -> None:
         """:raises BadToken: it is not valid any more."""
-        expires = datetime.fromtimestamp(int(self.check_token(token, address)["exp"]), UTC)
+        # Clients give milliseconds too, by which it ends in a year that a date cannot have.
+        expires = datetime.fromtimestamp(min(int(self.check_token(token, address)["exp"]), LAST_SECOND), UTC)
         with self.engine.begin() as c:
             c.execute(sa.delete(revoked_tokens).where(revoked_tokens.c.expires < sa.func.now()))
             c.execute(insert(revoked_tokens).values(sha256=_sha256(token), expires=expires).on_conflict_do_nothing())

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 from c2d.ddo import Asset, Service
-from c2d.job import ADDRESS, HEADER_NAME, HTTP_URL
+from c2d.job import ADDRESS, HEADER_NAME, HTTP_URL, MOST_FILES
 
 
 class BadFiles(ValueError):
@@ -69,6 +69,8 @@ def decrypt(asset: Asset, service: Service, private_key: str) -> tuple[dict[str,
         content = content.get("files")
     if not isinstance(content, list):
         raise BadFiles("Expected a files list")
+    if len(content) > MOST_FILES:
+        raise BadFiles(f"Expected a files list of at most {MOST_FILES}")
     if not all(isinstance(file, dict) for file in content):
         raise BadFiles("Expected a files list of objects")
     return tuple(content)

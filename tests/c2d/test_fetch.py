@@ -188,14 +188,34 @@ def test_a_server_that_falls_silent_is_left(served: Files) -> None:
             get(Fetcher(True, 0.2, 1), f"http://127.0.0.1:{port}/SECRET")
 
 
+@pytest.mark.parametrize("at", [0, 20, 60])
+def test_a_server_that_drips_is_left_wherever_it_does(at: int) -> None:
+    """In its first line, its headers, its body: each byte comes in time, and all of them would take hours."""
+    whole = b"HTTP/1.1 200 OK\r\nX-A: bbbbbbbbbbbb\r\nContent-Length: 50\r\n\r\n" + b"." * 50
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        with server.accept()[0] as connection, contextlib.suppress(OSError):
+            connection.recv(65536)
+            connection.sendall(whole[:at])
+            for byte in whole[at:]:
+                threading.Event().wait(0.05)
+                connection.sendall(bytes([byte]))
+
+    threading.Thread(target=serve, daemon=True).start()
+    with server, pytest.raises(FetchError, match=r"did not answer in time|took too long"):
+        get(Fetcher(True, 5, seconds=0.5), f"http://127.0.0.1:{server.getsockname()[1]}/")
+
+
 def test_a_body_without_an_end_is_limited_in_bytes_and_time() -> None:
     endless = [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", *[b"5\r\n12345\r\n"] * 100]
     server, port = trickle(endless)
     with server:
         with Fetcher(True, 5).open(Request(f"http://127.0.0.1:{port}/")) as answer, pytest.raises(TooLarge):
             sha256_of(answer, 20)
-        with Fetcher(True, 5, seconds=0).open(Request(f"http://127.0.0.1:{port}/")) as answer, pytest.raises(FetchError, match="too long"):
-            sha256_of(answer)
+        for over in (Fetcher(True, 5, seconds=0), Fetcher(True, 5, until=0)):
+            with pytest.raises(FetchError, match="too long"):
+                get(over, f"http://127.0.0.1:{port}/")
 
 
 def test_what_breaks_is_tried_again_as_often_as_it_says() -> None:

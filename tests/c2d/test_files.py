@@ -63,6 +63,7 @@ def test_files_of_each_version(version: str) -> None:
         ),
         ("4.5.0", {"datatokenAddress": DATATOKEN.lower(), "nftAddress": NFT.lower(), "files": "x"}, "Expected a files list"),
         ("4.0.0", ["x"], "Expected a files list of objects"),
+        ("4.0.0", [m.URL] * 1001, "Expected a files list of at most 1000"),
     ],
 )
 def test_files_of_another_asset_or_form_are_refused(version: str, content: Any, said: str) -> None:

@@ -246,7 +246,7 @@ def stop_with(client: TestClient, token: str, address: str, nonce: str) -> Any:
 
 def test_a_token_stands_for_a_signature_until_it_is_revoked(client: TestClient, consumer: Consumer) -> None:
     token = token_of(client, consumer)
-    assert set(jwt.decode(token, options={"verify_signature": False})) == {"exp", "address"}
+    assert set(jwt.decode(token, options={"verify_signature": False})) == {"exp", "address", "jti"}
     assert stop_with(client, token, consumer.address, "10").status_code == 200
     assert faults(stop_with(client, token, consumer.address, "10")) == INVALID_NONCE
     assert faults(stop_with(client, token, OWNER, "11")) == INVALID_SIGNATURE
@@ -270,6 +270,22 @@ def test_a_token_of_another_key_or_time_is_worth_nothing(client: TestClient, con
         assert faults(stop_with(client, token, consumer.address, "10")) == INVALID_SIGNATURE
     foreign = {**consumer.signed(consumer.address, who="address"), "token": token_of(client, Consumer(client, OTHER_KEY))}
     assert error(client.request("DELETE", f"{SERVICES}/deleteAuthToken", json=foreign)) == (400, "Token is invalid.")
+
+
+def test_a_token_in_milliseconds_can_be_revoked_and_stays_so(client: TestClient, consumer: Consumer) -> None:
+    """JavaScript's clock gives them; the incumbent's tokens are alike to the letter, so that the next one would wake the stolen one."""
+    expiration = (int(time.time()) + 3600) * 1000
+
+    def new() -> str:
+        asked = {**consumer.signed(consumer.address, who="address"), "expiration": expiration}
+        return str(client.get(f"{SERVICES}/createAuthToken", params=asked).json()["token"])
+
+    stolen = new()
+    revoke = {**consumer.signed(consumer.address, who="address"), "token": stolen}
+    assert client.request("DELETE", f"{SERVICES}/deleteAuthToken", json=revoke).json() == {"success": "Token has been deactivated."}
+    fresh = new()
+    assert stop_with(client, fresh, consumer.address, "20").status_code == 200
+    assert faults(stop_with(client, stolen, consumer.address, "21")) == INVALID_SIGNATURE
 
 
 def test_a_token_makes_no_token(client: TestClient, consumer: Consumer) -> None:

@@ -34,6 +34,7 @@ def test_fileinfo_of_an_asset_tells_no_stranger_where_its_files_are(place: Marke
     wrong = [
         ({"did": "did:op:" + "0" * 64, "serviceId": "x"}, "Cannot resolve DID"),
         ({"did": dataset.did, "serviceId": "x"}, "Invalid serviceId"),
+        ({"did": dataset.did, "type": "url", "url": "http://127.0.0.1:9/"}, "Invalid serviceId"),
     ]
     for body, text in wrong:
         assert error(place.client.post(f"{SERVICES}/fileinfo", json=body)) == (400, text)

@@ -114,7 +114,10 @@ def test_another_providers_asset_is_priced_by_that_provider(place: Market, consu
     for content in (b"{", b"[]", b"x" * 100_000):
         place.files.contents["/api/services/initialize"] = content
         assert initialize(place, consumer, [dataset, more], algorithm).status_code == 400
-    del place.files.contents["/api/services/initialize"]
+    place.files.contents["/api/services/initialize"] = b'{"error": "of a server inside"}'
+    place.files.answers["/api/services/initialize"] = (400, {})
+    assert error(initialize(place, consumer, [dataset, more], algorithm)) == (400, f"the Provider of {other.did} refuses: HTTP status 400")
+    del place.files.contents["/api/services/initialize"], place.files.answers["/api/services/initialize"]
     assert initialize(place, consumer, [dataset, more], algorithm).status_code == 400
 
 

@@ -52,7 +52,6 @@ class Answer:
     status: int
     headers: dict[str, str]
     _chunks: Iterator[bytes]
-    _deadline: float = float("inf")
 
     def chunks(self, most: int = 0) -> Iterator[bytes]:
         """The body.
@@ -68,8 +67,6 @@ class Answer:
                 total += len(chunk)
                 if most and total > most:
                     raise TooLarge(f"it has more than {most} bytes")
-                if time.monotonic() > self._deadline:
-                    raise FetchError("it took too long")
                 yield chunk
 
     @property
@@ -85,13 +82,15 @@ class Fetcher:
     :param allow_non_public: fetch from private, loopback and link-local addresses too (ALLOW_NON_PUBLIC_IP).
     :param timeout: seconds that a server may be silent (REQUEST_TIMEOUT).
     :param attempts: how often a fetch that broke before its first byte is tried (REQUEST_RETRIES).
-    :param seconds: for a whole fetch, however steadily it drips.
+    :param seconds: for a whole fetch, however steadily it drips, headers and TLS included.
+    :param until: for several together, on :func:`time.monotonic`'s clock.
     """
 
     allow_non_public: bool = False
     timeout: float = 10
     attempts: int = 1
     seconds: float = 600
+    until: float = float("inf")
 
     @contextlib.contextmanager
     def open(self, request: Request) -> Iterator[Answer]:
@@ -101,17 +100,17 @@ class Fetcher:
 
         :raises Unsafe, FetchError:
         """
-        deadline = time.monotonic() + self.seconds
+        deadline = min(time.monotonic() + self.seconds, self.until)
         with contextlib.ExitStack() as stack:
             yield self._answer(request, stack, deadline)
 
     def _answer(self, request: Request, stack: contextlib.ExitStack, deadline: float) -> Answer:
         url, method, headers, body = request.url, request.method.upper(), dict(request.headers), request.body
         for _ in range(REDIRECTS + 1):
-            response = self._sent(url, method, headers, body, stack)
+            response = self._sent(url, method, headers, body, stack, deadline)
             names = {n.decode("latin-1").lower(): v.decode("latin-1") for n, v in response.headers}
             if response.status not in (301, 302, 303, 307, 308) or "location" not in names:
-                return Answer(response.status, names, response.iter_stream(), deadline)
+                return Answer(response.status, names, response.iter_stream())
             target = _joined(url, names["location"])
             if _origin(target) != _origin(url):
                 headers = {n: v for n, v in headers.items() if n.lower() == "range"}
@@ -120,7 +119,9 @@ class Fetcher:
             url = target
         raise FetchError(f"the server redirects more than {REDIRECTS} times")
 
-    def _sent(self, url: str, method: str, headers: Mapping[str, str], body: bytes | None, stack: contextlib.ExitStack) -> Any:
+    def _sent(
+        self, url: str, method: str, headers: Mapping[str, str], body: bytes | None, stack: contextlib.ExitStack, deadline: float
+    ) -> Any:
         import httpcore
 
         given = {"Accept": "*/*", "User-Agent": "c2d", **headers, "Accept-Encoding": "identity", "Host": _host(url), "Connection": "close"}
@@ -129,7 +130,8 @@ class Fetcher:
             wire.append((b"Content-Length", str(len(body)).encode()))
         seconds = {"connect": self.timeout, "read": self.timeout, "write": self.timeout, "pool": self.timeout}
         for attempt in range(1, max(1, self.attempts) + 1):
-            pool = stack.enter_context(httpcore.ConnectionPool(ssl_context=_tls(), network_backend=_guarded(self.allow_non_public)))
+            backend = _guarded()(self.allow_non_public, deadline)
+            pool = stack.enter_context(httpcore.ConnectionPool(ssl_context=_tls(), network_backend=backend))
             try:
                 with _explained():
                     sent = pool.stream(method, _ascii(url), headers=wire, content=body, extensions={"timeout": seconds})
@@ -188,25 +190,58 @@ def resolved(host: str, port: int, allow_non_public: bool) -> list[str]:
 
 
 @cache
-def _guarded(allow_non_public: bool) -> Any:
+def _guarded() -> Any:
+    """The class of what opens connections; made where the library is loaded."""
     import httpcore
+
+    def left(deadline: float, timeout: float | None) -> float:
+        seconds = deadline - time.monotonic()
+        if seconds <= 0:
+            raise FetchError("it took too long")
+        return seconds if timeout is None else min(timeout, seconds)
+
+    class Bounded(httpcore.NetworkStream):
+        """A connection that ends at a deadline: a server may drip each byte in time, for ever."""
+
+        def __init__(self, stream: httpcore.NetworkStream, deadline: float):
+            self.stream, self.deadline = stream, deadline
+
+        def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+            return self.stream.read(max_bytes, left(self.deadline, timeout))
+
+        def write(self, buffer: bytes, timeout: float | None = None) -> None:
+            self.stream.write(buffer, left(self.deadline, timeout))
+
+        def close(self) -> None:
+            self.stream.close()
+
+        def start_tls(self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None) -> Any:
+            seconds = left(self.deadline, timeout)
+            return Bounded(self.stream.start_tls(ssl_context, server_hostname, seconds), self.deadline)
+
+        def get_extra_info(self, info: str) -> Any:
+            return self.stream.get_extra_info(info)
 
     class Guarded(httpcore.SyncBackend):
         """Connects to the addresses that were looked at; the name stays in the request and in TLS."""
 
-        def connect_tcp(self, host: str, port: int, *args: Any, **kwargs: Any) -> Any:
+        def __init__(self, allow_non_public: bool, deadline: float):
+            self.allow_non_public, self.deadline = allow_non_public, deadline
+
+        def connect_tcp(self, host: str, port: int, timeout: float | None = None, *args: Any, **kwargs: Any) -> Any:
             failure: Exception | None = None
-            for address in resolved(host, port, allow_non_public):
+            for address in resolved(host, port, self.allow_non_public):
+                seconds = left(self.deadline, timeout)
                 try:
-                    return super().connect_tcp(address, port, *args, **kwargs)
-                except (httpcore.ConnectError, httpcore.ConnectTimeout) as e:
+                    return Bounded(super().connect_tcp(address, port, seconds, *args, **kwargs), self.deadline)
+                except httpcore.ConnectError as e:
                     failure = e
             raise failure or FetchError("the host name was not found")
 
         def connect_unix_socket(self, *args: Any, **kwargs: Any) -> Any:
             raise Unsafe("it is not on a public address")
 
-    return Guarded()
+    return Guarded
 
 
 @cache

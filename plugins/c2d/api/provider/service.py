@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
@@ -112,7 +113,9 @@ class ProviderService:
 
     def fetching(self) -> contextlib.AbstractContextManager[AssetFiles]:
         """The same for who has files looked at."""
-        return _one_of(self._fetch_slots, self._files, TOO_MANY_FILES)
+        until = time.monotonic() + self._files.fetcher.seconds  # for all that is looked at in one slot: an asset may have many files
+        files = dataclasses.replace(self._files, fetcher=dataclasses.replace(self._files.fetcher, until=until))
+        return _one_of(self._fetch_slots, files, TOO_MANY_FILES)
 
     def downloading(self) -> contextlib.AbstractContextManager[AssetFiles]:
         """The same for downloads."""

@@ -32,7 +32,7 @@ def fileinfo(request: Request) -> list[dict[str, Any]]:
     service, data = service_of(request), data_of(request)
     wanted: list[dict[str, Any]]
     if data.get("did"):
-        asset, found = files_of(service, str(data["did"]), data["serviceId"])
+        asset, found = files_of(service, str(data["did"]), data.get("serviceId"))
         wanted, chain = list(found), asset.chainId
     else:
         wanted, chain = [{n: v for n, v in data.items() if n not in ("checksum", "userdata")}], min(service.chains(), default=0)

@@ -183,7 +183,8 @@ def _of_other_provider(
     except (FetchError, ValueError) as e:
         raise Forbidden(f"the Provider of {granted.asset.did} does not answer: {type(e).__name__}") from None
     if answer.status != 200 or not isinstance(said, dict):
-        raise Forbidden(f"the Provider of {granted.asset.did} refuses: {said.get('error', '') if isinstance(said, dict) else ''}")
+        # No word of what it said: the URL is a stranger's choice, and what answers there may be anything.
+        raise Forbidden(f"the Provider of {granted.asset.did} refuses: HTTP status {answer.status}")
     return {name: said[name] for name in ("datatoken", "providerFee", "validOrder") if name in said}
 
 
