@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import logging
 import re
+import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -22,12 +25,12 @@ log = logging.getLogger(__name__)
 Read = Callable[[int, int], Iterator[bytes]]
 """``read(first, last)``: pieces of the content; closing the iterator ends the request to the store."""
 
-AHEAD_BYTES = 2 << 20
+AHEAD_BYTES = 4 << 20
 
 
 @functools.cache
 def _pool() -> ThreadPoolExecutor:
-    """Stores are read by threads; one is taken for each piece, not for a whole download."""
+    """Stores are read by threads; a download has one while its client keeps up."""
     return ThreadPoolExecutor(64, "c2d-results")
 
 
@@ -109,39 +112,27 @@ class Streamed(Response):
         self.init_headers(headers)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        loop = asyncio.get_running_loop()
-        following = loop.run_in_executor(_pool(), _some, self.pieces, 1)
+        ahead = _Ahead(self.pieces)
         gone = asyncio.ensure_future(_gone(receive))
         try:
             try:
-                some = await following
+                piece = await ahead.next()
             except NotReadable as e:
                 headers = {"Retry-After": "5"} if e.again else {}
                 await failure(e.status, e.text, headers)(scope, receive, send)
                 return
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-            while some:
-                following = loop.run_in_executor(_pool(), _some, self.pieces, AHEAD_BYTES)  # these come while those go
-                for piece in some:
-                    await send({"type": "http.response.body", "body": piece, "more_body": True})
-                    if gone.done():
-                        return
-                some = await following
+            while piece is not None:
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+                if gone.done():
+                    return
+                piece = await ahead.next()
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         except NotReadable as e:
             log.warning("a download was cut off: %s", e.text)  # the server closes the connection: the answer has no end
         finally:
             gone.cancel()
-            following.add_done_callback(lambda done: _pool().submit(_close, self.pieces, done))
-
-
-def _some(pieces: Iterator[bytes], least: int) -> list[bytes]:
-    """The next pieces, of ``least`` bytes or more together, fewer at the end: threads are changed less often than pieces."""
-    some: list[bytes] = []
-    while least > 0 and (piece := next(pieces, None)) is not None:
-        some.append(piece)
-        least -= len(piece)
-    return some
+            ahead.close()
 
 
 async def _gone(receive: Any) -> None:
@@ -149,7 +140,59 @@ async def _gone(receive: Any) -> None:
         pass
 
 
-def _close(pieces: Any, done: asyncio.Future[Any]) -> None:
-    if not done.cancelled():
-        done.exception()  # seen: it has been told, or nobody is there to be told
-    pieces.close()
+class _Ahead:
+    """Pieces that a thread reads while those before them are sent, up to AHEAD_BYTES. A client that keeps up keeps the thread; while
+    enough waits for a slow one the thread serves others.
+    """
+
+    def __init__(self, pieces: Iterator[bytes]):
+        self._pieces = pieces
+        self._loop, self._news = asyncio.get_running_loop(), asyncio.Event()
+        self._lock = threading.Lock()
+        self._waiting: deque[bytes | Exception | None] = deque()
+        self._bytes = 0
+        self._reads = self._ended = self._closed = False
+
+    async def next(self) -> bytes | None:
+        """The next piece; None: that was all. Raises what reading it raised."""
+        while True:
+            self._news.clear()
+            with self._lock:
+                some = bool(self._waiting)
+                piece = self._waiting.popleft() if some else None
+                self._bytes -= len(piece) if isinstance(piece, bytes) else 0
+                if not self._reads and not self._ended and self._bytes <= AHEAD_BYTES // 2:
+                    self._reads = True
+                    _pool().submit(self._read)
+            if isinstance(piece, Exception):
+                raise piece
+            if some:
+                return piece
+            await self._news.wait()
+
+    def close(self) -> None:
+        """Ends the request to the store, once its thread has come back from there."""
+        with self._lock:
+            self._closed = True
+            if self._reads:
+                return
+        _pool().submit(self._pieces.close)  # type: ignore[attr-defined]
+
+    def _read(self) -> None:
+        reads = True
+        while reads:
+            piece: bytes | Exception | None
+            try:
+                piece = next(self._pieces, None)
+            except Exception as e:
+                piece = e
+            with self._lock:
+                self._waiting.append(piece)
+                self._bytes += len(piece) if isinstance(piece, bytes) else 0
+                self._ended = not isinstance(piece, bytes)
+                reads = self._reads = not (self._ended or self._closed or self._bytes >= AHEAD_BYTES)
+                closed = self._closed
+            with contextlib.suppress(RuntimeError):  # the server has ended
+                self._loop.call_soon_threadsafe(self._news.set)
+        if closed:
+            self._pieces.close()  # type: ignore[attr-defined]
