@@ -233,12 +233,11 @@ def up(stack: Home, env_file: Path | None = None) -> dict[str, str]:
         remove_leftovers(stack)
         progress, begun, since = Progress(), time.monotonic(), airflow.now()
         try:
-            progress.show("Starting: PostgreSQL")
-            postgres.create_cluster(stack, stack.secrets()["database_password"])
             units, told = plan(stack, env_file)
             if env_file or os.environ.get("C2D_ENVIRONMENTS"):
-                progress.clear()
                 check_settings(next(unit["env"] for unit in units if unit["name"] == "scheduler"))
+            progress.show("Starting: PostgreSQL")
+            postgres.create_cluster(stack, stack.secrets()["database_password"])
             for old in stack.logs.glob("*.log"):
                 old.replace(old.with_suffix(".log.1"))
             write_private(stack.run / "plan.json", json.dumps(units, indent=1))

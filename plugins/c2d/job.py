@@ -408,7 +408,10 @@ def params_schema() -> dict[str, dict[str, Any]]:
 def explain(error: ValidationError, at: str = "") -> str:
     """One sentence for each wrong field: ``inputs[0].files[0].url: must begin with http:// ...``. Never shows a value."""
     sentences = []
-    for e in error.errors(include_url=False, include_input=False):
+    found = error.errors(include_url=False, include_input=False)
+    for e in found:
+        if e["type"] == "too_short" and any(o["loc"][:-1][: len(e["loc"])] == e["loc"] for o in found):
+            continue  # a list that lacks only what is wrong
         path = at
         for part in e["loc"]:
             if part == "[key]" or str(part).startswith("~"):

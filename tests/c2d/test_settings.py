@@ -102,6 +102,12 @@ def test_a_wrong_setting_is_named_and_its_value_not_shown(changes: dict[str, str
     assert "SECRET" not in str(e.value).replace("OPERATOR_PRIVATE_KEY", "").replace("AWS_SECRET", "")
 
 
+def test_environments_that_are_wrong_are_not_said_to_be_missing_too() -> None:
+    with pytest.raises(BadSettings) as e:
+        read({**BASE, "nCPU": "-1"})
+    assert str(e.value) == "environments[0].nCPU: input should be greater than 0"
+
+
 def test_assets_need_a_key_that_opens_their_files() -> None:
     with pytest.raises(BadSettings, match="access_control of environment ocean-compute: datatoken needs PROVIDER_PRIVATE_KEY"):
         read({**BASE, "access_control": "datatoken"})
