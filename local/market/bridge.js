@@ -17,7 +17,7 @@ for (const verb of ['log', 'warn', 'error', 'debug', 'info']) {
 }
 
 const { ethers } = require('ethers')
-const ocean = require('@oceanprotocol/lib')
+const ocean = require(process.env.OCEAN_LIB)
 
 const provider = new ethers.providers.StaticJsonRpcProvider(process.env.NODE_URI)
 provider.pollingInterval = 20 // ms; 4 s otherwise, which is about a public chain's block

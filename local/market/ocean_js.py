@@ -22,6 +22,8 @@ from local.market import npm
 from local.market.chain import CHAIN_ID, ZERO, Account, Chain
 from local.market.ddo import container_checksum, document
 
+# As package.json names them: the library as its last good version was (3.3.0), and the last one that speaks to Ocean's Provider (3.4.6).
+REFERENCE, LAST = "@oceanprotocol/lib", "ocean-lib-last"
 WITHIN = 120  # seconds for one call
 EVERY = 0.3  # seconds between two looks at a job
 
@@ -68,8 +70,8 @@ class Published:
 
 
 @contextlib.contextmanager
-def running(chain: Chain, provider_url: str, cache_url: str) -> Iterator[OceanJs]:
-    it = OceanJs(chain, provider_url, cache_url)
+def running(chain: Chain, provider_url: str, cache_url: str, library: str = REFERENCE) -> Iterator[OceanJs]:
+    it = OceanJs(chain, provider_url, cache_url, library)
     try:
         yield it
     finally:
@@ -83,12 +85,13 @@ class OceanJs:
     chain: Chain
     provider_url: str
     cache_url: str
+    library: str = REFERENCE
     calls: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
         env = {"NODE_PATH": str(npm.modules()), "NODE_URI": self.chain.url, "ADDRESS_FILE": str(self.chain.address_file), "PATH": ""}
-        env |= {"AQUARIUS_URL": self.cache_url, "PROVIDER_URL": self.provider_url}
+        env |= {"AQUARIUS_URL": self.cache_url, "PROVIDER_URL": self.provider_url, "OCEAN_LIB": self.library}
         self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115
         self.process = subprocess.Popen(
             [npm.node(), str(Path(__file__).with_name("bridge.js"))],

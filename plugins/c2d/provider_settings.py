@@ -110,6 +110,7 @@ class ProviderSettings(BaseModel):
     POLICY_SERVER_API_KEY: Annotated[str | None, BeforeValidator(empty_is_unset)] = Field(default=None, repr=False)
     C2D_DENY_BY_DEFAULT: bool = Field(default=False, description="a data set whose trust lists are both empty allows no algorithm")
     C2D_CHECK_METADATA_HASH: bool = Field(default=True, description="a DDO must be the one whose hash is on chain")
+    C2D_LENIENT_STOP: bool = Field(default=False, description="take the stops of ocean.js 3.3.3 to 3.4.6, signed without nonce")
     C2D_ORDERS_ONCE: bool = Field(default=False, description="an order is good for one job")
     PRIVATE_PROVIDER: bool = Field(default=False, description="told to the RBAC server")
     USE_CHAIN_PROOF: bool = Field(default=False, description="write each download on the chain")

@@ -11,10 +11,11 @@ from c2d.api.provider.service import ProviderService
 from c2d.intake import Caller
 from c2d.job import Job
 from c2d.objects import object_name
+from c2d.signatures import sign_hash
 from c2d.submit import submit
 from tests.conformance.consumer import SERVICES, Consumer
 from tests.conformance.provider import OTHER_KEY, OWNER
-from tests.conformance.test_provider_api import DID, client, consumer, error, faults, service  # noqa: F401
+from tests.conformance.test_provider_api import DID, INVALID_SIGNATURE, client, consumer, error, faults, service  # noqa: F401
 
 
 def job_of(service: ProviderService, owner: str, did: str = DID, agreement: str = "0x" + "a1" * 32) -> str:
@@ -67,6 +68,39 @@ def test_a_stop_needs_the_consumers_signature_and_stops(client: TestClient, serv
     signed = consumer.signed(consumer.address, mine, DID)
     (stopped,) = client.put(f"{SERVICES}/compute", json={**signed, "jobId": mine, "documentId": DID}).json()
     assert (stopped["jobId"], stopped["stopreq"], stopped["status"]) == (mine, 1, 70)
+
+
+def test_a_stop_without_nonce_stops_that_one_job_where_it_is_allowed(
+    client: TestClient, service: ProviderService, consumer: Consumer, variables: dict[str, str]
+) -> None:
+    def signed(text: str, key: str = consumer.key, **more: str) -> dict[str, str]:
+        return {"consumerAddress": consumer.address, "nonce": "9" * 40, "signature": sign_hash(key, text), **more}
+
+    mine, other = job_of(service, consumer.address), job_of(service, consumer.address, agreement="0x" + "b2" * 32)
+    good = signed(f"{consumer.address}{mine}", jobId=mine, agreementId="b2" * 32)
+    assert faults(client.put(f"{SERVICES}/compute", json=good)) == INVALID_SIGNATURE
+    own = service.own.model_copy(update={"C2D_LENIENT_STOP": True})
+    service.jobs.settings = service.settings.model_copy(update={"provider": own})
+    address = consumer.address
+    for wrong in (
+        signed(f"{address}{mine}", OTHER_KEY, jobId=mine),
+        signed(f"{address}{mine}", jobId=other),
+        signed(address),
+        signed(f"{address}{DID}", documentId=DID),
+        {**good, "consumerAddress": OWNER},
+    ):
+        assert faults(client.put(f"{SERVICES}/compute", json=wrong)) == INVALID_SIGNATURE
+    for method, route, more in (
+        ("DELETE", "compute", {}),
+        ("GET", "computeResult", {"index": ""}),
+        ("GET", "createAuthToken", {"address": address, "expiration": 2**33}),
+    ):
+        assert client.request(method, f"{SERVICES}/{route}", json={**good, **more}).status_code == 400
+    for _ in range(2):  # again it stops what has stopped
+        (stopped,) = client.put(f"{SERVICES}/compute", json=good).json()
+        assert (stopped["jobId"], stopped["stopreq"]) == (mine, 1)
+    assert service.jobs.store.job(other).stopreq == 0  # type: ignore[union-attr]
+    assert consumer.next_nonce() == "2", "a nonce that nobody signed is not used up"
 
 
 def test_a_stop_without_a_job_stops_what_computes_on_the_did(client: TestClient, service: ProviderService, consumer: Consumer) -> None:

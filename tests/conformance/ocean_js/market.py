@@ -181,19 +181,12 @@ class Place:
     runs: Any
     rpc: Calls
     contents: dict[str, bytes]
+    variables: dict[str, str] = field(repr=False)
 
 
 @contextlib.contextmanager
 def place(chain: Chain, database_url: str, folder: Any, runs: Any) -> Iterator[Place]:
     """A Provider of ours served over HTTP without Airflow (tests/e2e/test_market.py has it with Airflow), in the middle of a market."""
-    import uvicorn
-    from fastapi import FastAPI
-
-    from c2d import settings
-    from c2d.api.operator_service.app import create_app as create_operator
-    from c2d.api.provider.app import create_app
-    from c2d.api.provider.service import ProviderService
-    from c2d.api.slash import PROVIDER, WithSlash
     from local.market import metadata_cache, ocean_js
 
     contents = {"/table.csv": DATA, "/algorithm.py": ALGORITHM}
@@ -203,33 +196,32 @@ def place(chain: Chain, database_url: str, folder: Any, runs: Any) -> Iterator[P
         since = int(chain.rpc("eth_blockNumber"), 16) + 1  # what other tests have published is left out: their Providers are gone
         cache = stack.enter_context(metadata_cache.running(chain, CACHE_KEY, since=since))
         (folder / "environments.yaml").write_text(json.dumps({"environments": ENVIRONMENTS}))
-        loaded = settings.read(
-            {
-                "OPERATOR_PRIVATE_KEY": "0x" + "51" * 32,
-                "C2D_DATABASE_URL": database_url,
-                "C2D_RESULTS_PATH": str(folder),
-                "C2D_ENVIRONMENTS": str(folder / "environments.yaml"),
-                "PROVIDER_PRIVATE_KEY": json.dumps({str(chain.chain_id): PROVIDER_KEY}),
-                "NETWORK_URL": json.dumps({str(chain.chain_id): rpc.url}),
-                "AQUARIUS_URL": cache.url,
-                "ADDRESS_FILE": str(chain.address_file),
-                "ALLOW_NON_PUBLIC_IP": "1",
-            }
-        )
-        app = FastAPI()
-        app.mount(PROVIDER, create_app(ProviderService(create_operator(loaded, runs.start, runs.stop, work=False).state.service)))
-        app.add_middleware(WithSlash)
-        server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning"))
-        thread = threading.Thread(target=server.run, daemon=True)
-        thread.start()
-        while not server.started:
-            assert thread.is_alive(), "the server did not start"
-            time.sleep(0.01)
-        port = server.servers[0].sockets[0].getsockname()[1]
-        js = stack.enter_context(ocean_js.running(chain, f"http://127.0.0.1:{port}{PROVIDER}", cache.url))
-        yield Place(Market(chain, js, cache, data_url, CONTAINER), runs, rpc, contents)
-        server.should_exit = True
-        thread.join(20)
+        variables = {
+            "OPERATOR_PRIVATE_KEY": "0x" + "51" * 32,
+            "C2D_DATABASE_URL": database_url,
+            "C2D_RESULTS_PATH": str(folder),
+            "C2D_ENVIRONMENTS": str(folder / "environments.yaml"),
+            "PROVIDER_PRIVATE_KEY": json.dumps({str(chain.chain_id): PROVIDER_KEY}),
+            "NETWORK_URL": json.dumps({str(chain.chain_id): rpc.url}),
+            "AQUARIUS_URL": cache.url,
+            "ADDRESS_FILE": str(chain.address_file),
+            "ALLOW_NON_PUBLIC_IP": "1",
+        }
+        url = stack.enter_context(provider(variables, runs))
+        js = stack.enter_context(ocean_js.running(chain, url, cache.url))
+        yield Place(Market(chain, js, cache, data_url, CONTAINER), runs, rpc, contents, variables)
+
+
+@contextlib.contextmanager
+def provider(variables: dict[str, str], runs: Any) -> Iterator[str]:
+    """A Provider of ours with these settings; its URL as clients are given it."""
+    from c2d import settings
+    from c2d.api.slash import PROVIDER
+    from tests.conformance.provider_server import provider_app, serving
+
+    _, app = provider_app(settings.read(variables), runs)
+    with serving(app) as url:
+        yield url + PROVIDER
 
 
 @dataclass

@@ -13,9 +13,10 @@ import httpx
 import pytest
 
 from c2d.signatures import sign_hash
+from local.market import ocean_js
 from local.market.chain import ONE, fee_of
-from local.market.ocean_js import Published, Refused
-from tests.conformance.ocean_js.market import DATA, HOUR, NUMBERS, Job, Market, Place, price_times, start
+from local.market.ocean_js import OceanJs, Published, Refused
+from tests.conformance.ocean_js.market import DATA, HOUR, NUMBERS, Job, Market, Place, price_times, provider, start
 
 
 def test_a_published_asset_is_known(market: Market, dataset: Published) -> None:
@@ -94,6 +95,25 @@ def test_a_valid_order_is_used_again_and_an_ended_one_paid_again(
     one, other = (market.js.order(market.consumer, consumer, each) for each in asked)
     assert market.chain.events(one, "ERC20Template", "OrderReused") or market.chain.events(other, "ERC20Template", "OrderReused")
     assert start(market, bought, dataset=dataset.order(one), algorithm=algorithm.order(other))["jobId"]
+
+
+def test_the_last_version_stops_a_job_only_where_that_is_allowed(place: Place, market: Market, bought: Job) -> None:
+    """3.4.6 signs no nonce. All else it does as 3.3.0."""
+    consumer, did = market.consumer, bought.dataset["documentId"]
+
+    def stop(js: OceanJs, job_id: str) -> Any:
+        return js.call("ProviderInstance.computeStop", did, consumer.address, job_id, js.provider_url, consumer, did)[0]
+
+    with ocean_js.running(market.chain, market.js.provider_url, market.cache.url, ocean_js.LAST) as last:
+        job = last.start(consumer, bought.environment, bought.dataset, bought.algorithm)["jobId"]
+        with pytest.raises(Refused, match="Invalid signature provided"):
+            stop(last, job)
+        assert not last.status(consumer.address, job)["stopreq"]
+    with (
+        provider({**place.variables, "C2D_LENIENT_STOP": "1"}, place.runs) as url,
+        ocean_js.running(market.chain, url, market.cache.url, ocean_js.LAST) as last,
+    ):
+        assert [(each["jobId"], each["stopreq"]) for each in stop(last, job)] == [(job, 1)]
 
 
 # -- what it costs ------------------------------------------------------------------------------------------------------------

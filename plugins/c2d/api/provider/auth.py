@@ -19,8 +19,9 @@ from c2d.api.operator_service.auth import read_data, too_many
 from c2d.api.operator_service.errors import Refusal
 from c2d.api.provider.errors import Invalid
 from c2d.api.provider.rules import Rules, faults
-from c2d.api.provider.service import service_of
+from c2d.api.provider.service import ProviderService, service_of
 from c2d.consumers import NONCE, BadToken
+from c2d.intake import OUR_JOB_ID
 from c2d.job import ADDRESS
 from c2d.signatures import BadSignature, public_key_of_hash, signer_of_hash
 
@@ -37,6 +38,7 @@ class Access:
     :param text: what is signed before the nonce.
     :param token: whether an auth token stands for a signature.
     :param several: whether several requests may have the same nonce (see :meth:`c2d.consumers.Consumers.use_nonce`).
+    :param lenient: whether the nonce may be missing in what is signed, where C2D_LENIENT_STOP says so.
     """
 
     rules: Rules | None
@@ -44,6 +46,7 @@ class Access:
     text: Callable[[dict[str, Any]], str] = lambda data: ""
     token: bool = True
     several: bool = False
+    lenient: bool = False
 
 
 def access(*arguments: Any, **named: Any) -> Callable[[Endpoint], Endpoint]:
@@ -83,12 +86,15 @@ async def admit(request: Request) -> None:
     _must_be_text(data)
     if wanted.who is None:
         _slow_down(request, service.visitors, _visitor(request))
-    found = await run_in_threadpool(faults, data, wanted.rules, lambda: wanted.who is None or _signed(request, data, wanted))
+    lenient = wanted.lenient and await run_in_threadpool(_stops_leniently, service, data)
+    found = await run_in_threadpool(faults, data, wanted.rules, lambda: wanted.who is None or lenient or _signed(request, data, wanted))
     if found:
         raise Invalid(found)
     if wanted.who is not None:
         address, nonce = str(data[wanted.who]), str(data["nonce"])
         _slow_down(request, service.jobs.requests, f"consumer {address.lower()}")
+        if lenient:
+            return  # what was not signed is not used up: a thief would name the highest nonce there is
         signed = wanted.text(data) + nonce if data.get("signature") else None
         if not await run_in_threadpool(service.consumers.use_nonce, address, nonce, signed, wanted.several):
             raise Invalid({"nonce": [NONCE_TEXT]})
@@ -125,6 +131,23 @@ def _signed(request: Request, data: dict[str, Any], wanted: Access) -> bool:
     try:
         return signer_of_hash(f"{wanted.text(data)}{nonce}", str(signature)).lower() == address.lower()
     except (BadSignature, UnicodeEncodeError):
+        return False
+
+
+def _stops_leniently(service: ProviderService, data: dict[str, Any]) -> bool:
+    """Whether a stop is signed as ocean.js 3.3.3 to 3.4.6 does: consumer + job id, no nonce.
+
+    A job id ends in a letter and every other signed text in a nonce's digit, so that none is good in place of the other; and who sends it
+    again stops a job that has stopped.
+    """
+    address, job_id, signature = (data.get(name) for name in ("consumerAddress", "jobId", "signature"))
+    if not service.own.C2D_LENIENT_STOP or not all(isinstance(given, str) for given in (address, job_id, signature)):
+        return False
+    if not re.match(ADDRESS, str(address)) or not OUR_JOB_ID.match(str(job_id)):
+        return False
+    try:
+        return signer_of_hash(f"{address}{job_id}", str(signature)).lower() == str(address).lower()
+    except BadSignature:
         return False
 
 

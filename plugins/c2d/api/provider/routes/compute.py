@@ -49,7 +49,7 @@ def start(request: Request) -> JSONResponse:
 
 
 @router.put("/compute", summary="Stop a job, or all jobs on a DID; signed: consumerAddress + jobId + documentId + nonce")
-@access(rules.COMPUTE_STOP, "consumerAddress", lambda data: job_text(data, data.get("documentId")))
+@access(rules.COMPUTE_STOP, "consumerAddress", lambda data: job_text(data, data.get("documentId")), lenient=True)
 def stop(request: Request) -> JSONResponse:
     service, data = service_of(request), data_of(request)
     for wanted in [Wanted(jobId=row.jobId, owner=row.owner) for row in found(service, data) if row.dateFinished is None]:
