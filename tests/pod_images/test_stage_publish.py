@@ -241,7 +241,7 @@ def test_a_stop_removes_what_was_staged(filtered: Pod) -> None:
     gate = os.open(filtered.root / "gate", os.O_WRONLY)  # opens when the stage stands at it
     assert (filtered.results / ".staging/data/outputs/z.bin").exists()
     process.send_signal(signal.SIGTERM)
-    assert process.wait(5) == 1
+    assert process.wait(60) == 1
     os.close(gate)
     assert os.listdir(filtered.results) == []
     assert filtered.json("dev/termination-log")["message"] == "publish: stopped before it was complete"

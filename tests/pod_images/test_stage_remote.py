@@ -81,7 +81,7 @@ def test_plain_urls_are_fetched_meanwhile(pod: Pod, ocean: Ocean, web: WebServer
     slow = ocean._download
 
     def waits(request: BaseHTTPRequestHandler) -> None:
-        assert gate.wait(10)
+        assert gate.wait(60)
         slow(request)
 
     def opens(request: BaseHTTPRequestHandler) -> None:
