@@ -77,7 +77,7 @@ def _run(arguments: argparse.Namespace) -> int:
         print(f"Provider API: {'on' if loaded.provider.on else 'off (PROVIDER_PRIVATE_KEY and NETWORK_URL turn it on)'}")
         for name, value in loaded.provider.shown().items():
             print(f"  {name}: {value}")
-        for note in loaded.provider.notes():
+        for note in loaded.notes():
             print(f"  {note}")
         for env in loaded.environments:
             print(f"environment {env.id}: {env.nCPU} CPU, {env.ramGB} GiB, {env.maxJobs} jobs at once, {env.maxJobDuration} s each")

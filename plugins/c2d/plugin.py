@@ -50,7 +50,7 @@ if sys.argv[1:2] in (["api-server"], ["scheduler"]):
             logging.getLogger("c2d").setLevel(env.LOG_LEVEL)
         for warning in env.not_in_force():
             log.warning("environment %s: %s", env.id, warning)
-    for note in loaded.provider.notes():
+    for note in loaded.notes():
         log.warning("%s", note)
     if not loaded.SIGNATURE_REQUIRED:
         log.warning("SIGNATURE_REQUIRED=0: whoever reaches /operator-service/ starts, sees and stops any job; for closed networks only")

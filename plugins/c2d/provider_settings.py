@@ -13,17 +13,32 @@ from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from c2d.job import ADDRESS
 
-KEY = r"^(0x)?[0-9a-fA-F]{64}$"
+CURVE_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141  # of secp256k1
 EVERY_CHAIN = 0
 """Stands in a map by chain where one value was given, for whichever chain there is."""
 
 
-def empty_is_unset(value: Any) -> Any:
-    return None if isinstance(value, str) and not value.strip() else value
+class Variables(BaseModel):
+    """Settings as an environment file gives them: one that is empty is not set."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_is_unset(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        return {name: value for name, value in given.items() if not (isinstance(value, str) and not value.strip())}
+
+
+def _private_key(text: str) -> str:
+    if not re.fullmatch(r"(0x)?[0-9a-fA-F]{64}", text) or not 0 < int(text, 16) < CURVE_ORDER:
+        raise ValueError("must be a secp256k1 private key: 0x and 64 hex digits (`c2d keygen` makes one)")
+    return text
 
 
 def _by_chain(value: Any) -> Any:
@@ -63,8 +78,8 @@ def _url_list_by_chain(value: Any) -> Any:
     return {chain: _urls(each) for chain, each in value.items()} if isinstance(value, dict) else value
 
 
-def _listed(value: Any) -> Any:
-    """A JSON list or names with commas between them, in lower case."""
+def listed(value: Any) -> Any:
+    """A JSON list, as the incumbent has it, or names with commas between them; in lower case, for comparison."""
     if isinstance(value, str):
         try:
             value = json.loads(value) if value.strip().startswith("[") else [v for v in value.split(",") if v.strip()]
@@ -73,11 +88,11 @@ def _listed(value: Any) -> Any:
     return tuple(v.strip().lower() if isinstance(v, str) else v for v in value) if isinstance(value, (list, tuple)) else value
 
 
-Chains = Annotated[dict[int, Annotated[str, Field(pattern=KEY)]], BeforeValidator(_by_chain)]
+PrivateKey = Annotated[str, AfterValidator(_private_key)]
+Chains = Annotated[dict[int, PrivateKey], BeforeValidator(_by_chain)]
 AddressByChain = Annotated[dict[int, Annotated[str, Field(pattern=ADDRESS)]], BeforeValidator(_by_chain)]
 UrlsByChain = Annotated[dict[int, Annotated[tuple[str, ...], Field(min_length=1)]], BeforeValidator(_url_list_by_chain)]
-HttpUrl = Annotated[str | None, BeforeValidator(empty_is_unset)]
-Addresses = Annotated[tuple[Annotated[str, Field(pattern=ADDRESS)], ...], BeforeValidator(_listed)]
+Addresses = Annotated[tuple[Annotated[str, Field(pattern=ADDRESS)], ...], BeforeValidator(listed)]
 
 # Accepted, so that a Provider's file works, and answered by something else here.
 ANSWERED = {
@@ -87,50 +102,48 @@ ANSWERED = {
 }
 
 
-class ProviderSettings(BaseModel):
+class ProviderSettings(Variables):
     """The Provider API, the chains, and what is fetched for strangers. Names and defaults are Ocean Provider's."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     PROVIDER_PRIVATE_KEY: Chains = Field(default_factory=dict, repr=False, description="the API is on where this and NETWORK_URL are set")
     NETWORK_URL: UrlsByChain = Field(default_factory=dict, repr=False, description="RPC URLs; repr hides them, for they may hold keys")
-    AQUARIUS_URL: HttpUrl = Field(default=None, description="the metadata cache")
-    ADDRESS_FILE: Annotated[Path | None, BeforeValidator(empty_is_unset)] = Field(default=None, description="Ocean's contracts, JSON")
+    AQUARIUS_URL: str | None = Field(default=None, description="the metadata cache")
+    ADDRESS_FILE: Path | None = Field(default=None, description="Ocean's contracts, JSON")
     PROVIDER_FEE_TOKEN: AddressByChain = Field(default_factory=dict, description="Ocean's token, by ADDRESS_FILE, where it is not set")
     ALLOW_NON_PUBLIC_IP: bool = Field(default=False, description="fetch from private, loopback and link-local addresses too")
-    IPFS_GATEWAY: HttpUrl = None
-    ARWEAVE_GATEWAY: HttpUrl = None
+    IPFS_GATEWAY: str | None = None
+    ARWEAVE_GATEWAY: str | None = None
     MAX_CHECKSUM_LENGTH: int = Field(default=0, ge=0, description="bytes of a file whose checksum is computed; 0: any")
     REQUEST_TIMEOUT: float = Field(default=10, gt=0, le=300, description="seconds that a server may be silent")
     REQUEST_RETRIES: int = Field(default=1, ge=0, le=10, description="attempts at a fetch that broke before its first byte; at least one")
-    RBAC_SERVER_URL: HttpUrl = None
-    POLICY_SERVER_URL: HttpUrl = Field(
+    RBAC_SERVER_URL: str | None = None
+    POLICY_SERVER_URL: str | None = Field(
         default=None, description="asked at each start and download (as ocean-node), in place of credentials"
     )
-    POLICY_SERVER_API_KEY: Annotated[str | None, BeforeValidator(empty_is_unset)] = Field(default=None, repr=False)
+    POLICY_SERVER_API_KEY: str | None = Field(default=None, repr=False)
     C2D_DENY_BY_DEFAULT: bool = Field(default=False, description="a data set whose trust lists are both empty allows no algorithm")
     C2D_CHECK_METADATA_HASH: bool = Field(default=True, description="a DDO must be the one whose hash is on chain")
     C2D_LENIENT_STOP: bool = Field(default=False, description="take the stops of ocean.js 3.3.3 to 3.4.6, signed without nonce")
     C2D_ORDERS_ONCE: bool = Field(default=False, description="an order is good for one job")
     PRIVATE_PROVIDER: bool = Field(default=False, description="told to the RBAC server")
     USE_CHAIN_PROOF: bool = Field(default=False, description="write each download on the chain")
-    USE_HTTP_PROOF: HttpUrl = Field(default=None, description="a URL that is told of each download")
+    USE_HTTP_PROOF: str | None = Field(default=None, description="a URL that is told of each download")
     AUTHORIZED_DECRYPTERS: Addresses = Field(default=(), description="who may ask to decrypt a DDO; unset: anybody")
-    REDIS_CONNECTION: Annotated[str | None, BeforeValidator(empty_is_unset)] = Field(default=None, repr=False)
-    STORAGE_PATH: Annotated[str | None, BeforeValidator(empty_is_unset)] = None
-    OPERATOR_SERVICE_URL: Annotated[str | None, BeforeValidator(empty_is_unset)] = Field(default=None, repr=False)
+    REDIS_CONNECTION: str | None = Field(default=None, repr=False)
+    STORAGE_PATH: str | None = None
+    OPERATOR_SERVICE_URL: str | None = Field(default=None, repr=False)
 
     @field_validator("AQUARIUS_URL", "IPFS_GATEWAY", "ARWEAVE_GATEWAY", "RBAC_SERVER_URL", "USE_HTTP_PROOF", "POLICY_SERVER_URL")
     @classmethod
     def _http(cls, value: str | None) -> str | None:
-        if value is not None and not _is_http(value):
+        if value is not None and not is_http(value):
             raise ValueError("must be an http:// or https:// URL")
         return value
 
     @field_validator("NETWORK_URL")
     @classmethod
     def _rpc(cls, value: dict[int, tuple[str, ...]]) -> dict[int, tuple[str, ...]]:
-        if not all(_is_http(url) for urls in value.values() for url in urls):
+        if not all(is_http(url) for urls in value.values() for url in urls):
             raise ValueError("must be http:// or https:// URLs of JSON-RPC nodes")
         return value
 
@@ -208,8 +221,8 @@ def ocean_tokens(path: Path) -> dict[int, str]:
         raise ValueError("must be Ocean's address file: a JSON object of networks with chainId and Ocean") from None
 
 
-def _is_http(url: Any) -> bool:
+def is_http(url: Any) -> bool:
     try:
-        return isinstance(url, str) and bool(re.match(r"^https?://[^\s]+$", url)) and bool(urlsplit(url).hostname)
+        return isinstance(url, str) and bool(re.fullmatch(r"https?://[^\s]+", url)) and bool(urlsplit(url).hostname)
     except ValueError:
         return False

@@ -13,7 +13,6 @@ What the file leaves out for an environment is taken from the process environmen
 from __future__ import annotations
 
 import functools
-import json
 import os
 import re
 from collections.abc import Mapping
@@ -22,11 +21,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import quote, urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from c2d import seal
 from c2d.job import ADDRESS, YEAR, explain
-from c2d.provider_settings import ProviderSettings
+from c2d.provider_settings import Addresses, PrivateKey, ProviderSettings, Variables, is_http, listed
 
 # Read and checked, but acting only once the part that they steer exists: said at every start, never silently ignored.
 NOT_YET_IN_FORCE = {
@@ -34,53 +33,42 @@ NOT_YET_IN_FORCE = {
 }
 
 
+# What Kubernetes takes as the name of an object, a label's value, an extended resource; and an image.
+NAME = r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$"
+LABEL = r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$"
+RESOURCE = r"^([a-z0-9]([a-z0-9.-]*[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$"
+IMAGE = r"^[a-z0-9][a-zA-Z0-9._/:@-]{0,400}$"
+JANITOR = "c2d_janitor"
+
+
 class BadSettings(ValueError):
     """A setting is missing or wrong; the text names each and says what would be right. Shows no value."""
 
 
-def _empty_is_unset(value: Any) -> Any:
-    return None if isinstance(value, str) and not value.strip() else value
-
-
-def _listed(value: Any) -> Any:
-    """A JSON list, as the incumbent has it, or names with commas between them; in lower case, for comparison."""
-    if isinstance(value, str):
-        try:
-            value = json.loads(value) if value.strip().startswith("[") else [v for v in value.split(",") if v.strip()]
-        except ValueError:
-            raise ValueError('must be a JSON list of texts, such as ["0x..."]') from None
-    return tuple(v.strip().lower() if isinstance(v, str) else v for v in value) if isinstance(value, (list, tuple)) else value
-
-
-Addresses = Annotated[tuple[Annotated[str, Field(pattern=ADDRESS)], ...], BeforeValidator(_listed)]
-Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
-Url = Annotated[str | None, BeforeValidator(_empty_is_unset)]
-Text = Annotated[str | None, BeforeValidator(_empty_is_unset)]
-Auth = Annotated[Annotated[str, Field(pattern=r"^(bearer:[!-~]+|basic:[^:\s]+:[!-~]+)$")] | None, BeforeValidator(_empty_is_unset)]
+Names = Annotated[tuple[str, ...], BeforeValidator(listed)]
+Auth = Annotated[str, Field(pattern=r"^(bearer:[!-~]+|basic:[^:\s]+:[!-~]+)$")] | None
 """A right at an IPFS API, in kubo's own form (API.Authorizations, AuthSecret): ``bearer:TOKEN`` or ``basic:USER:PASSWORD``."""
 
 
-class Environment(BaseModel):
+class Environment(Variables):
     """One compute environment: where jobs run, with limits and a price. It is one DAG."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")
     description: str = ""
-    nCPU: Decimal = Field(default=Decimal(1), gt=0, le=1024, description="CPUs for the algorithm")
+    nCPU: Decimal = Field(default=Decimal(1), ge=Decimal("0.001"), le=1024, description="CPUs for the algorithm")
     cpuType: str = ""
     nGPU: int = Field(default=0, ge=0, le=64)
     gpuRam: Decimal = Field(default=Decimal(0), ge=0, description="announced only, GB")
     gpuType: str = ""
-    ramGB: Decimal = Field(default=Decimal(1), gt=0, le=65536, description="memory for the algorithm, GiB")
-    diskGB: Decimal = Field(default=Decimal(1), gt=0, le=1048576, description="size of the job's volume, GiB")
+    ramGB: Decimal = Field(default=Decimal(1), ge=Decimal("0.01"), le=65536, description="memory for the algorithm, GiB")
+    diskGB: Decimal = Field(default=Decimal(1), ge=Decimal("0.001"), le=1048576, description="size of the job's volume, GiB")
     priceMinute: Decimal = Field(default=Decimal(0), ge=0)
     maxJobs: int = Field(default=1, ge=0, le=10000, description="jobs at once; 0: Airflow's own limit")
     maxJobDuration: int = Field(default=60, ge=1, le=YEAR, description="seconds that an algorithm may run")
-    allowedChainId: Text = Field(
+    allowedChainId: str | None = Field(
         default=None, pattern=r"^[0-9]+(\s*,\s*[0-9]+)*$", description="chain ids, with commas; unset: every chain"
     )
-    encrypt_results: Annotated[Literal["store", "consumer", "none"] | None, BeforeValidator(_empty_is_unset)] = Field(
+    encrypt_results: Literal["store", "consumer", "none"] | None = Field(
         default=None, description="store where results go to IPFS, else none, if it is not set"
     )
     access_control: Literal["datatoken", "provider", "open"] = Field(default="provider", description="whose jobs it takes (c2d.admission)")
@@ -88,46 +76,48 @@ class Environment(BaseModel):
     share_algorithm_logs: bool = Field(default=False, description="the Provider may read the algorithm's log while it runs")
 
     STORAGE_EXPIRY: int = Field(default=0, ge=0, description="hours; 0: never")
-    IPFS_TYPE: Annotated[Literal["CLIENT", "CLUSTER"] | None, BeforeValidator(_empty_is_unset)] = None
-    IPFS_OUTPUT: Url = None
-    IPFS_ADMINLOGS: Url = None
-    IPFS_OUTPUT_PREFIX: Text = None
-    IPFS_ADMINLOGS_PREFIX: Text = None
+    IPFS_TYPE: Literal["CLIENT", "CLUSTER"] | None = None
+    IPFS_OUTPUT: str | None = None
+    IPFS_ADMINLOGS: str | None = None
+    IPFS_OUTPUT_PREFIX: str | None = None
+    IPFS_ADMINLOGS_PREFIX: str | None = None
     IPFS_EXPIRY_TIME: int = Field(default=0, ge=0, description="seconds; 0: never")
-    IPFS_API_KEY: Text = Field(default=None, repr=False)
-    IPFS_API_CLIENT: Text = Field(default=None, repr=False)
-    AWS_ACCESS_KEY_ID: Text = Field(default=None, repr=False)
-    AWS_SECRET_ACCESS_KEY: Text = Field(default=None, repr=False)
-    AWS_REGION: Text = None
-    AWS_BUCKET_OUTPUT: Text = None
-    AWS_BUCKET_ADMINLOGS: Text = None
-    AWS_ENDPOINT_URL: Url = Field(default=None, description="of a store that is not Amazon's; for AWS_ACCESS_KEY_ID")
+    IPFS_API_KEY: str | None = Field(default=None, repr=False)
+    IPFS_API_CLIENT: str | None = Field(default=None, repr=False)
+    AWS_ACCESS_KEY_ID: str | None = Field(default=None, repr=False)
+    AWS_SECRET_ACCESS_KEY: str | None = Field(default=None, repr=False)
+    AWS_REGION: str | None = None
+    AWS_BUCKET_OUTPUT: str | None = None
+    AWS_BUCKET_ADMINLOGS: str | None = None
+    AWS_ENDPOINT_URL: str | None = Field(default=None, description="of a store that is not Amazon's; for AWS_ACCESS_KEY_ID")
     C2D_AWS_CONN_ID: str = Field(default="aws_default", description="Airflow's connection to S3, where AWS_ACCESS_KEY_ID is not set")
-    C2D_S3_ENCRYPTION: Annotated[Literal["AES256", "aws:kms"] | None, BeforeValidator(_empty_is_unset)] = Field(
+    C2D_S3_ENCRYPTION: Literal["AES256", "aws:kms"] | None = Field(
         default=None, description="at rest, by the store; the bucket's own setting where it is not set"
     )
-    C2D_S3_KMS_KEY_ID: Text = Field(default=None, description="for aws:kms; the account's default key where it is not set")
+    C2D_S3_KMS_KEY_ID: str | None = Field(default=None, description="for aws:kms; the account's default key where it is not set")
     C2D_IPFS_AUTH: Auth = Field(default=None, repr=False, description="the operator's right at IPFS_OUTPUT; never in a pod")
-    C2D_IPFS_ADD_URL: Url = Field(default=None, description="the kubo that pods add to; IPFS_OUTPUT where it is not set")
+    C2D_IPFS_ADD_URL: str | None = Field(default=None, description="the kubo that pods add to; IPFS_OUTPUT where it is not set")
     C2D_IPFS_ADD_AUTH: Auth = Field(default=None, repr=False, description="a pod's right there: to add, and nothing else")
     C2D_IPFS_READ_AUTH: Auth = Field(default=None, repr=False, description="the operator's right there, to read; else C2D_IPFS_AUTH")
     C2D_IPFS_OPEN: bool = Field(default=False, description="1: pods may be given an IPFS API that lets them do more than add")
     C2D_IPFS_REPLICATION_MIN: int = Field(default=0, ge=-1, le=1000, description="peers of an IPFS cluster; 0: its own; -1: all")
     C2D_IPFS_REPLICATION_MAX: int = Field(default=0, ge=-1, le=1000, description="as C2D_IPFS_REPLICATION_MIN")
     C2D_UPLOAD_RETRY_SECONDS: int = Field(default=600, ge=0, le=YEAR, description="that a store may be away before publishing has failed")
-    NOTIFY_START_URL: Url = None
-    NOTIFY_STOP_URL: Url = None
+    NOTIFY_START_URL: str | None = None
+    NOTIFY_STOP_URL: str | None = None
 
-    STORAGE_CLASS: Text = Field(default=None, description="the cluster's default where it is not set")
-    SERVICE_ACCOUNT: Text = Field(default=None, description="the namespace's default where it is not set; its token is never mounted")
-    NODE_SELECTOR: Text = Field(default=None, description="value of the node label `scope`, as in operator-engine")
-    PULL_SECRET: Text = None
-    PULL_POLICY: Annotated[Literal["Always", "IfNotPresent", "Never"] | None, BeforeValidator(_empty_is_unset)] = None
-    FILTERING_CONTAINER: Text = Field(default=None, pattern=r"^[a-z0-9][a-zA-Z0-9._/:@-]{0,400}$", description="the owner's filter image")
-    LOG_CFG: Text = None
-    LOG_LEVEL: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] | None, BeforeValidator(_empty_is_unset)] = None
+    STORAGE_CLASS: str | None = Field(default=None, pattern=NAME, description="the cluster's default where it is not set")
+    SERVICE_ACCOUNT: str | None = Field(
+        default=None, pattern=NAME, description="the namespace's default where it is not set; its token is never mounted"
+    )
+    NODE_SELECTOR: str | None = Field(default=None, pattern=LABEL, description="value of the node label `scope`, as in operator-engine")
+    PULL_SECRET: str | None = Field(default=None, pattern=NAME)
+    PULL_POLICY: Literal["Always", "IfNotPresent", "Never"] | None = None
+    FILTERING_CONTAINER: str | None = Field(default=None, pattern=IMAGE, description="the owner's filter image")
+    LOG_CFG: str | None = None
+    LOG_LEVEL: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] | None = None
 
-    C2D_GPU_RESOURCE: str = Field(default="nvidia.com/gpu", description="the extended resource that nGPU counts")
+    C2D_GPU_RESOURCE: str = Field(default="nvidia.com/gpu", pattern=RESOURCE, description="the extended resource that nGPU counts")
     C2D_TMP_GB: Decimal = Field(default=Decimal(1), gt=0, le=1024, description="/tmp of each pod, GiB; counts as ephemeral storage")
     C2D_START_SECONDS: int = Field(default=900, ge=10, le=86400, description="for a pod to be scheduled and its image pulled")
     C2D_STAGE_SECONDS: int = Field(default=3600, ge=10, le=YEAR, description="for each of configure, filter and publish")
@@ -138,7 +128,7 @@ class Environment(BaseModel):
     @field_validator("IPFS_OUTPUT", "IPFS_ADMINLOGS", "C2D_IPFS_ADD_URL", "AWS_ENDPOINT_URL", "NOTIFY_START_URL", "NOTIFY_STOP_URL")
     @classmethod
     def _http(cls, value: str | None) -> str | None:
-        if value is not None and (not re.match(r"^https?://[^\s]+$", value) or not urlsplit(value).hostname):
+        if value is not None and not is_http(value):
             raise ValueError("must be an http:// or https:// URL")
         return value
 
@@ -177,27 +167,25 @@ class Environment(BaseModel):
         return [f"{n} is set but not in force yet: {NOT_YET_IN_FORCE[n]}" for n in given]
 
 
-class Settings(BaseModel):
+class Settings(Variables):
     """What the whole installation shares, and its environments."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    OPERATOR_PRIVATE_KEY: str = Field(pattern=r"^(0x)?[0-9a-fA-F]{64}$", repr=False)
+    OPERATOR_PRIVATE_KEY: PrivateKey = Field(repr=False)
     C2D_DATABASE_URL: str = Field(repr=False)
     C2D_NAMESPACE: str = Field(default="c2d-jobs", pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")
-    C2D_STAGE_IMAGE: str = "c2d.test/stages:1"
-    C2D_RESULTS_CLAIM: str = Field(default="c2d-results", pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")
+    C2D_STAGE_IMAGE: str = Field(default="c2d.test/stages:1", pattern=IMAGE)
+    C2D_RESULTS_CLAIM: str = Field(default="c2d-results", pattern=NAME)
     C2D_RESULTS_PATH: Path = Path("/opt/airflow/results")
-    environments: tuple[Environment, ...] = Field(min_length=1)
+    environments: tuple[Environment, ...]
     provider: ProviderSettings = ProviderSettings()
 
     # the operator-service API (docs/operator-service.md)
     SIGNATURE_REQUIRED: bool = Field(default=True, description="0: legacy mode, any signature is taken and replays are not refused")
     ALLOWED_PROVIDERS: Addresses = Field(default=(), description="who may sign requests")
     ALLOWED_ADMINS: Names = Field(default=(), repr=False, description="values of the Admin header; nobody where it is not set")
-    OPERATOR_ADDRESS: Text = Field(default=None, pattern=ADDRESS, description="announced; the operator key's where it is not set")
-    DEFAULT_NAMESPACE: Text = Field(default=None, description="the environment of a job that names none")
-    ALGO_POD_TIMEOUT: Annotated[int | None, BeforeValidator(_empty_is_unset)] = Field(default=None, ge=1, le=YEAR, description="seconds")
+    OPERATOR_ADDRESS: str | None = Field(default=None, pattern=ADDRESS, description="announced; the operator key's where it is not set")
+    DEFAULT_NAMESPACE: str | None = Field(default=None, description="the environment of a job that names none")
+    ALGO_POD_TIMEOUT: int | None = Field(default=None, ge=1, le=YEAR, description="seconds")
     C2D_MAX_JOBS_PER_OWNER: int = Field(default=100, ge=1, description="jobs of one owner that have not ended, before more are refused")
     C2D_STARTS_PER_SECOND: float = Field(default=10, gt=0, description="of one owner, on average; ten times as many at once")
     C2D_REQUESTS_PER_SECOND: float = Field(default=2000, gt=0, description="of one signer and process, on average; twice as many at once")
@@ -207,12 +195,26 @@ class Settings(BaseModel):
     C2D_NOTIFY_SECONDS: float = Field(default=10, gt=0, le=60, description="that a receiver has for its answer")
     C2D_NOTIFY_ATTEMPTS: int = Field(default=16, ge=1, le=100, description="before a notification is given up; 16 are about seven hours")
 
+    def notes(self) -> list[str]:
+        """What is to be said of settings that are given and cannot act."""
+        notes = self.provider.notes()
+        if self.DEFAULT_NAMESPACE and self.DEFAULT_NAMESPACE not in [e.id for e in self.environments]:
+            notes.append(f"DEFAULT_NAMESPACE: there is no environment {self.DEFAULT_NAMESPACE}; a job that names none is refused")
+        return notes
+
     def may_notify(self, url: str) -> bool:
         """Whether notifications may go to ``url``: by https, and to the hosts in C2D_NOTIFY_HOSTS where there are any."""
         parts = urlsplit(url)
         if self.C2D_NOTIFY_HOSTS:
             return (parts.hostname or "").lower() in self.C2D_NOTIFY_HOSTS
         return parts.scheme == "https"
+
+    @field_validator("C2D_DATABASE_URL")
+    @classmethod
+    def _postgresql(cls, value: str) -> str:
+        if not re.fullmatch(r"postgresql(\+psycopg2)?://\S+", value):
+            raise ValueError("must be a PostgreSQL URL: postgresql+psycopg2://USER:PASSWORD@HOST:PORT/DATABASE")
+        return value
 
     @property
     def address(self) -> str:
@@ -239,26 +241,27 @@ def read(variables: Mapping[str, str]) -> Settings:
 
     :raises BadSettings: naming every setting that is missing or wrong.
     """
-    own: dict[str, Any] = {n: variables[n] for n in Settings.model_fields if n in variables and n not in ("environments", "provider")}
-    own.setdefault("C2D_DATABASE_URL", _database_url(variables))
-    if not own["C2D_DATABASE_URL"]:
+    given = {n: v for n, v in variables.items() if v.strip()}
+    own: dict[str, Any] = {n: given[n] for n in Settings.model_fields if n in given and n not in ("environments", "provider")}
+    if not own.setdefault("C2D_DATABASE_URL", _database_url(given)):
         raise BadSettings(
             "C2D_DATABASE_URL (or POSTGRES_HOST, POSTGRES_DB, POSTGRES_USER, POSTGRES_PASSWORD): must name the jobs' PostgreSQL"
         )
-    shared = {n: variables[n] for n in Environment.model_fields if n in variables and n not in ("id", "description")}
-    if "description" in variables:
-        shared["description"] = variables["description"]
-    environments: list[Any] = [{"id": variables.get("C2D_ENVIRONMENT", "ocean-compute"), **shared}]
-    if variables.get("C2D_ENVIRONMENTS"):
-        environments = [{**shared, **e} if isinstance(e, dict) else e for e in _from_yaml(variables["C2D_ENVIRONMENTS"])]
+    shared = {n: given[n] for n in Environment.model_fields if n in given and n != "id"}
+    several = given.get("C2D_ENVIRONMENTS")
+    environments: list[Any] = [{"id": given.get("C2D_ENVIRONMENT", "ocean-compute"), **shared}]
+    if several:
+        environments = [{**shared, **e} if isinstance(e, dict) else e for e in _from_yaml(several)]
     try:
-        provider = ProviderSettings.model_validate({n: variables[n] for n in ProviderSettings.model_fields if n in variables})
+        provider = ProviderSettings.model_validate({n: given[n] for n in ProviderSettings.model_fields if n in given})
         settings = Settings.model_validate({**own, "environments": environments, "provider": provider})
     except ValidationError as e:
-        raise BadSettings(explain(e)) from None
+        raise BadSettings(explain(e) if several else _of_the_one_environment(explain(e))) from None
     ids = [e.id for e in settings.environments]
-    if len(set(ids)) < len(ids):
-        raise BadSettings("environments: must not name the same id twice")
+    if len(set(ids)) < len(ids) or not ids:
+        raise BadSettings("environments: must be one or more, none with the id of another")
+    if JANITOR in ids:
+        raise BadSettings(f"C2D_ENVIRONMENT: must not be {JANITOR}, which is a DAG of ours")
     for env in settings.environments:
         for name, url in (("NOTIFY_START_URL", env.NOTIFY_START_URL), ("NOTIFY_STOP_URL", env.NOTIFY_STOP_URL)):
             if url and not settings.may_notify(url):
@@ -266,6 +269,11 @@ def read(variables: Mapping[str, str]) -> Settings:
         if env.access_control == "datatoken" and not settings.provider.PROVIDER_PRIVATE_KEY:
             raise BadSettings(f"access_control of environment {env.id}: datatoken needs PROVIDER_PRIVATE_KEY, which opens the files")
     return settings
+
+
+def _of_the_one_environment(sentences: str) -> str:
+    """The names as they stand in the environment file."""
+    return sentences.replace("environments[0].id:", "C2D_ENVIRONMENT:").replace("environments[0].", "").replace("environments[0]: ", "")
 
 
 @functools.cache
@@ -277,10 +285,13 @@ def load() -> Settings:
 def _database_url(variables: Mapping[str, str]) -> str:
     """operator-engine's POSTGRES_* as one URL; "" where they are not all there."""
     names = ("POSTGRES_USER", "POSTGRES_PASSWORD", "POSTGRES_HOST", "POSTGRES_DB")
-    if not all(variables.get(n) for n in names):
+    if not all(n in variables for n in names):
         return ""
+    port = variables.get("POSTGRES_PORT", "5432")
+    if not re.fullmatch("[0-9]{1,5}", port):
+        raise BadSettings("POSTGRES_PORT: must be a port, a whole number")
     user, password, host, db = (quote(variables[n], safe="") for n in names)
-    return f"postgresql+psycopg2://{user}:{password}@{host}:{variables.get('POSTGRES_PORT', '5432')}/{db}"
+    return f"postgresql+psycopg2://{user}:{password}@{host}:{port}/{db}"
 
 
 def _from_yaml(path: str) -> list[Any]:
