@@ -113,17 +113,19 @@ def base_environment() -> dict[str, str]:
 
 
 def operator_settings(file: Path) -> dict[str, str]:
-    """The settings of ENV_FILE; a file that they name is looked for beside it."""
-    settings = read_dotenv(file)
+    """The settings of ENV_FILE, but for empty ones, which are not set; a file that they name is looked for beside it."""
+    settings = {name: value for name, value in read_dotenv(file).items() if value.strip()}
     if named := settings.get("C2D_ENVIRONMENTS"):
         settings["C2D_ENVIRONMENTS"] = str(file.parent / named)
     return settings
 
 
 def addresses_of(provider_key: str) -> list[str]:
-    """The addresses of a PROVIDER_PRIVATE_KEY: one key, or a JSON object with one for each chain."""
-    keys = json.loads(provider_key).values() if provider_key.lstrip().startswith("{") else [provider_key]
-    return [address_of(key) for key in keys]
+    """The addresses of a PROVIDER_PRIVATE_KEY: a key, or a JSON object of one for each chain. None of a wrong one: `c2d check` names it."""
+    with contextlib.suppress(ValueError, AttributeError):
+        keys = json.loads(provider_key).values() if provider_key.lstrip().startswith("{") else [provider_key]
+        return [address_of(key) for key in keys]
+    return []
 
 
 def plan(stack: Home, env_file: Path | None) -> tuple[list[dict[str, Any]], dict[str, str]]:

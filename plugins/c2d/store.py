@@ -140,7 +140,7 @@ used_orders = sa.Table(
     "used_orders",
     metadata,
     sa.Column("chainId", sa.BigInteger, primary_key=True, autoincrement=False),
-    sa.Column("txId", sa.Text, primary_key=True, comment="in lower case; of an order that was used on the first one"),
+    sa.Column("txId", sa.Text, primary_key=True, comment="in lower case"),  # of an order that was used on: the first one
     sa.Column("did", sa.Text, primary_key=True),
     sa.Column("jobId", sa.Text, nullable=False, comment="the one job that the order is good for (C2D_ORDERS_ONCE)"),
     sa.Column("owner", sa.Text, nullable=False),
