@@ -134,7 +134,7 @@ def test_a_wrong_setting_is_named_and_its_value_not_shown(changes: dict[str, str
 def test_environments_that_are_wrong_are_not_said_to_be_missing_too() -> None:
     with pytest.raises(BadSettings) as e:
         read({**BASE, "nCPU": "-1"})
-    assert str(e.value) == "environments[0].nCPU: input should be greater than 0"
+    assert str(e.value) == "nCPU: input should be greater than or equal to 0.001"
 
 
 def test_assets_need_a_key_that_opens_their_files() -> None:
