@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import json
 import threading
@@ -27,7 +28,8 @@ def server() -> Iterator[Callable[[Behaviour], str]]:
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
-                self.wfile.write(body)
+                with contextlib.suppress(ConnectionError):  # who has seen enough goes
+                    self.wfile.write(body)
 
             def log_message(self, *_: Any) -> None: ...
 

@@ -16,7 +16,7 @@ from c2d.compute_request import AlgorithmRequest, AssetRequest, ComputeRequest, 
 from c2d.facts import ChainQuestions, Unavailable
 from c2d.hooks import datatoken
 from c2d.hooks.datatoken import DatatokenHook
-from c2d.hooks.rpc import Rpc
+from c2d.hooks.rpc import ANSWER_BYTES, Rpc
 from tests.c2d import market as m
 from tests.c2d.rpc_server import Behaviour, no_logs, server  # noqa: F401
 from tests.c2d.test_ordered_jobs import fee_for, publish
@@ -144,6 +144,9 @@ FAILS: dict[str, tuple[Behaviour, str]] = {
     "too few answers": (lambda asked: (200, answers(asked)[:-1]), "takes no batches"),
     "another chain": (lambda asked: (200, answers(asked, eth_chainId={"result": "0x1"})), "not of this chain"),
     "a limit for each call": (lambda asked: (200, answers(asked, eth_call=LIMIT)), "error -32005 for eth_call"),
+    "answers to other questions": (lambda asked: (200, [{**a, "id": 7000 + n} for n, a in enumerate(answers(asked))]), "takes no batches"),
+    "one answer twice": (lambda asked: (200, [*answers(asked)[:-1], answers(asked)[0]]), "takes no batches"),
+    "no end": (lambda asked: (200, b" " * (ANSWER_BYTES + 1)), "has more than"),
     "a redirect": (lambda asked: (302, {}), ""),
 }
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import http.server
 import json
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -177,6 +179,25 @@ def test_what_is_fetched_is_opened_here_and_nowhere_else(deal: Deal, configure: 
     assert operator.store.network_allowed("j1") is True
     assert "TOPSECRET" not in json.dumps(wanted.dump()) and "TOPSECRET" not in repr(operator.store.job("j1"))
     assert json.loads(operator.content({})["stage.json"]) == content, "a further try of the same job"
+
+
+def test_a_jobs_first_task_does_not_wait_for_web3(deal: Deal) -> None:
+    """It is a fresh process for each job, and to load web3 takes a second; what it asks of a chain it asks without."""
+    program = """
+import sys
+from c2d.facts import ChainQuestions
+from c2d.hooks.datatoken import DatatokenHook
+from c2d.hooks.kept import asset_files
+from c2d.operators.configure import ConfigureOperator
+url, nft, datatoken, tx = sys.argv[1:]
+asked = ChainQuestions(frozenset({(nft, datatoken, None)}), frozenset({tx}), frozenset({datatoken}))
+facts = DatatokenHook(urls={8996: [url]}).facts(8996, asked)
+assert facts.receipts[tx].started and facts.nfts[nft.lower()].metadataHash and facts.decimals[datatoken.lower()] == 18
+sys.exit("web3 was loaded" if "web3" in sys.modules else 0)
+"""
+    arguments = [deal.chain.url, deal.asset.nft, deal.asset.datatoken, deal.data_tx.lower()]
+    done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
 
 
 def test_the_owners_signature_is_good_for_one_job(deal: Deal, configure: Any, monkeypatch: pytest.MonkeyPatch) -> None:

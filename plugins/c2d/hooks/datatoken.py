@@ -1,4 +1,4 @@
-"""DatatokenHook: what a chain says of NFTs, datatokens and orders, in few round trips (web3)."""
+"""DatatokenHook: what a chain says of NFTs, datatokens and orders, in few round trips."""
 
 from __future__ import annotations
 

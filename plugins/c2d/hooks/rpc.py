@@ -1,21 +1,25 @@
-"""JSON-RPC to a chain: batches over web3's HTTP provider, the next server where one does not answer, time limits. No URL in an error.
+"""JSON-RPC to a chain: batches, the next server where one does not answer, time limits. No URL in an error.
 
 An RPC URL may hold a key, so an error names a server by its place in the list.
+
+Not over web3's HTTP provider: to load web3 takes a second of each job's first task, which needs nothing else of it.
 """
 
 from __future__ import annotations
 
+import json
 import logging
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from c2d.facts import Unavailable
+from c2d.hooks.assets import client
 
 log = logging.getLogger(__name__)
 
 Call = tuple[str, list[Any]]
+ANSWER_BYTES = 32 * 2**20
 
 
 class _ServerFailed(Exception):
@@ -40,8 +44,6 @@ class Rpc:
         self.chain_id, self.urls, self.seconds = chain_id, tuple(urls), seconds
         self._preferred = 0
         self._right_chain: set[int] = set()
-        self._providers: dict[int, Any] = {}
-        self._lock = threading.Lock()
         self.round_trips = 0
 
     def batch(self, calls: Sequence[Call]) -> list[Answer]:
@@ -93,29 +95,37 @@ class Rpc:
         return answers
 
     def _post(self, server: int, calls: list[Call]) -> list[Answer]:
-        provider = self._provider(server)
         self.round_trips += 1
-        try:
-            responses = provider.make_batch_request(calls)
-        except Exception as e:  # requests' and the decoder's own kinds, all with the URL in their texts
-            raise _ServerFailed(_why(e)) from None
-        if not isinstance(responses, list) or len(responses) != len(calls):
+        asked = [{"jsonrpc": "2.0", "id": n, "method": method, "params": params} for n, (method, params) in enumerate(calls)]
+        responses = _sent(self.urls[server], asked, self.seconds)
+        by_id = {r.get("id"): r for r in responses if isinstance(r, dict)} if isinstance(responses, list) else {}
+        if len(by_id) != len(calls) or set(by_id) != set(range(len(calls))):
             raise _ServerFailed("it takes no batches of requests, or refuses this one")
-        return [_answer(method, response) for (method, _), response in zip(calls, responses, strict=True)]
-
-    def _provider(self, server: int) -> Any:
-        with self._lock:
-            if server not in self._providers:
-                from web3 import HTTPProvider
-
-                kwargs = {"timeout": (self.seconds, self.seconds), "allow_redirects": False}
-                self._providers[server] = HTTPProvider(self.urls[server], request_kwargs=kwargs, exception_retry_configuration=None)
-            return self._providers[server]
+        return [_answer(method, by_id[n]) for n, (method, _) in enumerate(calls)]
 
 
-def _answer(method: str, response: Any) -> Answer:
-    if not isinstance(response, dict):
-        raise _ServerFailed("its answer is no JSON-RPC")
+def _sent(url: str, asked: list[dict[str, Any]], seconds: float) -> Any:
+    import httpx
+
+    content = b""
+    try:
+        with client().stream("POST", url, json=asked, timeout=seconds) as response:
+            if response.status_code != 200:
+                raise _ServerFailed(f"HTTP status {response.status_code}")
+            for part in response.iter_bytes():
+                content += part
+                if len(content) > ANSWER_BYTES:
+                    raise _ServerFailed(f"its answer has more than {ANSWER_BYTES} bytes")
+        return json.loads(content)
+    except httpx.TimeoutException:  # the texts of the library's errors hold the URL
+        raise _ServerFailed("no answer in time") from None
+    except (httpx.TransportError, httpx.InvalidURL):
+        raise _ServerFailed("no connection") from None
+    except (ValueError, RecursionError, httpx.HTTPError) as e:
+        raise _ServerFailed(f"no JSON-RPC ({type(e).__name__})") from None
+
+
+def _answer(method: str, response: dict[str, Any]) -> Answer:
     error = response.get("error")
     if not error:
         return Answer(result=response.get("result"))
@@ -126,15 +136,3 @@ def _answer(method: str, response: Any) -> Answer:
     if method == "eth_getLogs" or (method == "eth_call" and refused):
         return Answer(error=message[:200])
     raise _ServerFailed(f"error {code} for {method}")
-
-
-def _why(error: Exception) -> str:
-    import requests
-
-    if isinstance(error, requests.Timeout):
-        return "no answer in time"
-    if isinstance(error, requests.HTTPError) and error.response is not None:
-        return f"HTTP status {error.response.status_code}"
-    if isinstance(error, requests.ConnectionError):
-        return "no connection"
-    return f"no JSON-RPC ({type(error).__name__})"
