@@ -9,7 +9,7 @@ from typing import Any
 
 from c2d import objects
 from c2d.hooks.pods import Pods
-from c2d.hooks.results import BadStore, JobResults, results_at
+from c2d.hooks.results import BadStore, DirectoryResults, JobResults, results_at
 from c2d.places import Place, places
 from c2d.retention import UNPUBLISHED_KEPT, Retention, Stored
 from c2d.settings import BadSettings, Environment, Settings
@@ -20,6 +20,9 @@ log = logging.getLogger(__name__)
 
 UNKNOWN_KEPT = timedelta(hours=1)
 """How long objects of a job stay that has no row."""
+
+FAILURES = 20
+"""Jobs of an environment whose results cannot be removed, before a sweep leaves the others for the next one."""
 
 
 def sweep(store: Store, pods: Pods, run_goes_on: Callable[[str, str], bool], clear: Callable[[JobRow], None] = lambda row: None) -> None:
@@ -81,16 +84,39 @@ def expire(store: Store, settings: Settings, now: datetime) -> None:
     for env in settings.environments:
         if marked := retention.expire(env, now):
             log.info("environment %s: the results of %d jobs have expired", env.id, marked)
-        for stored in retention.to_remove(env):
-            try:
-                _remove(stored, env, settings, retention)
-            except Exception as e:
-                log.warning("job %s: its results cannot be removed yet (%s)", stored.jobId, _said(e))
+        _empty(env.id, env, settings, retention)
+    known = [env.id for env in settings.environments]
+    if marked := retention.expire_gone(known, now):
+        log.info("the results of %d jobs have expired whose environments are not in the settings any more", marked)
+    for environment in retention.gone(known):
+        log.warning("environment %s: is not in the settings, but results of its jobs are in their stores", environment)
+        _empty(environment, None, settings, retention)
 
 
-def _remove(stored: Stored, env: Environment, settings: Settings, retention: Retention) -> None:
+def _empty(environment: str, env: Environment | None, settings: Settings, retention: Retention) -> None:
+    """:param env: None: its settings are not known any more."""
+    failed = 0
+    for stored in retention.to_remove(environment):
+        try:
+            _remove(stored, env, settings, retention)
+        except Exception as e:
+            log.warning("job %s: its results cannot be removed yet (%s)", stored.jobId, _said(e))
+            failed += 1
+            if failed == FAILURES:  # a store that is away takes its time for each
+                log.warning("environment %s: the rest is tried the next time", environment)
+                return
+
+
+def _remove(stored: Stored, env: Environment | None, settings: Settings, retention: Retention) -> None:
     for kept in stored.stores.values():
         place = Place(kept["type"], kept.get("bucket") or kept.get("api") or "")
+        if env is None:
+            if place.type != "directory":
+                raise BadSettings(
+                    "the account of its store was in the environment's settings; put the environment back, or empty it by hand"
+                )
+            DirectoryResults(settings.C2D_RESULTS_PATH, objects.object_name(stored.jobId)).remove(kept)
+            continue
         if "cid" in kept and retention.shared(stored.jobId, kept["cid"]):
             kept = {name: value for name, value in kept.items() if name != "cid"}
             if "manifest" not in kept:

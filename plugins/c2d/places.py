@@ -68,10 +68,10 @@ def ipfs_prefix(url: str, prefix: str | None) -> str:
     return prefix if prefix.endswith("/") else prefix + "/"
 
 
-def kept_for(env: Environment, place_types: set[str]) -> timedelta | None:
-    """How long results stay; None: until they are deleted by hand."""
+def kept_for(env: Environment, place: Place) -> timedelta | None:
+    """How long results at ``place`` stay; None: until they are deleted by hand."""
     terms = [timedelta(hours=env.STORAGE_EXPIRY)] if env.STORAGE_EXPIRY else []
-    if env.IPFS_EXPIRY_TIME and "ipfs" in place_types:
+    if env.IPFS_EXPIRY_TIME and place.type == "ipfs":
         terms.append(timedelta(seconds=env.IPFS_EXPIRY_TIME))
     return min(terms, default=None)
 

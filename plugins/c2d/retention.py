@@ -6,6 +6,7 @@ gone; then the store is emptied, as often as it takes, and the row forgets where
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -99,18 +100,32 @@ class Retention:
             marked += done.rowcount
         return marked
 
+    def expire_gone(self, known: Collection[str], now: datetime) -> int:
+        """The same for jobs of environments that are not ``known`` any more, by the term that was theirs when they were published."""
+        term = sa.func.make_interval(0, 0, 0, 0, 0, 0, sa.cast(_place("results")["keptSeconds"].astext, sa.Float))
+        over = jobs.c.environment.not_in(known) & (jobs.c.removed == 0) & (jobs.c.dateFinished + term < now)
+        with self.engine.begin() as c:
+            return c.execute(sa.update(jobs).where(over).values(removed=1, resultKeys=None)).rowcount
+
     def abandon(self, job_id: str, stores: dict[str, Any]) -> None:
         """Notes that publishing was stopped: what has arrived already is nobody's."""
         with self.engine.begin() as c:
             c.execute(sa.update(jobs).where(jobs.c.jobId == job_id, jobs.c.results == sa.text("'[]'::jsonb")).values(stores=stores))
 
-    def to_remove(self, env: Environment) -> list[Stored]:
-        """What is marked as removed, or was stopped before it was published, and lies in a store still."""
+    def to_remove(self, environment: str) -> list[Stored]:
+        """What is marked as removed, or was stopped before it was published, and lies in a store still. Some of it, where it is much."""
         nobodys = (jobs.c.removed == 1) | (jobs.c.results == sa.text("'[]'::jsonb"))
-        wanted = (jobs.c.environment == env.id) & jobs.c.dateFinished.is_not(None) & nobodys & jobs.c.stores.is_not(None)
+        wanted = (jobs.c.environment == environment) & jobs.c.dateFinished.is_not(None) & nobodys & jobs.c.stores.is_not(None)
         with self.engine.connect() as c:
-            found = c.execute(sa.select(jobs.c.jobId, jobs.c.stores).where(wanted).order_by(jobs.c.dateFinished).limit(AT_ONCE))
+            # In no order: what can never be removed does not stand before the rest for ever.
+            found = c.execute(sa.select(jobs.c.jobId, jobs.c.stores).where(wanted).order_by(sa.func.random()).limit(AT_ONCE))
             return [Stored(r.jobId, r.stores) for r in found]
+
+    def gone(self, known: Collection[str]) -> list[str]:
+        """The environments that are not ``known`` any more and have something in a store."""
+        wanted = jobs.c.environment.not_in(known) & jobs.c.stores.is_not(None)
+        with self.engine.connect() as c:
+            return list(c.scalars(sa.select(jobs.c.environment).where(wanted).distinct()))
 
     def removed(self, job_id: str) -> None:
         """Nothing of the job is in any store."""

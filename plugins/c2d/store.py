@@ -331,6 +331,8 @@ class Store:
                     "resultKeys": after_publishing(row.resultKeys),
                 }
             c.execute(sa.update(jobs).where(jobs.c.jobId == job_id).values(values))
+            if republished:  # who was told that there are no results is told once more; as a new one, for the former may be on its way
+                c.execute(sa.delete(notifications).where(notifications.c.jobId == job_id, notifications.c.event == "stop"))
             c.execute(insert(notifications).values(jobId=job_id, event="stop").on_conflict_do_nothing())
             return Outcome(number, end.terminationDetails)
 

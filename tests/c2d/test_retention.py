@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from c2d import janitor
+from c2d.hooks.results import JobResults
 from c2d.job import Job
+from c2d.places import places
 from c2d.retention import NotRepublishable, Retention
 from c2d.settings import Settings, read
 from c2d.status import Reason, Stage, StageEnd, Status
-from c2d.store import Store
+from c2d.store import Store, jobs
 from tests.c2d.examples import job
 
 BASE = {"OPERATOR_PRIVATE_KEY": "0x" + "11" * 32, "STORAGE_EXPIRY": "24"}
@@ -119,6 +123,57 @@ def test_a_store_that_does_not_answer_keeps_nothing_readable_and_is_emptied_late
     assert minio.client().list_objects_v2(Bucket=bucket)["KeyCount"] == 0
 
 
+def test_results_of_an_environment_that_is_gone_go_by_the_term_they_were_published_with(database_url: str, tmp_path: Path) -> None:
+    """Nobody could read them any more, and nothing removed them: not even the key of an encrypted copy."""
+    store = Store(database_url)
+    for job_id, term in (("j1", {"keptSeconds": 86400}), ("j2", {})):
+        (tmp_path / job_id).mkdir()
+        ended(store, job_id, stores={"results": {"type": "directory", **term}})
+    ended(store, "j3", stores={"results": {"type": "s3", "bucket": "theirs", "keptSeconds": 86400}})
+    with store.engine.begin() as c:
+        c.execute(sa.update(jobs).values(resultKeys={"results": "0x00"}))
+    changed = settings_of(database_url, tmp_path, C2D_ENVIRONMENT="another")
+    janitor.expire(store, changed, SOONER)
+    assert [store.job(j).removed for j in ("j1", "j2", "j3")] == [0, 0, 0]  # type: ignore[union-attr]
+    janitor.expire(store, changed, LATER)
+    rows = {j: store.job(j) for j in ("j1", "j2", "j3")}
+    assert {j: (row.removed, row.stores is None) for j, row in rows.items() if row} == {
+        "j1": (1, True),
+        "j2": (0, False),  # published with no term
+        "j3": (1, False),  # its account is not known: it stays noted, and is removed once the environment is back
+    }
+    assert not (tmp_path / "j1").exists() and (tmp_path / "j2").exists()
+    assert [bool(store.result_keys(j)) for j in rows] == [False, True, False]
+
+
+@pytest.mark.parametrize(("expiry", "term"), [("24", {"keptSeconds": 86400}), ("0", {})])
+def test_the_term_is_kept_with_the_results(tmp_path: Path, expiry: str, term: dict[str, int]) -> None:
+    settings = settings_of("postgresql+psycopg2://u:p@h/d", tmp_path, STORAGE_EXPIRY=expiry)
+    env = settings.environments[0]
+    manifest = b'{"files": []}'
+    (tmp_path / "j1").mkdir()
+    (tmp_path / "j1/manifest.json").write_bytes(manifest)
+    answer = {"manifestSha256": hashlib.sha256(manifest).hexdigest()}
+    _, stores = JobResults(places(env), env, settings, "j1").published(answer)
+    assert stores == {"results": {"type": "directory", **term}}
+
+
+def test_what_can_never_be_removed_holds_up_nothing(database_url: str, tmp_path: Path, minio: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from c2d import retention
+
+    monkeypatch.setattr(retention, "AT_ONCE", 2)
+    store, settings = Store(database_url), settings_of(database_url, tmp_path, **minio.settings(AWS_BUCKET_OUTPUT="another"))
+    for n in range(4):
+        ended(store, f"lost{n}", stores={"results": {"type": "s3", "bucket": "a-bucket-that-was-deleted"}})
+    (tmp_path / "j1").mkdir()
+    ended(store, stores={"results": {"type": "directory"}})
+    for _ in range(100):
+        janitor.expire(store, settings, LATER)
+        if not (tmp_path / "j1").exists():
+            break
+    assert store.job("j1").stores is None  # type: ignore[union-attr]
+
+
 def test_what_was_half_published_goes_with_the_jobs_volume(database_url: str, tmp_path: Path, minio: Any) -> None:
     store, bucket = Store(database_url), minio.bucket()
     minio.client().put_object(Bucket=bucket, Key="j1/data/outputs/a", Body=b"a")
@@ -182,6 +237,23 @@ def test_a_job_that_could_not_be_published_can_be_once_more(database_url: str) -
     row = store.job("j1")
     assert row is not None and (row.status, row.statusText, len(row.results)) == (70, "Job finished", 1)
     assert row.terminationDetails is not None and row.terminationDetails["reason"] == "Completed"
+
+
+def test_who_was_told_that_there_are_no_results_is_told_when_there_are(database_url: str) -> None:
+    from c2d.intake import Intake
+    from c2d.outbox import Outbox
+
+    store, outbox = Store(database_url), Outbox(Intake(database_url))
+    ended(store, publish=Reason.ERROR)
+    for letter in outbox.take():
+        outbox.delivered(letter)
+    store.finish_job("j1")
+    assert outbox.take() == [], "once"
+    Retention(store).forget_publish("j1")
+    store.end_stage("j1", StageEnd(Stage.PUBLISH, Reason.COMPLETED, 0), None, None)
+    for _ in range(2):
+        store.finish_job("j1", {"files": [file()], "withheld": []}, {"results": {"type": "directory"}})
+    assert [letter.event for letter in outbox.take()] == ["stop"]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from c2d import objects
 from c2d.hooks.ipfs import IpfsResults
 from c2d.hooks.s3 import BadStore, S3Results
-from c2d.places import Place, Places, is_admin_log
+from c2d.places import Place, Places, is_admin_log, kept_for
 from c2d.settings import Environment, Settings
 
 PLAN_LINE = "plan "
@@ -126,7 +126,9 @@ class JobResults:
         if hashlib.sha256(content).hexdigest() != answer.get("manifestSha256"):
             raise BadStore("the manifest's sha256 is not what publish said")
         manifest = dict(json.loads(content))
-        stores = {"results": self.places.results.dump(**of_results)}
+        kept_here = kept_for(self.env, self.places.results)
+        term = {"keptSeconds": int(kept_here.total_seconds())} if kept_here else {}  # for when the environment is not in the settings
+        stores = {"results": self.places.results.dump(**of_results, **term)}
         if self.places.admin_logs == self.places.results:
             self.at(self.places.results).verify(manifest["files"], of_results)
             return manifest, stores
