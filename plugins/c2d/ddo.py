@@ -231,9 +231,12 @@ def _credentials(value: Any, at: str) -> Credentials:
         values = [v for e in entries if e.get("type") == "address" for v in _list(e.get("values"), f"{at}.{name}.values")]
         if any(not isinstance(v, str) for v in values):
             raise BadDdo(f"{at}.{name}.values: must be texts")
-        if entries and not values and name == "allow" and any(e.get("type") != "address" for e in entries):
-            # A list that is kept by means unknown here must not turn into "everybody".
+        others = [e for e in entries if e.get("type") != "address"]
+        # A list that is kept by means unknown here (a policy server knows them) must not turn into "everybody".
+        if name == "allow" and others and (not values or any(e.get("values") for e in others)):
             return frozenset({"-"})
+        if name == "deny" and any(e.get("values") for e in others):
+            return frozenset({"*"})
         return frozenset(v.lower() for v in values) or None
 
     return Credentials(addresses("allow"), addresses("deny"))

@@ -89,6 +89,10 @@ def test_the_hash_is_of_the_text_that_ocean_js_or_ocean_py_wrote_without_what_a_
         ({"allow": [{"type": "address", "values": ["0xAB"]}]}, {"0xab"}, None),
         ({"deny": [{"type": "address", "values": ["*"]}]}, None, {"*"}),
         ({"allow": [{"type": "accessList", "values": []}]}, {"-"}, None),
+        ({"allow": [{"type": "address", "values": ["*"]}, {"type": "SSIpolicy", "values": [{"a": 1}]}]}, {"-"}, None),
+        ({"allow": [{"type": "address", "values": ["0xAB"]}, {"type": "accessList", "values": []}]}, {"0xab"}, None),
+        ({"deny": [{"type": "accessList", "values": ["0xcd"]}]}, None, {"*"}),
+        ({"deny": [{"type": "accessList", "values": []}]}, None, None),
     ],
 )
 def test_credentials(given: Any, allow: set[str] | None, deny: set[str] | None) -> None:
