@@ -134,7 +134,7 @@ class Minio(Service):
         )
 
     def answers(self) -> bool:
-        return httpx.get(f"{self.endpoint}/minio/health/live").status_code == 200
+        return httpx.get(f"{self.endpoint}/minio/health/cluster").status_code == 200
 
     def client(self) -> Any:
         """boto3's S3 client with the root keys."""

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
 from c2d import intake
-from c2d.store import consumer_nonces, jobs, revoked_tokens, used_texts
+from c2d.tables import consumer_nonces, jobs, revoked_tokens, used_texts
 
 # Digits as ocean.js counts and as ocean.py takes the clock, milliseconds with a fraction.
 NONCE = re.compile(r"^[0-9]{1,40}(\.[0-9]{1,20})?$")

@@ -27,7 +27,8 @@ from sqlalchemy.dialects.postgresql import insert
 from c2d.compute_request import OrderKey
 from c2d.job import Job
 from c2d.status import TEXTS, Reason, Status
-from c2d.store import COLUMNS, JobRow, OrderUsed, jobs, new_job, nonces, notifications, stages, use_orders, who_used
+from c2d.store import COLUMNS, JobRow, OrderUsed, new_job, use_orders, who_used
+from c2d.tables import jobs, nonces, notifications, stages
 
 OUR_JOB_ID = re.compile(r"^[0-9a-f]{31}[a-f]$")
 NONCE_LIMIT = 2**63

@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from c2d import seal, signatures
 from c2d.intake import Intake
 from c2d.settings import Settings
-from c2d.store import jobs, notifications
+from c2d.tables import jobs, notifications
 
 log = logging.getLogger(__name__)
 

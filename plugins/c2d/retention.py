@@ -16,7 +16,8 @@ import sqlalchemy as sa
 from c2d.job import BadJob
 from c2d.settings import Environment
 from c2d.status import Reason, Stage, Status
-from c2d.store import Store, jobs, stages
+from c2d.store import Store
+from c2d.tables import jobs, stages
 
 UNPUBLISHED_KEPT = timedelta(hours=24)
 """How long the volume of a job stays whose results could not be published."""

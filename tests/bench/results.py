@@ -163,14 +163,14 @@ def any_job() -> Any:
 def add_job(database: str, job_id: str, files: list[dict[str, Any]], kept: dict[str, str], stores: Any) -> None:
     import sqlalchemy as sa
 
-    from c2d import store
+    from c2d import store, tables
     from c2d.signatures import address_of
     from tests.conformance.provider import KEY, OWNER
 
     values = store.new_job(job_id, "ocean-compute", any_job())
     ended = {"status": 70, "dateFinished": datetime.now(UTC), "provider": address_of(KEY).lower(), "owner": OWNER}
     with store.Store(database).engine.begin() as c:
-        c.execute(sa.insert(store.jobs).values({**values, **ended, "results": files, "resultKeys": kept, "stores": stores}))
+        c.execute(sa.insert(tables.jobs).values({**values, **ended, "results": files, "resultKeys": kept, "stores": stores}))
 
 
 def report(url: str, pid: int, minio: Any, direct: str, jobs: dict[str, str], rounds: int, spread: Callable[..., str]) -> None:

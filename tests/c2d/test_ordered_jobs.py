@@ -21,7 +21,8 @@ from c2d.facts import Unavailable
 from c2d.hooks.pods import Refused
 from c2d.job import Job
 from c2d.operators.configure import ConfigureOperator
-from c2d.store import Store, jobs
+from c2d.store import Store
+from c2d.tables import jobs
 from tests.c2d import market as m
 from tests.c2d.rpc_server import no_logs, server  # noqa: F401
 

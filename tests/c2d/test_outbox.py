@@ -20,8 +20,9 @@ from c2d.intake import Caller, Intake
 from c2d.job import Job
 from c2d.outbox import body_of, pause_after
 from c2d.signatures import address_of, signer_of_text
-from c2d.store import Store, notifications
+from c2d.store import Store
 from c2d.submit import submit
+from c2d.tables import notifications
 from tests.c2d.examples import job
 from tests.c2d.test_intake import NONCES, PROVIDER
 from tests.c2d.test_signatures import ENGINE, NOTIFY_SIGNATURE

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from c2d import seal
 from c2d.intake import Wanted
-from c2d.store import jobs
+from c2d.tables import jobs
 from tests.conformance.consumer import SERVICES, Consumer
 from tests.conformance.deals import (  # noqa: F401
     HOUR,

@@ -17,7 +17,7 @@ import pytest
 import sqlalchemy as sa
 from fastapi.testclient import TestClient
 
-from c2d import seal, settings, store
+from c2d import seal, settings, store, tables
 from c2d.api.operator_service.app import create_app
 from c2d.api.results import byte_range
 from c2d.encryption import PLAIN, SEGMENT
@@ -191,7 +191,7 @@ def test_a_file_that_is_gone_or_cut_off_is_an_error(client: TestClient, loaded: 
 
 def change(loaded: settings.Settings, job_id: str, **values: Any) -> None:
     with store.Store(loaded.C2D_DATABASE_URL).engine.begin() as c:
-        c.execute(sa.update(store.jobs).where(store.jobs.c.jobId == job_id).values(**values))
+        c.execute(sa.update(tables.jobs).where(tables.jobs.c.jobId == job_id).values(**values))
 
 
 def test_expired_results_are_gone_and_said_to_be(client: TestClient, loaded: settings.Settings, tmp_path: Path) -> None:

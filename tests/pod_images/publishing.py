@@ -37,7 +37,7 @@ class Publishing:
         assert self.pod.finish(self.pod.start("filter", stage), timeout=300).answer["ok"] is True
 
     def stage_json(self, **limits: int) -> dict[str, Any]:
-        limits = {"logBytes": 100_000, "seconds": 600, "retrySeconds": 60, **limits}
+        limits = {"logBytes": 100_000, "seconds": 600, "retrySeconds": 300, **limits}
         return {"stage": "publish", "job": self.job, "release": "filtered", **self.results.rights(3600), "limits": limits}
 
     def start(self, change: Callable[[dict[str, Any]], None] | None = None, **limits: int) -> Any:

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import context
 
-from c2d.store import SCHEMA, metadata
+from c2d.tables import SCHEMA, metadata
 
 engine = sa.create_engine(context.config.attributes["url"], poolclass=sa.NullPool)
 with engine.begin() as connection:
