@@ -302,7 +302,7 @@ class Job(_Closed):
         if not isinstance(conf, dict):
             raise BadJob("conf: must be a JSON object, the job")
         for path, value in _leaves(conf):
-            if isinstance(value, str) and ("\x00" in value or not _is_utf8(value)):
+            if isinstance(value, str) and not is_text(value):
                 raise BadJob(f"{path}: must be valid UTF-8 text without NUL")
             if isinstance(value, float) and not math.isfinite(value):
                 raise BadJob(f"{path}: must be a finite number")  # JSON has no other; it would become null
@@ -465,9 +465,10 @@ def _leaves(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         yield path or "conf", node
 
 
-def _is_utf8(text: str) -> bool:
+def is_text(text: str) -> bool:
+    """Whether it is valid UTF-8 without NUL, as the database takes it."""
     try:
         text.encode()
     except UnicodeEncodeError:  # a lone surrogate: JSON can carry it, UTF-8 cannot
         return False
-    return True
+    return "\x00" not in text

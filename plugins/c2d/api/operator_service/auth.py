@@ -23,7 +23,7 @@ from c2d.api.operator_service.errors import Refusal
 from c2d.api.operator_service.limits import BODY_BYTES
 from c2d.api.operator_service.service import service_of
 from c2d.intake import NONCE_LIMIT, Caller
-from c2d.job import ADDRESS
+from c2d.job import ADDRESS, is_text
 from c2d.settings import Settings
 from c2d.signatures import BadSignature, signer_of_hash
 
@@ -129,8 +129,13 @@ def _names(data: dict[str, Any]) -> None:
         value = data.get(name)
         if not isinstance(value, str | int | None) or isinstance(value, bool):
             raise Refusal(400, f"{name}: must be text")
-        if isinstance(value, str) and ("\x00" in value or any("\ud800" <= c <= "\udfff" for c in value)):
-            raise Refusal(400, f"{name}: must be valid UTF-8 text without NUL")
+        must_be_text(name, value)
+
+
+def must_be_text(name: str, value: Any) -> None:
+    """What the database would not take is refused here."""
+    if isinstance(value, str) and not is_text(value):
+        raise Refusal(400, f"{name}: must be valid UTF-8 text without NUL")
 
 
 def _complete(data: dict[str, Any], wanted: Access) -> None:

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from fastapi import Request
 from starlette.concurrency import run_in_threadpool
 
-from c2d.api.operator_service.auth import read_data, too_many
+from c2d.api.operator_service.auth import must_be_text, read_data, too_many
 from c2d.api.operator_service.errors import Refusal
 from c2d.api.provider.errors import Invalid
 from c2d.api.provider.rules import Rules, faults
@@ -83,7 +83,8 @@ async def admit(request: Request) -> None:
         _slow_down(request, service.visitors, _visitor(request))
         return
     request.state.data = data = await read_data(request)
-    _must_be_text(data)
+    for name, value in data.items():
+        must_be_text(name, value)
     if wanted.who is None:
         _slow_down(request, service.visitors, _visitor(request))
     lenient = wanted.lenient and await run_in_threadpool(_stops_leniently, service, data)
@@ -104,13 +105,6 @@ def data_of(request: Request) -> dict[str, Any]:
     """The query's arguments if there are any, else the JSON body."""
     data: dict[str, Any] = request.state.data
     return data
-
-
-def _must_be_text(data: dict[str, Any]) -> None:
-    """What the database would not take is refused here."""
-    for name, value in data.items():
-        if isinstance(value, str) and ("\x00" in value or any("\ud800" <= c <= "\udfff" for c in value)):
-            raise Refusal(400, f"{name}: must be valid UTF-8 text without NUL")
 
 
 def _signed(request: Request, data: dict[str, Any], wanted: Access) -> bool:
