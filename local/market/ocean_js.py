@@ -22,7 +22,7 @@ from local.market import npm
 from local.market.chain import CHAIN_ID, ZERO, Account, Chain
 from local.market.ddo import container_checksum, document
 
-# As package.json names them: the library as its last good version was (3.3.0), and the last one that speaks to Ocean's Provider (3.4.6).
+# As package.json names them: the reference client (3.3.0), and the last version that speaks to Ocean's Provider (3.4.6).
 REFERENCE, LAST = "@oceanprotocol/lib", "ocean-lib-last"
 WITHIN = 120  # seconds for one call
 EVERY = 0.3  # seconds between two looks at a job

@@ -1,4 +1,4 @@
-"""The operator-service where it really is: below Airflow's own middlewares, behind uvicorn."""
+"""Our APIs where they really are: below Airflow's own middlewares, behind uvicorn."""
 
 from __future__ import annotations
 
@@ -27,12 +27,15 @@ def below_airflow(app: Any) -> FastAPI:
 
 @contextlib.contextmanager
 def serving(app: Any) -> Iterator[str]:
-    """The URL of ``app`` behind a real server in a thread."""
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", lifespan="off"))
+    """A server of `app` on loopback; its URL."""
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", lifespan="off"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:
         thread.join(0.01)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    server.should_exit = True
-    thread.join()
+        assert thread.is_alive(), "the server did not start"
+    try:
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(20)

@@ -12,7 +12,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import httpx
-import uvicorn
 from fastapi import FastAPI
 
 from c2d import files, seal, settings
@@ -22,6 +21,7 @@ from c2d.api.provider.service import ProviderService
 from c2d.api.slash import PROVIDER, WithSlash
 from local.market.chain import Asset, Chain
 from tests.c2d.market import PROVIDER_KEY, document, service, text_of
+from tests.conformance.airflow_app import serving
 from tests.conformance.conftest import Runs
 
 CODE = b"print('an algorithm')\n"
@@ -103,22 +103,6 @@ class Market:
         self.chain.set_metadata(asset, sealed, hashlib.sha256(text).hexdigest(), state, flags=2, decryptor_url=self.url)
         self.documents[asset.did] = ddo
         return asset
-
-
-@contextlib.contextmanager
-def serving(app: Any) -> Iterator[str]:
-    """A server of `app` on loopback; its URL."""
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", lifespan="off"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        thread.join(0.01)
-        assert thread.is_alive(), "the server did not start"
-    try:
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join(20)
 
 
 def provider_app(loaded: settings.Settings, runs: Runs) -> tuple[ProviderService, FastAPI]:

@@ -217,7 +217,8 @@ def provider(variables: dict[str, str], runs: Any) -> Iterator[str]:
     """A Provider of ours with these settings; its URL as clients are given it."""
     from c2d import settings
     from c2d.api.slash import PROVIDER
-    from tests.conformance.provider_server import provider_app, serving
+    from tests.conformance.airflow_app import serving
+    from tests.conformance.provider_server import provider_app
 
     _, app = provider_app(settings.read(variables), runs)
     with serving(app) as url:
