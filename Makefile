@@ -41,6 +41,7 @@ down: venv ## stop the stack; its data stay
 status: venv ## what runs, since when, where
 	@$(PY) -m local.stack status
 test: venv-dev ## unit tests, and end-to-end tests on this machine (on a cluster too, with C2D_CLUSTER=kubernetes)
+	@$(PY) -m tests.programs
 	@$(PY) -m pytest $(ARGS)
 bench: venv-dev ## what a job costs beside a bare chain of the same pods, and how fast bytes move
 	@$(PY) -m tests.bench $(ARGS)

@@ -1,7 +1,4 @@
-"""Real stores on this machine: MinIO, kubo, and an IPFS cluster of two peers. Each is one object that is started, stopped and asked.
-
-The programs are built from their Go modules by ../shared/services/get (.ci/run does it before the tests), or found on the PATH.
-"""
+"""Real stores on this machine: MinIO, kubo, and an IPFS cluster of two peers. Each is one object that is started, stopped and asked."""
 
 from __future__ import annotations
 
@@ -9,7 +6,6 @@ import contextlib
 import json
 import os
 import secrets
-import shutil
 import signal
 import subprocess
 import time
@@ -20,22 +16,9 @@ from typing import Any
 import httpx
 
 from local.home import free_port
+from tests.programs import program
 
-ROOT = Path(__file__).parents[1]
-GET = ROOT.parent / "shared" / "services" / "get"
-PROGRAMS = {"minio": "minio", "kubo": "ipfs", "ipfs-cluster": "ipfs-cluster-service"}
 WITHIN = 60  # seconds for a service to answer
-
-
-def program(name: str) -> str:
-    """The path of a service's program."""
-    if GET.exists():
-        done = subprocess.run([str(GET), name], capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        return done.stdout.split()[-1]
-    found = shutil.which(PROGRAMS[name])
-    assert found, f"{PROGRAMS[name]} is needed on the PATH, for there is no ../shared/services/get"
-    return found
 
 
 def await_answer(answers: Callable[[], bool], what: Service) -> None:

@@ -1,0 +1,4 @@
+from tests.programs import PROGRAMS, program
+
+for name in PROGRAMS:
+    program(name)
