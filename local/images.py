@@ -70,7 +70,7 @@ def main() -> None:
     with (STORE / ".lock").open("w") as lock:  # stacks that start at the same time share what is made here
         fcntl.flock(lock, fcntl.LOCK_EX)
         compiled(POD_IMAGES / "c2d_stages")
-        compileall.compile_file(PLUGINS / "c2d" / "encryption.py", quiet=2)
+        compileall.compile_file(PLUGINS / "c2d" / "crypto" / "result_files.py", quiet=2)
         python_data = environment("python-data", POD_IMAGES / "python-data" / "requirements.txt")
         stages = environment("stages", POD_IMAGES / "requirements.txt")
     Path(sys.argv[1]).write_text(yaml.safe_dump(images(python_data, stages)))

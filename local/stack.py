@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from c2d.signatures import address_of
+from c2d.crypto.signatures import address_of
 from local import airflow, cluster, postgres
 from local.home import PROJECT, Home, StackError, home, read_dotenv, read_env, write_env, write_private
 from local.processes import descendants, is_alive, kill_session, proportional_memory

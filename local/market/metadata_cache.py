@@ -19,7 +19,7 @@ from typing import Any
 
 import httpx
 
-from c2d.signatures import sign_hash
+from c2d.crypto.signatures import sign_hash
 from local.market.chain import ONE, Chain, did
 
 logger = logging.getLogger(__name__)

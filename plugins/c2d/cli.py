@@ -8,7 +8,8 @@ import os
 import sys
 from pathlib import Path
 
-from c2d import download, seal, settings
+from c2d import download, settings
+from c2d.crypto import ecies
 from c2d.job import BadJob, Job
 
 
@@ -45,7 +46,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _run(arguments: argparse.Namespace) -> int:
     if arguments.command == "keygen":
-        print(seal.new_private_key())
+        print(ecies.new_private_key())
     elif arguments.command == "publickey":
         print(settings.load().public_key)
     elif arguments.command == "migrate":
@@ -95,7 +96,7 @@ def _run(arguments: argparse.Namespace) -> int:
             raise BadJob("stdin: must be a job as JSON") from None
         environment = conf.get("environment", "") if isinstance(conf, dict) else ""
         job = Job.parse(conf, environment)
-        if not seal.is_public_key(public_key):
+        if not ecies.is_public_key(public_key):
             raise settings.BadSettings("--public-key: must be a secp256k1 public key, 0x and hex")
         json.dump(job.sealed(public_key, arguments.job).dump(), sys.stdout, indent=1)
         print()

@@ -196,7 +196,7 @@ class Check:
         return orders.check(str(asset.chainId), use, receipt, facts.receipts.get(used_on) if used_on else None, deployed)
 
     def _own_address(self, chain_id: int) -> str | None:
-        from c2d import signatures
+        from c2d.crypto import signatures
 
         key = self.rules.key(chain_id)
         return signatures.address_of(key) if key else None

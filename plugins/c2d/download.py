@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from c2d import encryption, seal
-from c2d.encryption import HEADER, PREFIX, SUFFIX, Decryption, Tampered
+from c2d.crypto import ecies, result_files
+from c2d.crypto.result_files import HEADER, PREFIX, SUFFIX, Decryption, Tampered
 
 PREFIX_BYTES = 16 * 1024
 PIECE = 1 << 20
@@ -147,7 +147,7 @@ class Head:
         try:
             if not end:
                 raise ValueError("is not a result that was encrypted to a consumer")
-            return cls(*encryption.read_prefix(line), len(line) + 1, rest[:HEADER])
+            return cls(*result_files.read_prefix(line), len(line) + 1, rest[:HEADER])
         except ValueError as e:
             raise NotDone(f"{name}: {e}") from None
 
@@ -157,9 +157,9 @@ class Head:
         :raises NotDone: it is encrypted to somebody else.
         """
         try:
-            key = bytes.fromhex(seal.unseal(private_key, self.sealed_key, ""))
-            return key, encryption.open_path(key, self.hidden_path)
-        except seal.BadSeal:
+            key = bytes.fromhex(ecies.unseal(private_key, self.sealed_key, ""))
+            return key, result_files.open_path(key, self.hidden_path)
+        except ecies.BadSeal:
             raise NotDone(f"{name}: is encrypted to another key than this one") from None
         except (Tampered, ValueError, TypeError) as e:
             raise NotDone(f"{name}: {e}") from None
@@ -167,7 +167,7 @@ class Head:
     def is_of(self, clear: Path, private_key: str) -> bool:
         """Whether ``clear`` has the content of this file: its header is derived from that."""
         key, path = self.opened(private_key, clear.name)
-        return encryption.header_for(key, path, _sha256(clear)) == self.header
+        return result_files.header_for(key, path, _sha256(clear)) == self.header
 
 
 def _head(source: Source, result: Result) -> Head:
@@ -193,7 +193,7 @@ def decrypt(file: Path, to: Path, private_key: str) -> None:
         with file.open("rb") as stored:
             head = Head.of(stored.read(PREFIX_BYTES), str(file))
             key, path = head.opened(private_key, str(file))
-            size = encryption.content_size(file.stat().st_size - head.length)
+            size = result_files.content_size(file.stat().st_size - head.length)
             decryption = Decryption(key, path, head.header, size)
             stored.seek(head.length)
             with part.open("wb") as out:

@@ -71,7 +71,7 @@ def make(
 
     :param now: seconds since 1970; goes into ``providerData``.
     """
-    from c2d import signatures
+    from c2d.crypto import signatures
 
     data = json.dumps({"environment": environment, "timestamp": now, "dt": datatoken, "id": service_id}, separators=(",", ":")).encode()
     address = signatures.address_of(private_key)
@@ -82,7 +82,7 @@ def make(
 
 def signer(fee: ProviderFee) -> str | None:
     """The checksummed address that signed the fee; None: nobody can have."""
-    from c2d import signatures
+    from c2d.crypto import signatures
 
     digest_ = digest(fee.providerData, fee.providerFeeAddress, fee.providerFeeToken, fee.providerFeeAmount, fee.validUntil)
     try:

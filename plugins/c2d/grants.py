@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from c2d import signatures
+from c2d.crypto import signatures
 
 GRANT_BYTES = 160  # of one grant in stage.json: 13 digits, 132 characters of signature, JSON around them
 ALL_BYTES = 480 * 1024  # of all grants of a job

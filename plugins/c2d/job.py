@@ -4,7 +4,7 @@ The same model is the schema of the DAG's params, the body that the APIs build, 
 It is closed: an unknown key is refused, and every refusal names the field and says what would be right. Names are Ocean's.
 
 A value that must stay secret (a file with its URL and headers, the job's ``secret``) may stand there as it is or sealed to
-the operator's key (:mod:`c2d.seal`). Whatever enters Airflow's database is sealed first (:meth:`Job.sealed`).
+the operator's key (:mod:`c2d.crypto.ecies`). Whatever enters Airflow's database is sealed first (:meth:`Job.sealed`).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from pydantic import (
     model_validator,
 )
 
-from c2d import seal
+from c2d.crypto import ecies
 
 JOB_ID = r"^[a-z0-9]([a-z0-9-]{0,48}[a-z0-9])?$"
 """A job id: it names the job's Kubernetes objects (``<job id>-configure`` must fit in a label) and its folder of results."""
@@ -232,7 +232,7 @@ class Output(_Closed):
     @field_validator("publicKey")
     @classmethod
     def _on_the_curve(cls, key: str | None) -> str | None:
-        if key is not None and not seal.is_public_key(key):
+        if key is not None and not ecies.is_public_key(key):
             raise ValueError("must be a secp256k1 public key, 0x and hex")
         return key
 
@@ -319,10 +319,10 @@ class Job(_Closed):
         """The same job with every secret sealed to ``public_key``, good for the job ``job_id`` only (None: for any)."""
 
         def file(f: File | Sealed, path: str) -> Sealed:
-            return f if isinstance(f, Sealed) else Sealed(sealed=seal.seal(public_key, f.model_dump(exclude_defaults=True), job_id))
+            return f if isinstance(f, Sealed) else Sealed(sealed=ecies.seal(public_key, f.model_dump(exclude_defaults=True), job_id))
 
         def text(value: str | Sealed | None, path: str) -> Sealed | None:
-            return Sealed(sealed=seal.seal(public_key, value, job_id)) if isinstance(value, str) else value
+            return Sealed(sealed=ecies.seal(public_key, value, job_id)) if isinstance(value, str) else value
 
         return self._with_secrets(file, text)
 
@@ -335,8 +335,8 @@ class Job(_Closed):
 
         def clear(path: str, value: Sealed) -> Any:
             try:
-                return seal.unseal(private_key, value.sealed, job_id)
-            except seal.BadSeal as e:
+                return ecies.unseal(private_key, value.sealed, job_id)
+            except ecies.BadSeal as e:
                 raise BadJob(f"{path}: {e}") from None
 
         def file(f: File | Sealed, path: str) -> File:

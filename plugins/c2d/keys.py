@@ -1,4 +1,4 @@
-"""The keys that a job's results are encrypted with (:mod:`c2d.encryption`): made when publish begins, sealed in the job's row.
+"""The keys that a job's results are encrypted with (:mod:`c2d.crypto.result_files`): made when publish begins, sealed in the job's row.
 
     {"results": "0x...", "adminlogs": "0x...", "consumer": "0x..."}
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from c2d import encryption, seal
+from c2d.crypto import ecies, result_files
 from c2d.job import BadJob, Job
 from c2d.settings import Environment
 
@@ -40,16 +40,16 @@ def new_keys(job_id: str, job: Job, env: Environment, operators_key: str) -> dic
     consumer = consumers_key(job, env)
     if env.encryption == "none":
         return {}
-    results, adminlogs = encryption.new_key().hex(), encryption.new_key().hex()
-    keys = {"results": seal.seal(operators_key, results, job_id), "adminlogs": seal.seal(operators_key, adminlogs, job_id)}
-    return keys | ({"consumer": seal.seal(consumer, results)} if consumer else {})
+    results, adminlogs = result_files.new_key().hex(), result_files.new_key().hex()
+    keys = {"results": ecies.seal(operators_key, results, job_id), "adminlogs": ecies.seal(operators_key, adminlogs, job_id)}
+    return keys | ({"consumer": ecies.seal(consumer, results)} if consumer else {})
 
 
 def for_publish(keys: dict[str, str], private_key: str, job_id: str) -> dict[str, str] | None:
     """``encryption`` of publish's stage.json: a right to write this job's results, and nothing else. None: nothing is encrypted."""
     if not keys:
         return None
-    opened = {name: seal.unseal(private_key, keys[name], job_id) for name in ("results", "adminlogs")}
+    opened = {name: ecies.unseal(private_key, keys[name], job_id) for name in ("results", "adminlogs")}
     return opened | ({"sealedKey": keys["consumer"]} if "consumer" in keys else {})
 
 
@@ -62,7 +62,7 @@ def open_manifest(stored: bytes, keys: dict[str, str] | None, private_key: str, 
         return stored
     if "results" not in keys:
         raise ValueError("its key has been forgotten: only the consumer can read it")
-    return encryption.decrypted(stored, bytes.fromhex(seal.unseal(private_key, keys["results"], job_id)), "manifest.json")
+    return result_files.decrypted(stored, bytes.fromhex(ecies.unseal(private_key, keys["results"], job_id)), "manifest.json")
 
 
 def after_publishing(keys: dict[str, str] | None) -> dict[str, str] | None:
@@ -80,7 +80,7 @@ def key_of(file: dict[str, Any], keys: dict[str, str] | None, private_key: str, 
     name = OF_TYPE.get(file["type"], "adminlogs")
     if not keys or name not in keys:
         raise LookupError("the key of these results has been deleted")
-    return bytes.fromhex(seal.unseal(private_key, keys[name], job_id))
+    return bytes.fromhex(ecies.unseal(private_key, keys[name], job_id))
 
 
 def offered(file: dict[str, Any]) -> dict[str, Any]:
@@ -91,4 +91,4 @@ def offered(file: dict[str, Any]) -> dict[str, Any]:
     if file.get("encrypted") != "consumer":
         return {**{n: file.get(n) for n in ("filename", "size", "sha256", "contentType")}, "suffix": ""}
     stored = {n: file["stored"][n] for n in ("size", "sha256")}
-    return {"filename": file["filename"] + encryption.SUFFIX, **stored, "contentType": None, "suffix": encryption.SUFFIX}
+    return {"filename": file["filename"] + result_files.SUFFIX, **stored, "contentType": None, "suffix": result_files.SUFFIX}

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from c2d import fees
-from c2d.signatures import checksummed
+from c2d.crypto.signatures import checksummed
 
 ONE_DATATOKEN = 10**18
 BLOCK_TIME_MARGIN = 90

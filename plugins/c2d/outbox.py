@@ -15,7 +15,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from c2d import seal, signatures
+from c2d.crypto import ecies, signatures
 from c2d.intake import Intake
 from c2d.settings import Settings
 from c2d.tables import jobs, notifications
@@ -135,14 +135,14 @@ async def _post(url: str, letter: Letter, settings: Settings, client: Any) -> st
     if not settings.may_notify(url):
         return "its host is not in C2D_NOTIFY_HOSTS, or it is not https://"
     try:
-        secret = seal.unseal(settings.OPERATOR_PRIVATE_KEY, letter.secret, letter.jobId) if letter.secret else None
+        secret = ecies.unseal(settings.OPERATOR_PRIVATE_KEY, letter.secret, letter.jobId) if letter.secret else None
         algo_did = None if letter.algoDID == "raw" else letter.algoDID
         body = body_of(settings.OPERATOR_PRIVATE_KEY, letter.jobId, algo_did, letter.inputDID, secret)
         async with asyncio.timeout(settings.C2D_NOTIFY_SECONDS), client.stream("POST", url, json=body) as answer:
             return None if answer.is_success else f"answered {answer.status_code}"  # what it says beyond its code is not read
     except TimeoutError:
         return f"no answer within {settings.C2D_NOTIFY_SECONDS:g} s"
-    except (httpx.HTTPError, httpx.InvalidURL, seal.BadSeal) as e:
+    except (httpx.HTTPError, httpx.InvalidURL, ecies.BadSeal) as e:
         return type(e).__name__
 
 

@@ -172,7 +172,7 @@ class ProviderSettings(Variables):
 
     def address(self, chain_id: int) -> str | None:
         """The Provider's address on a chain, checksummed."""
-        from c2d import signatures
+        from c2d.crypto import signatures
 
         key = self.key(chain_id)
         return signatures.address_of(key) if key else None
@@ -184,7 +184,7 @@ class ProviderSettings(Variables):
 
     def shown(self) -> dict[str, str]:
         """What is set, for a person; of keys and RPC URLs only the addresses, the chains and the number of URLs."""
-        from c2d import signatures
+        from c2d.crypto import signatures
 
         shown = {name: str(getattr(self, name)) for name in self.model_fields_set if name not in (*_SECRET, *ANSWERED)}
         for chain, key in self.PROVIDER_PRIVATE_KEY.items():

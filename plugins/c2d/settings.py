@@ -23,7 +23,7 @@ from urllib.parse import quote, urlsplit
 
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
-from c2d import seal
+from c2d.crypto import ecies
 from c2d.job import ADDRESS, YEAR, explain
 from c2d.provider_settings import Addresses, PrivateKey, ProviderSettings, Variables, is_http, listed
 
@@ -219,14 +219,14 @@ class Settings(Variables):
     @property
     def address(self) -> str:
         """The operator's Ethereum address: the consumer that orders must name."""
-        from c2d import signatures
+        from c2d.crypto import signatures
 
         return signatures.address_of(self.OPERATOR_PRIVATE_KEY)
 
     @property
     def public_key(self) -> str:
         """What others seal secrets to (0x, uncompressed)."""
-        return seal.public_key(self.OPERATOR_PRIVATE_KEY)
+        return ecies.public_key(self.OPERATOR_PRIVATE_KEY)
 
     def environment(self, environment_id: str) -> Environment:
         """:raises BadSettings: there is no such environment."""

@@ -46,31 +46,31 @@ class Encryption:
 
     def opened(self, manifest: bytes) -> bytes:
         """The reverse. Raises ValueError where it is not one of these keys."""
-        from c2d import encryption
+        from c2d.crypto import result_files
 
-        return encryption.decrypted(manifest, self.results, MANIFEST)
+        return result_files.decrypted(manifest, self.results, MANIFEST)
 
     def _content(self, content: Content, path: str, mine: bool) -> "EncryptedContent":
-        from c2d import encryption  # here: it brings `cryptography`, which takes longer to load than a small job's whole stage
+        from c2d.crypto import result_files  # here: it brings `cryptography`, which takes longer to load than a small job's whole stage
 
         key = self.results if mine else self.adminlogs
-        return EncryptedContent(content, key, path, encryption.prefix_for(key, self.sealedKey, path) if mine and self.sealedKey else b"")
+        return EncryptedContent(content, key, path, result_files.prefix_for(key, self.sealedKey, path) if mine and self.sealedKey else b"")
 
 
 class EncryptedContent:
     """A Content of which the store sees the encrypted bytes only. sha256: of these, known once all were read."""
 
     def __init__(self, content: Content, key: bytes, path: str, prefix: bytes):
-        from c2d import encryption
+        from c2d.crypto import result_files
 
         self._content, self._key, self._path, self._prefix = content, key, path, prefix
-        self.size = encryption.stored_size(content.size, prefix)
+        self.size = result_files.stored_size(content.size, prefix)
         self.sha256: str | None = None
         self.parts: list[str] | None = None
         self.cid: str | None = None
 
     def read(self, offset: int, length: int) -> Iterator[memoryview]:
-        from c2d import encryption
+        from c2d.crypto import result_files
 
         clear, stored = hashlib.sha256(), hashlib.sha256()
 
@@ -79,11 +79,11 @@ class EncryptedContent:
             clear.update(content)
             return content
 
-        file = encryption.Encrypted(read, self._content.size, str(self._content.sha256), self._key, self._path, self._prefix)
+        file = result_files.Encrypted(read, self._content.size, str(self._content.sha256), self._key, self._path, self._prefix)
         at, end = offset, min(offset + length, self.size)
         while at < end:
             # Up to where a segment ends, so that none is made twice.
-            piece = file.read(at, min(encryption.SEGMENT - (at - len(self._prefix)) % encryption.SEGMENT, end - at))
+            piece = file.read(at, min(result_files.SEGMENT - (at - len(self._prefix)) % result_files.SEGMENT, end - at))
             stored.update(piece)
             at += len(piece)
             yield memoryview(piece)

@@ -108,11 +108,12 @@ def measure(rounds: int, spread: Callable[..., str]) -> None:
 
 def prepare(minio: Any, database: str, results: Path) -> tuple[dict[str, str], dict[str, str], str]:
     """The server's settings, the job of each way, and the key of the file as it is in MinIO."""
-    from c2d import encryption, keys, seal, settings
-    from c2d.signatures import address_of
+    from c2d import keys, settings
+    from c2d.crypto import ecies, result_files
+    from c2d.crypto.signatures import address_of
     from tests.conformance.provider import KEY
 
-    bucket, operator = minio.bucket(), seal.new_private_key()
+    bucket, operator = minio.bucket(), ecies.new_private_key()
     variables = {
         "OPERATOR_PRIVATE_KEY": operator,
         "C2D_DATABASE_URL": database,
@@ -137,7 +138,7 @@ def prepare(minio: Any, database: str, results: Path) -> tuple[dict[str, str], d
             given = keys.for_publish(kept, operator, job_id)
             assert given
             with (results.parent / "content").open("rb") as content, (results.parent / "encrypted").open("wb") as out:
-                encrypted = encryption.Encrypted(
+                encrypted = result_files.Encrypted(
                     lambda at, n: os.pread(content.fileno(), n, at), SIZE, digest, bytes.fromhex(given["results"]), file["path"]
                 )
                 for at in range(0, encrypted.size, 1 << 20):
@@ -155,7 +156,7 @@ def prepare(minio: Any, database: str, results: Path) -> tuple[dict[str, str], d
 
 def any_job() -> Any:
     from c2d.job import Job
-    from tests.c2d.examples import job
+    from tests.unit.examples import job
 
     return Job.parse(job(), "ocean-compute")
 
@@ -164,7 +165,7 @@ def add_job(database: str, job_id: str, files: list[dict[str, Any]], kept: dict[
     import sqlalchemy as sa
 
     from c2d import store, tables
-    from c2d.signatures import address_of
+    from c2d.crypto.signatures import address_of
     from tests.conformance.provider import KEY, OWNER
 
     values = store.new_job(job_id, "ocean-compute", any_job())

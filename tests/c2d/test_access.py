@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 
 from c2d.compute_request import AlgorithmRequest, AssetRequest, ComputeRequest
+from c2d.crypto.ecies import public_key
 from c2d.ddo import Refused, did_of
 from c2d.facts import Unavailable
 from c2d.fees import ZERO_ADDRESS
 from c2d.files import encrypt
 from c2d.orders import OrderReused, Receipt
-from c2d.seal import public_key
-from tests.c2d import market as m
-from tests.c2d.market import Market, market
+from tests.unit import sample_market as m
+from tests.unit.sample_market import Market, market
 
 Change = Callable[[Market], Any]
 

@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from c2d import admission, signatures
+from c2d import admission
+from c2d.crypto import signatures
 from c2d.ddo import Refused
 from c2d.job import BadJob, Job
 from c2d.settings import Environment
-from tests.c2d import market as m
-from tests.c2d.examples import REMOTE, TX, job
+from tests.unit import sample_market as m
+from tests.unit.examples import REMOTE, TX, job
 
 KEY = "0x" + "42" * 32
 OWNER = signatures.address_of(KEY)

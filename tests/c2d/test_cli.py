@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from c2d import cli, seal, settings
+from c2d import cli, settings
+from c2d.crypto import ecies
 from c2d.job import Job
-from tests.c2d.examples import job
+from tests.unit.examples import job
 
 
 @pytest.fixture(autouse=True)
@@ -25,8 +26,8 @@ def run(monkeypatch: pytest.MonkeyPatch, text: str, *argv: str) -> int:
 
 
 def test_seal_prints_the_job_without_its_secrets(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    key = seal.new_private_key()
-    assert run(monkeypatch, json.dumps(job()), "seal", "--public-key", seal.public_key(key), "--job", "j1") == 0
+    key = ecies.new_private_key()
+    assert run(monkeypatch, json.dumps(job()), "seal", "--public-key", ecies.public_key(key), "--job", "j1") == 0
     printed = capsys.readouterr().out
     assert "SECRET" not in printed
     assert Job.parse(json.loads(printed), "x").opened(key, "j1") == Job.parse(job(), "x")
@@ -52,12 +53,12 @@ def test_a_mistake_is_one_sentence(
 def test_keygen_prints_a_key_that_works(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["keygen"]) == 0
     key = capsys.readouterr().out.strip()
-    assert seal.unseal(key, seal.seal(seal.public_key(key), {"a": 1}), "j") == {"a": 1}
+    assert ecies.unseal(key, ecies.seal(ecies.public_key(key), {"a": 1}), "j") == {"a": 1}
 
 
 def test_check_names_what_is_not_in_force(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     for name, value in {
-        "OPERATOR_PRIVATE_KEY": seal.new_private_key(),
+        "OPERATOR_PRIVATE_KEY": ecies.new_private_key(),
         "C2D_DATABASE_URL": "postgresql://x",
         "LOG_CFG": "/etc/logging.cfg",
     }.items():
@@ -69,7 +70,7 @@ def test_check_names_what_is_not_in_force(monkeypatch: pytest.MonkeyPatch, capsy
 def test_check_tells_of_a_right_that_is_more_than_to_add(
     kubo: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    variables = {"OPERATOR_PRIVATE_KEY": seal.new_private_key(), "C2D_DATABASE_URL": "postgresql://x", **kubo.settings()}
+    variables = {"OPERATOR_PRIVATE_KEY": ecies.new_private_key(), "C2D_DATABASE_URL": "postgresql://x", **kubo.settings()}
     variables["C2D_IPFS_ADD_AUTH"] = f"bearer:{kubo.operator_token}"
     for name, value in variables.items():
         monkeypatch.setenv(name, value)

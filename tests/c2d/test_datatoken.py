@@ -17,9 +17,9 @@ from c2d.facts import ChainQuestions, Unavailable
 from c2d.hooks import datatoken
 from c2d.hooks.datatoken import DatatokenHook
 from c2d.hooks.rpc import ANSWER_BYTES, Rpc
-from tests.c2d import market as m
-from tests.c2d.rpc_server import Behaviour, no_logs, server  # noqa: F401
 from tests.c2d.test_ordered_jobs import fee_for, publish
+from tests.unit import sample_market as m
+from tests.unit.rpc_server import Behaviour, no_logs, server  # noqa: F401
 
 
 @pytest.fixture(autouse=True)

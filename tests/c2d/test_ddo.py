@@ -10,7 +10,7 @@ import pytest
 
 from c2d import ddo
 from c2d.ddo import Asset, BadDdo
-from tests.c2d import market as m
+from tests.unit import sample_market as m
 
 NFT, DATATOKEN = m.address(1), m.address(2)
 

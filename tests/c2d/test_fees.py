@@ -9,7 +9,7 @@ from decimal import Decimal
 import pytest
 
 from c2d import fees
-from tests.c2d import market as m
+from tests.unit import sample_market as m
 
 
 @pytest.mark.parametrize(

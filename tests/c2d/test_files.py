@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from c2d import files, seal
+from c2d import files
+from c2d.crypto import ecies
 from c2d.ddo import Asset
 from c2d.files import BadFiles, ContractCall, Gateways, Request
-from tests.c2d import market as m
+from tests.unit import sample_market as m
 
 # `files` of a sample asset of Ocean's Provider, encrypted to the public test key of its development network.
 OCEANS = (
@@ -32,7 +33,7 @@ def opened(it: Asset) -> tuple[dict[str, Any], ...]:
 
 
 def sealed(content: Any) -> str:
-    return files.encrypt(seal.public_key(m.PROVIDER_KEY), json.dumps(content).encode())
+    return files.encrypt(ecies.public_key(m.PROVIDER_KEY), json.dumps(content).encode())
 
 
 def test_oceans_own_files_are_opened() -> None:
@@ -73,7 +74,7 @@ def test_files_of_another_asset_or_form_are_refused(version: str, content: Any, 
 
 
 @pytest.mark.parametrize(
-    "given", ["0x", "zz", "0x04" + "11" * 200, files.encrypt(seal.public_key("0x" + "11" * 32), b"[]"), sealed(1)[:-2]]
+    "given", ["0x", "zz", "0x04" + "11" * 200, files.encrypt(ecies.public_key("0x" + "11" * 32), b"[]"), sealed(1)[:-2]]
 )
 def test_what_was_not_encrypted_to_this_provider_is_refused_without_a_word_of_it(given: str) -> None:
     with pytest.raises(BadFiles, match="not encrypted to this Provider's key") as e:

@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from c2d import seal
 from c2d.compute_request import OrderKey
+from c2d.crypto import ecies
 from c2d.intake import AgreementInUse, Caller, Intake, NonceUsed, Refused, TooManyJobs, Wanted, new_job_id
 from c2d.job import Job
 from c2d.store import JobTaken, OrderUsed, Store
 from c2d.tables import jobs, notifications
-from tests.c2d.examples import job
+from tests.unit.examples import job
 
-PUBLIC_KEY = seal.public_key(seal.new_private_key())
+PUBLIC_KEY = ecies.public_key(ecies.new_private_key())
 PROVIDER = "0x" + "aa" * 20
 NONCES = itertools.count(1)
 

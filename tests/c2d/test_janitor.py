@@ -8,7 +8,7 @@ import pytest
 from c2d.janitor import is_left_behind
 from c2d.job import Job
 from c2d.store import JobRow, Store
-from tests.c2d.examples import job
+from tests.unit.examples import job
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 

@@ -5,14 +5,15 @@ import json
 import jsonschema
 import pytest
 
-from c2d import objects, seal
+from c2d import objects
+from c2d.crypto import ecies
 from c2d.job import CODE_BYTES, BadJob, Job, params_schema
 from c2d.settings import Environment
 from c2d.status import Stage
-from tests.c2d.examples import OWNER, REMOTE, SECRET_URL, job, remote_job
+from tests.unit.examples import OWNER, REMOTE, SECRET_URL, job, remote_job
 
-KEY = seal.new_private_key()
-PUBLIC = seal.public_key(KEY)
+KEY = ecies.new_private_key()
+PUBLIC = ecies.public_key(KEY)
 ENV = Environment(id="here")
 
 REFUSED = {
@@ -129,7 +130,7 @@ def test_what_was_sealed_for_one_job_does_not_open_in_another() -> None:
 
 def test_what_was_sealed_to_another_operator_or_altered_is_refused_by_field() -> None:
     with pytest.raises(BadJob, match=r"secret: must be sealed to this operator"):
-        Job.parse(job(), "here").sealed(seal.public_key(seal.new_private_key()), None).opened(KEY, "j")
+        Job.parse(job(), "here").sealed(ecies.public_key(ecies.new_private_key()), None).opened(KEY, "j")
     good = Job.parse(job(), "here").sealed(PUBLIC, None).dump()
     blob = good["inputs"][0]["files"][0]["sealed"]
     good["inputs"][0]["files"][0]["sealed"] = blob[:-2] + ("00" if blob[-2:] != "00" else "01")
@@ -138,7 +139,7 @@ def test_what_was_sealed_to_another_operator_or_altered_is_refused_by_field() ->
 
 
 def test_a_sealed_file_is_checked_like_a_plain_one() -> None:
-    conf = job(**{"inputs.0.files.0": {"sealed": seal.seal(PUBLIC, {"url": "file:///etc/passwd"})}})
+    conf = job(**{"inputs.0.files.0": {"sealed": ecies.seal(PUBLIC, {"url": "file:///etc/passwd"})}})
     with pytest.raises(BadJob, match=r"inputs\[0\].files\[0\].url: must begin with http"):
         Job.parse(conf, "here").opened(KEY, "j")
 

@@ -5,17 +5,18 @@ import json
 
 import pytest
 
-from c2d import encryption, keys, objects, seal, settings, submit
+from c2d import keys, objects, settings, submit
 from c2d.api import trigger
+from c2d.crypto import ecies, result_files
 from c2d.intake import Caller, Intake
 from c2d.job import BadJob, Job
 from c2d.settings import Settings
 from c2d.status import Reason, Stage, StageEnd
 from c2d.store import Store
-from tests.c2d.examples import job
+from tests.unit.examples import job
 
-OPERATOR = seal.new_private_key()
-CONSUMER = seal.new_private_key()
+OPERATOR = ecies.new_private_key()
+CONSUMER = ecies.new_private_key()
 MANIFEST = {"files": [], "withheld": []}
 
 
@@ -29,7 +30,7 @@ def a_job(public_key: str | None = None) -> Job:
 
 def made(mode: str) -> dict[str, str]:
     (env,) = read(encrypt_results=mode).environments
-    return keys.new_keys("j1", a_job(seal.public_key(CONSUMER)), env, seal.public_key(OPERATOR))
+    return keys.new_keys("j1", a_job(ecies.public_key(CONSUMER)), env, ecies.public_key(OPERATOR))
 
 
 @pytest.mark.parametrize(
@@ -56,7 +57,7 @@ def test_the_publish_stage_gets_the_jobs_keys_and_no_more() -> None:
         (env,) = read(encrypt_results=mode).environments
         content = json.loads(objects.stage_input(Stage.PUBLISH, "j1", a_job(), env, {}, encryption=given)["stage.json"])
         assert content["encryption"] == given and OPERATOR[2:] not in json.dumps(content)
-        with pytest.raises(seal.BadSeal):
+        with pytest.raises(ecies.BadSeal):
             keys.for_publish(kept, OPERATOR, "j2")
     assert made("none") == {} and keys.for_publish({}, OPERATOR, "j1") is None
 
@@ -64,7 +65,7 @@ def test_the_publish_stage_gets_the_jobs_keys_and_no_more() -> None:
 def test_the_consumer_can_open_its_key_and_the_operator_soon_cannot() -> None:
     kept = made("consumer")
     given = keys.for_publish(kept, OPERATOR, "j1")
-    assert given and seal.unseal(CONSUMER, given["sealedKey"], "") == given["results"]
+    assert given and ecies.unseal(CONSUMER, given["sealedKey"], "") == given["results"]
     later = keys.after_publishing(kept)
     assert later == {n: kept[n] for n in ("adminlogs", "consumer")}
     assert keys.key_of({"type": "output", "encrypted": "consumer"}, later, OPERATOR, "j1") is None
@@ -77,13 +78,13 @@ def test_the_operator_verifies_the_manifest_that_was_stored() -> None:
     given = keys.for_publish(kept, OPERATOR, "j1")
     assert given
     key = bytes.fromhex(given["results"])
-    stored = encryption.Encrypted(
+    stored = result_files.Encrypted(
         lambda offset, length: b"{}"[offset : offset + length],
         2,
         hashlib.sha256(b"{}").hexdigest(),
         key,
         "manifest.json",
-        encryption.prefix_for(key, given["sealedKey"], "manifest.json"),
+        result_files.prefix_for(key, given["sealedKey"], "manifest.json"),
     ).read(0, 10_000)
     assert keys.open_manifest(stored, kept, OPERATOR, "j1") == b"{}" == keys.open_manifest(b"{}", None, OPERATOR, "j1")
     for wrong, with_keys in ((stored[:-1], kept), (b"{}", kept), (stored, keys.after_publishing(kept))):
@@ -130,7 +131,7 @@ def test_a_job_without_the_consumers_key_is_refused_where_it_is_needed(database_
     monkeypatch.setattr(settings, "load", lambda: loaded)
     with pytest.raises(BadJob, match=wanted):
         trigger.guarded(json.dumps({"conf": job()}).encode(), "ocean-compute")
-    trigger.guarded(json.dumps({"conf": job(output={"publicKey": seal.public_key(CONSUMER)})}).encode(), "ocean-compute")
+    trigger.guarded(json.dumps({"conf": job(output={"publicKey": ecies.public_key(CONSUMER)})}).encode(), "ocean-compute")
 
 
 @pytest.mark.parametrize("key", ["0x04", "no hex", "0x04" + "11" * 64, "0x" + "02" * 300])

@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from c2d import seal, settings
+from c2d import settings
 from c2d.api.operator_service.app import create_app
 from c2d.api.operator_service.limits import KEYS, Rate
-from c2d.signatures import address_of
+from c2d.crypto import ecies
+from c2d.crypto.signatures import address_of
 from tests.conformance.provider import API, KEY, Provider
 
 
@@ -31,7 +32,7 @@ def test_a_flood_of_names_takes_no_memory() -> None:
 @pytest.fixture
 def client(database_url: str) -> Iterator[TestClient]:
     variables = {
-        "OPERATOR_PRIVATE_KEY": seal.new_private_key(),
+        "OPERATOR_PRIVATE_KEY": ecies.new_private_key(),
         "C2D_DATABASE_URL": database_url,
         "ALLOWED_PROVIDERS": address_of(KEY),
         "C2D_STARTS_PER_SECOND": "0.1",

@@ -9,14 +9,15 @@ from typing import Any
 
 import pytest
 
-from c2d import grants, objects, seal
+from c2d import grants, objects
+from c2d.crypto import ecies
 from c2d.job import Job
 from c2d.settings import read
 from c2d.status import Stage
-from tests.c2d.examples import REMOTE, job, remote_job
+from tests.unit.examples import REMOTE, job, remote_job
 
 BASE = {
-    "OPERATOR_PRIVATE_KEY": seal.new_private_key(),
+    "OPERATOR_PRIVATE_KEY": ecies.new_private_key(),
     "C2D_DATABASE_URL": "postgresql://u:DBSECRET@h/d",
     "nCPU": "0.5",
     "ramGB": "2",

@@ -15,16 +15,17 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from c2d import admission, fees, seal, settings, signatures
+from c2d import admission, fees, settings
 from c2d.consumers import Consumers
+from c2d.crypto import ecies, signatures
 from c2d.facts import Unavailable
 from c2d.hooks.pods import Refused
 from c2d.job import Job
 from c2d.operators.configure import ConfigureOperator
 from c2d.store import Store
 from c2d.tables import jobs
-from tests.c2d import market as m
-from tests.c2d.rpc_server import no_logs, server  # noqa: F401
+from tests.unit import sample_market as m
+from tests.unit.rpc_server import no_logs, server  # noqa: F401
 
 CODE = b"print('trusted')"
 
@@ -136,7 +137,7 @@ def configure(chain: Any, database_url: str) -> Callable[..., ConfigureOperator]
         operator = ConfigureOperator()
         operator.settings = settings.read(
             {
-                "OPERATOR_PRIVATE_KEY": seal.new_private_key(),
+                "OPERATOR_PRIVATE_KEY": ecies.new_private_key(),
                 "PROVIDER_PRIVATE_KEY": m.PROVIDER_KEY,
                 "NETWORK_URL": json.dumps({"8996": url or chain.url}),
                 "PROVIDER_FEE_TOKEN": chain.ocean,

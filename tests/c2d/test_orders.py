@@ -10,7 +10,7 @@ import pytest
 from c2d import orders
 from c2d.fees import make
 from c2d.orders import BadOrder, FeePaid, OrderReused, Receipt, Use, check
-from tests.c2d import market as m
+from tests.unit import sample_market as m
 
 TX, STARTED_TX = m.tx(1), m.tx(2)
 DATATOKEN = m.address(2)

@@ -13,21 +13,22 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
-from c2d import seal, settings
+from c2d import settings
 from c2d.api.operator_service import background
 from c2d.api.operator_service.service import Service
+from c2d.crypto import ecies
+from c2d.crypto.signatures import address_of, signer_of_text
 from c2d.intake import Caller, Intake
 from c2d.job import Job
 from c2d.outbox import body_of, pause_after
-from c2d.signatures import address_of, signer_of_text
 from c2d.store import Store
 from c2d.submit import submit
 from c2d.tables import notifications
-from tests.c2d.examples import job
 from tests.c2d.test_intake import NONCES, PROVIDER
-from tests.c2d.test_signatures import ENGINE, NOTIFY_SIGNATURE
+from tests.unit.crypto.test_signatures import ENGINE, NOTIFY_SIGNATURE
+from tests.unit.examples import job
 
-KEY = seal.new_private_key()
+KEY = ecies.new_private_key()
 
 
 class Receiver:

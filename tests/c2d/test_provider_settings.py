@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from c2d import cli, settings
+from c2d.crypto.signatures import address_of
 from c2d.settings import BadSettings, read
-from c2d.signatures import address_of
 from tests.c2d.test_settings import BASE
 
 KEY = "0x" + "11" * 32

@@ -19,7 +19,7 @@ from c2d.settings import Settings, read
 from c2d.status import Reason, Stage, StageEnd, Status
 from c2d.store import Store
 from c2d.tables import jobs
-from tests.c2d.examples import job
+from tests.unit.examples import job
 
 BASE = {"OPERATOR_PRIVATE_KEY": "0x" + "11" * 32, "STORAGE_EXPIRY": "24"}
 

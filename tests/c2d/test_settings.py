@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from c2d import seal, settings
+from c2d import settings
+from c2d.crypto import ecies
 from c2d.settings import BadSettings, read
 
-KEY = seal.new_private_key()
+KEY = ecies.new_private_key()
 BASE = {"OPERATOR_PRIVATE_KEY": KEY, "C2D_DATABASE_URL": "postgresql+psycopg2://u:DBSECRET@h/d"}
 
 # The environment of an operator-engine deployment, every name that its README documents.
@@ -140,7 +141,7 @@ def test_environments_that_are_wrong_are_not_said_to_be_missing_too() -> None:
 def test_assets_need_a_key_that_opens_their_files() -> None:
     with pytest.raises(BadSettings, match="access_control of environment ocean-compute: datatoken needs PROVIDER_PRIVATE_KEY"):
         read({**BASE, "access_control": "datatoken"})
-    read({**BASE, "access_control": "datatoken", "PROVIDER_PRIVATE_KEY": seal.new_private_key()})
+    read({**BASE, "access_control": "datatoken", "PROVIDER_PRIVATE_KEY": ecies.new_private_key()})
 
 
 def test_a_missing_key_is_named() -> None:

@@ -15,7 +15,7 @@ from c2d.job import Job
 from c2d.status import Reason, Stage, StageEnd, Status
 from c2d.store import JobTaken, Store
 from c2d.tables import metadata
-from tests.c2d.examples import OWNER, job
+from tests.unit.examples import OWNER, job
 
 JOB = Job.parse(job(agreementId="0xagreed", chainId=8996), "env")
 NOW = datetime.now(UTC)

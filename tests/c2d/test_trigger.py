@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from c2d import seal, settings
+from c2d import settings
 from c2d.api import trigger
+from c2d.crypto import ecies
 from c2d.job import Job
-from tests.c2d.examples import job, remote_job
+from tests.unit.examples import job, remote_job
 
-KEY = seal.new_private_key()
+KEY = ecies.new_private_key()
 PATH = "/api/v2/dags/ocean-compute/dagRuns"
 
 

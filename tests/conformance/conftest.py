@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from c2d import seal, settings
+from c2d import settings
 from c2d.api.operator_service.app import create_app
+from c2d.crypto import ecies
+from c2d.crypto.signatures import address_of
 from c2d.settings import Settings
-from c2d.signatures import address_of
 from tests.conformance.provider import KEY, OTHER_KEY
 
-OPERATOR_KEY = seal.new_private_key()
+OPERATOR_KEY = ecies.new_private_key()
 
 
 def unprotected(client: TestClient) -> list[str]:

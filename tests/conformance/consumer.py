@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi.testclient import TestClient
 
-from c2d.signatures import address_of, sign_hash
+from c2d.crypto.signatures import address_of, sign_hash
 
 SERVICES = "/api/services"
 

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from c2d import intake, seal
+from c2d import intake
+from c2d.crypto import ecies
 from local.market.chain import Chain, fee_of
 from tests.conformance.consumer import SERVICES, Consumer
 from tests.conformance.provider_server import Market, market, serving_with
@@ -31,7 +32,7 @@ def place(chain: Chain, postgres: str, migrated: str, tmp_path_factory: pytest.T
     paid = f"{{id: paid, priceMinute: {PRICE}, maxJobDuration: {100 * HOUR}}}"
     environments.write_text(f"environments: [{paid}, {{id: free}}, {{id: confidential, encrypt_results: consumer}}]")
     given = {
-        "OPERATOR_PRIVATE_KEY": seal.new_private_key(),
+        "OPERATOR_PRIVATE_KEY": ecies.new_private_key(),
         "C2D_DATABASE_URL": url,
         "C2D_RESULTS_PATH": str(folder),
         "C2D_ENVIRONMENTS": str(environments),

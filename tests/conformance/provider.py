@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from c2d.signatures import address_of, sign_hash
+from c2d.crypto.signatures import address_of, sign_hash
 
 OWNER = "0xC41808BBef371AD5CFc76466dDF9dEe228d2BdAA"
 # The public test key of Ocean's operator-service repository.

@@ -14,15 +14,16 @@ from typing import Any
 import httpx
 from fastapi import FastAPI
 
-from c2d import files, seal, settings
+from c2d import files, settings
 from c2d.api.operator_service.app import create_app as create_operator
 from c2d.api.provider.app import create_app
 from c2d.api.provider.service import ProviderService
 from c2d.api.slash import PROVIDER, WithSlash
+from c2d.crypto import ecies
 from local.market.chain import Asset, Chain
-from tests.c2d.market import PROVIDER_KEY, document, service, text_of
 from tests.conformance.airflow_app import serving
 from tests.conformance.conftest import Runs
+from tests.unit.sample_market import PROVIDER_KEY, document, service, text_of
 
 CODE = b"print('an algorithm')\n"
 
@@ -99,7 +100,7 @@ class Market:
     def describe(self, asset: Asset, ddo: dict[str, Any], state: int = 0) -> Asset:
         """Writes the DDO on chain, encrypted, and waits until the cache has it."""
         text = text_of(ddo)
-        sealed = bytes.fromhex(files.encrypt(seal.public_key(PROVIDER_KEY), text)[2:])
+        sealed = bytes.fromhex(files.encrypt(ecies.public_key(PROVIDER_KEY), text)[2:])
         self.chain.set_metadata(asset, sealed, hashlib.sha256(text).hexdigest(), state, flags=2, decryptor_url=self.url)
         self.documents[asset.did] = ddo
         return asset

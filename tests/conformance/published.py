@@ -9,9 +9,10 @@ from typing import Any
 
 from fastapi.testclient import TestClient
 
-from c2d import encryption, keys, objects, seal, settings
+from c2d import keys, objects, settings
 from c2d.api.operator_service import background
-from c2d.encryption import SEGMENT
+from c2d.crypto import ecies, result_files
+from c2d.crypto.result_files import SEGMENT
 from c2d.hooks.results import JobResults
 from c2d.job import Job
 from c2d.places import places
@@ -21,7 +22,7 @@ from tests.pod_images.conftest import Pod
 from tests.pod_images.publishing import Publishing
 
 PROVIDER = Provider()
-CONSUMER = seal.new_private_key()
+CONSUMER = ecies.new_private_key()
 BIG = os.urandom(3 * SEGMENT + 12345)
 FILES = {"outputs/big.bin": BIG, "outputs/empty": b"", "outputs/sub/ä b.csv": b"id,score\n1,0.5\n", "logs/algorithm.log": b"it ran\n"}
 
@@ -30,7 +31,7 @@ def published(client: TestClient, loaded: settings.Settings, tmp_path: Path, fil
     """A job that has ended. Returns its id and its folder in the results volume (which may be empty)."""
     service: Any = client.app.state.service  # type: ignore[attr-defined]
     body = PROVIDER.start_body(f"0x{time.time_ns()}")
-    body["workflow"]["stages"][0]["output"]["publicKey"] = seal.public_key(CONSUMER)
+    body["workflow"]["stages"][0]["output"]["publicKey"] = ecies.public_key(CONSUMER)
     job_id = str(client.post(f"{API}/compute", json=body).json()[0]["jobId"])
     background.release_all(service)
     (env,) = loaded.environments
@@ -73,7 +74,7 @@ def opened(content: bytes, path: str, mode: str) -> bytes:
     """What a consumer makes of an answer."""
     if mode != "consumer" or path.startswith("adminlogs/"):
         return content
-    sealed_key, hidden = encryption.read_prefix(content.partition(b"\n")[0])
-    key = bytes.fromhex(seal.unseal(CONSUMER, sealed_key, ""))
-    assert encryption.open_path(key, hidden) == f"data/{path}"
-    return encryption.decrypted(content, key, f"data/{path}")
+    sealed_key, hidden = result_files.read_prefix(content.partition(b"\n")[0])
+    key = bytes.fromhex(ecies.unseal(CONSUMER, sealed_key, ""))
+    assert result_files.open_path(key, hidden) == f"data/{path}"
+    return result_files.decrypted(content, key, f"data/{path}")

@@ -16,9 +16,9 @@ from c2d import cli, download, settings
 from c2d.api.operator_service.app import create_app as create_operator
 from c2d.api.provider.app import create_app
 from c2d.api.provider.service import ProviderService
+from c2d.crypto.signatures import address_of
 from c2d.hooks import sources
 from c2d.settings import Settings
-from c2d.signatures import address_of
 from tests.conformance.airflow_app import serving
 from tests.conformance.conftest import Runs
 from tests.conformance.published import BIG, CONSUMER, FILES, PROVIDER, get, published

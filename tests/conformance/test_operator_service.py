@@ -260,7 +260,7 @@ def test_a_stranger_is_refused(client: TestClient) -> None:
 
 
 def test_a_signature_over_a_text_without_nonce_is_not_taken(client: TestClient) -> None:
-    from c2d.signatures import sign_hash
+    from c2d.crypto.signatures import sign_hash
 
     query = {"owner": OWNER, "nonce": time.time_ns(), "providerSignature": sign_hash(KEY, OWNER)}
     assert client.get(f"{API}/compute", params=query).status_code == 401
@@ -305,7 +305,7 @@ def test_a_job_id_that_was_cut_off_cannot_raise_the_nonce(client: TestClient) ->
 
 
 def test_in_legacy_mode_any_signature_is_good(variables: dict[str, str], runs: Runs) -> None:
-    from c2d.signatures import sign_hash
+    from c2d.crypto.signatures import sign_hash
 
     loaded = settings.read({**variables, "SIGNATURE_REQUIRED": "0", "ALLOWED_PROVIDERS": ""})
     with TestClient(create_app(loaded, runs.start, runs.stop, work=False)) as client:

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from c2d.api.provider.service import DOWNLOADS
-from c2d.signatures import address_of, signer_of_hash
+from c2d.crypto.signatures import address_of, signer_of_hash
 from local.market.chain import fee_of
-from tests.c2d.market import PROVIDER_KEY
 from tests.conformance.consumer import SERVICES, Consumer
 from tests.conformance.deals import algorithm, bought, consumer, dataset, error, free_fee, place, publisher, with_settings  # noqa: F401
 from tests.conformance.provider_server import CODE, Market
+from tests.unit.sample_market import PROVIDER_KEY
 
 # -- files ------------------------------------------------------------------------------------------------------------------
 

@@ -8,10 +8,10 @@ from typing import Any
 from fastapi.testclient import TestClient
 
 from c2d.api.provider.service import ProviderService
+from c2d.crypto.signatures import sign_hash
 from c2d.intake import Caller
 from c2d.job import Job
 from c2d.objects import object_name
-from c2d.signatures import sign_hash
 from c2d.submit import submit
 from tests.conformance.consumer import SERVICES, Consumer
 from tests.conformance.provider import OTHER_KEY, OWNER

@@ -11,7 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from c2d import seal
+from c2d.crypto import ecies
 from c2d.intake import Wanted
 from c2d.tables import jobs
 from tests.conformance.consumer import SERVICES, Consumer
@@ -168,8 +168,8 @@ def test_results_are_encrypted_to_who_signed_the_start(place: Market, consumer: 
         return str(conf["output"]["publicKey"])
 
     (job,) = start(place, consumer, data, code, "confidential").json()
-    assert key_of(job) == seal.public_key(consumer.key)
-    other = seal.public_key("0x" + "44" * 32)
+    assert key_of(job) == ecies.public_key(consumer.key)
+    other = ecies.public_key("0x" + "44" * 32)
     (job,) = start(place, consumer, data, code, "confidential", output={"publicKey": other}).json()
     assert key_of(job) == other
     expiring = {**consumer.signed(consumer.address, who="address"), "expiration": int(time.time()) + 600}

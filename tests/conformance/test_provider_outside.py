@@ -16,7 +16,6 @@ from c2d.api.provider.service import FETCHES, QUESTIONS
 from c2d.hooks.networks import networks
 from c2d.job import Job
 from c2d.tables import jobs
-from tests.c2d.market import document, service
 from tests.conformance.consumer import SERVICES, Consumer
 from tests.conformance.deals import (  # noqa: F401
     algorithm,
@@ -33,6 +32,7 @@ from tests.conformance.deals import (  # noqa: F401
     with_settings,
 )
 from tests.conformance.provider_server import Market
+from tests.unit.sample_market import document, service
 
 
 def test_rbac_is_asked_and_has_the_last_word(place: Market, consumer: Consumer, dataset: Any, algorithm: Any, tmp_path: Path) -> None:

@@ -17,10 +17,11 @@ import pytest
 import sqlalchemy as sa
 from fastapi.testclient import TestClient
 
-from c2d import seal, settings, store, tables
+from c2d import settings, store, tables
 from c2d.api.operator_service.app import create_app
 from c2d.api.results import byte_range
-from c2d.encryption import PLAIN, SEGMENT
+from c2d.crypto import ecies
+from c2d.crypto.result_files import PLAIN, SEGMENT
 from tests.conformance.airflow_app import below_airflow, serving
 from tests.conformance.conftest import Runs
 from tests.conformance.provider import API
@@ -214,7 +215,7 @@ def test_keys_of_a_former_operator_key_are_said_to_be(
     client: TestClient, loaded: settings.Settings, tmp_path: Path, variables: dict[str, str], runs: Runs
 ) -> None:
     job_id, _ = published(client, loaded, tmp_path)
-    changed = settings.read({**variables, "encrypt_results": "store", "OPERATOR_PRIVATE_KEY": seal.new_private_key()})
+    changed = settings.read({**variables, "encrypt_results": "store", "OPERATOR_PRIVATE_KEY": ecies.new_private_key()})
     with TestClient(create_app(changed, runs.start, runs.stop, work=False), raise_server_exceptions=False) as other:
         answer = get(other, job_id, 0)
     assert error(answer) == (502, "the key of these results was sealed to another OPERATOR_PRIVATE_KEY than this one")

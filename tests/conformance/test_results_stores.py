@@ -16,7 +16,7 @@ from fastapi.testclient import TestClient
 
 from c2d import settings
 from c2d.api.operator_service.app import create_app
-from c2d.encryption import PLAIN, SEGMENT
+from c2d.crypto.result_files import PLAIN, SEGMENT
 from c2d.hooks import reading
 from tests.conformance.conftest import Runs
 from tests.conformance.provider import API

@@ -16,7 +16,7 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
-from c2d import seal
+from c2d.crypto import ecies
 from c2d.tables import notifications
 from local.home import PROJECT, Home, read_env
 from tests.conformance.provider import API, Provider, workflow
@@ -101,9 +101,9 @@ def test_a_providers_job_runs_and_its_results_are_streamed(operator: Operator, s
 
 
 def test_results_that_only_the_consumer_can_read(operator: Operator, stack: Stack, tmp_path: Path) -> None:
-    consumer = seal.new_private_key()
+    consumer = ecies.new_private_key()
     code = "import os\nopen(os.environ['OUTPUTS'] + '/answer.txt', 'w').write('forty-two')\nprint('thought long')"
-    job = operator.start(code, "confidential", output={"publicKey": seal.public_key(consumer)})
+    job = operator.start(code, "confidential", output={"publicKey": ecies.public_key(consumer)})
     status = operator.end_of(job)
     assert (status["status"], [r["filename"] for r in status["results"][:2]]) == (70, ["answer.txt.c2d", "algorithm.log.c2d"])
     stored = [path.read_bytes() for path in (stack.results / job.id).rglob("*") if path.is_file()]

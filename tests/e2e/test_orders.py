@@ -13,13 +13,14 @@ from typing import Any
 import httpx
 import pytest
 
-from c2d import admission, signatures
+from c2d import admission
+from c2d.crypto import signatures
 from c2d.job import Job as Conf
-from tests.c2d import market as m
 from tests.c2d.test_ordered_jobs import fee_for, publish
 from tests.e2e.client import Job, Stack, until
 from tests.e2e.confs import IMAGE, conf, data_set, file
 from tests.e2e.data_server import ALGORITHM
+from tests.unit import sample_market as m
 
 NONCES = itertools.count(time.time_ns())
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from c2d.signatures import address_of
+from c2d.crypto.signatures import address_of
 from local.stack import addresses_of, operator_settings
 
 KEYS = ["0x" + digit * 64 for digit in "12"]

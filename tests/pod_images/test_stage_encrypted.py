@@ -11,15 +11,15 @@ from c2d_stages.content import BytesContent, FileContent
 from c2d_stages.fields import Field
 from c2d_stages.stage import StageError
 
-from c2d import encryption, seal
+from c2d.crypto import ecies, result_files
 from tests.pod_images.conftest import Pod, sha256
 from tests.pod_images.test_stage_publish import contents, filtered, stage_json
 
 __all__ = ["filtered"]
 RESULTS, ADMIN = bytes(range(32)), bytes(range(32, 64))
-CONSUMER = seal.new_private_key()
+CONSUMER = ecies.new_private_key()
 STORE = {"results": RESULTS.hex(), "adminlogs": ADMIN.hex()}
-TO_CONSUMER = {**STORE, "sealedKey": seal.seal(seal.public_key(CONSUMER), RESULTS.hex())}
+TO_CONSUMER = {**STORE, "sealedKey": ecies.seal(ecies.public_key(CONSUMER), RESULTS.hex())}
 
 
 def published(pod: Pod, keys: dict[str, str]) -> tuple[dict[str, Any], dict[str, bytes]]:
@@ -27,7 +27,7 @@ def published(pod: Pod, keys: dict[str, str]) -> tuple[dict[str, Any], dict[str,
     outcome = pod.run("publish", {**stage_json(), "encryption": keys})
     assert outcome.code == 0, outcome
     store = contents(pod.results)
-    manifest = encryption.decrypted(store.pop("manifest.json"), RESULTS, "manifest.json")
+    manifest = result_files.decrypted(store.pop("manifest.json"), RESULTS, "manifest.json")
     assert outcome.answer["manifestSha256"] == sha256(manifest)
     return json.loads(manifest), store
 
@@ -44,13 +44,13 @@ def test_what_is_stored_tells_nothing_and_the_keys_open_it(filtered: Pod, keys: 
         assert (len(content), sha256(content)) == (stored["size"], stored["sha256"])
         of_admin = file["path"].startswith("data/adminlogs/")
         assert file["encrypted"] == ("consumer" if keys is TO_CONSUMER and not of_admin else "store")
-        opened = encryption.decrypted(content, ADMIN if of_admin else RESULTS, file["path"])
+        opened = result_files.decrypted(content, ADMIN if of_admin else RESULTS, file["path"])
         assert opened == clear[file["path"].removeprefix("data/")]
         assert (len(opened), sha256(opened)) == (file["size"], file["sha256"])
         if file["encrypted"] == "consumer":  # with nothing but the file and the private key
-            sealed_key, path = encryption.read_prefix(content.partition(b"\n")[0])
-            key = bytes.fromhex(seal.unseal(CONSUMER, sealed_key, ""))
-            assert (key, encryption.open_path(key, path)) == (RESULTS, file["path"])
+            sealed_key, path = result_files.read_prefix(content.partition(b"\n")[0])
+            key = bytes.fromhex(ecies.unseal(CONSUMER, sealed_key, ""))
+            assert (key, result_files.open_path(key, path)) == (RESULTS, file["path"])
     assert manifest["files"][0]["contentType"] == "text/csv"
 
 

@@ -11,7 +11,7 @@ from c2d_stages import configure
 from c2d_stages.stage import Paths, StageError, StageLog
 
 from c2d import grants
-from c2d.signatures import address_of
+from c2d.crypto.signatures import address_of
 from tests.pod_images.conftest import Pod, WebServer, status
 from tests.pod_images.ocean_server import SERVICE, TX, Ocean, as_json, send_json
 

@@ -11,11 +11,11 @@ from typing import Any
 from airflow.sdk.bases.hook import BaseHook
 
 from c2d import orders, provider_info, settings
+from c2d.crypto.signatures import checksummed
 from c2d.facts import ChainFacts, ChainQuestions, NftFacts, Unavailable
 from c2d.hooks.rpc import Answer, Call, Rpc
 from c2d.orders import Receipt
 from c2d.provider_settings import EVERY_CHAIN
-from c2d.signatures import checksummed
 
 CONN_ID = "ocean_default"
 CONNECTION_SECONDS = 60

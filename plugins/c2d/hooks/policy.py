@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from c2d import signatures
+from c2d.crypto import signatures
 from c2d.ddo import Refused
 from c2d.facts import Unavailable
 from c2d.hooks.assets import client

@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from c2d import signatures
+from c2d.crypto import signatures
 from c2d.orders import topic
 from c2d.provider_settings import ProviderSettings
 

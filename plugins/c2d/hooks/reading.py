@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from c2d.encryption import Decryption, Tampered, header_for
+from c2d.crypto.ecies import BadSeal
+from c2d.crypto.result_files import Decryption, Tampered, header_for
 from c2d.keys import key_of
 from c2d.objects import object_name
 from c2d.places import is_admin_log
-from c2d.seal import BadSeal
 from c2d.settings import BadSettings, Environment, Settings
 from c2d.store import JobRow
 

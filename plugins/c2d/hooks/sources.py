@@ -6,11 +6,11 @@ import time
 from collections.abc import Generator
 from typing import Any
 
+from c2d.crypto.signatures import address_of, sign_hash
 from c2d.download import Interrupted, NotDone, Result, path_of
 from c2d.hooks.reading import NotReadable, Reader
 from c2d.keys import offered
 from c2d.settings import Settings
-from c2d.signatures import address_of, sign_hash
 from c2d.store import Store
 
 OPERATOR_SERVICE, PROVIDER = "Operator service", "Provider"

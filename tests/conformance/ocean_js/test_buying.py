@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from c2d.signatures import sign_hash
+from c2d.crypto.signatures import sign_hash
 from local.market import ocean_js
 from local.market.chain import ONE, fee_of
 from local.market.ocean_js import OceanJs, Published, Refused

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from c2d.signatures import sign_hash
+from c2d.crypto.signatures import sign_hash
 from local.market.chain import ONE, ZERO, provider_fee
 from local.market.ddo import container_checksum
 from local.market.ocean_js import Published, Refused

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from c2d import ddo, files, seal, signatures
+from c2d import ddo, files
 from c2d.access import Access
 from c2d.compute_request import AlgorithmRequest, AssetRequest, ComputeRequest, Rules
+from c2d.crypto import ecies, signatures
 from c2d.facts import ChainFacts, ChainQuestions, NftFacts
 from c2d.fees import make
 from c2d.orders import FeePaid, OrderStarted, Receipt
@@ -36,7 +37,7 @@ def service(
     return {
         "id": "compute_1",
         "type": "compute",
-        "files": files.encrypt(seal.public_key(key), json.dumps(content).encode()),
+        "files": files.encrypt(ecies.public_key(key), json.dumps(content).encode()),
         "datatokenAddress": datatoken,
         "serviceEndpoint": "http://provider.example",
         "timeout": 3600,

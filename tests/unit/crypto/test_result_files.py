@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from c2d import encryption, seal
-from c2d.encryption import HEADER, PLAIN, SEGMENT, Decryption, Encrypted, Tampered
+from c2d.crypto import ecies, result_files
+from c2d.crypto.result_files import HEADER, PLAIN, SEGMENT, Decryption, Encrypted, Tampered
 
 KEY = bytes(range(32))
 PATH = "data/outputs/result.csv"
@@ -42,7 +42,7 @@ def stored(data: bytes, path: str = PATH, key: bytes = KEY) -> bytes:
 
 
 def decrypted(file: bytes, size: int | None = None, path: str = PATH, key: bytes = KEY, piece: int = 70_000) -> bytes:
-    size = encryption.content_size(len(file)) if size is None else size
+    size = result_files.content_size(len(file)) if size is None else size
     decryption = Decryption(key, path, file[:HEADER], size)
     out = b"".join(b"".join(decryption.feed(file[at : at + piece])) for at in range(0, len(file), piece))
     decryption.end()
@@ -58,8 +58,8 @@ def test_the_vector() -> None:
 def test_what_is_written_is_read_and_the_size_is_known_before(size: int) -> None:
     data = content(size)
     file = stored(data)
-    assert len(file) == encryption.stored_size(size)
-    assert encryption.content_size(len(file)) == size
+    assert len(file) == result_files.stored_size(size)
+    assert result_files.content_size(len(file)) == size
     assert decrypted(file) == data
 
 
@@ -82,7 +82,7 @@ def test_any_part_can_be_read_from_the_segments_that_have_it() -> None:
     edges = [0, 1, FIRST - 1, FIRST, FIRST + 1, FIRST + PLAIN, len(data) - 1]
     parts = [(a, b) for a in edges for b in [*edges, len(data)] if a < b]
     parts += [tuple(sorted(chance.sample(range(len(data)), 2))) for _ in range(50)]
-    header = encryption.header_for(KEY, PATH, hashlib.sha256(data).hexdigest())
+    header = result_files.header_for(KEY, PATH, hashlib.sha256(data).hexdigest())
     for first, last in parts:
         part = Decryption(KEY, PATH, header, len(data), first, last)
         assert part.length < last - first + 2 * SEGMENT
@@ -129,7 +129,7 @@ def test_exchanged_segments_are_refused() -> None:
 def test_exchanged_files_are_refused() -> None:
     """Of the same job and size: another path, another content for the same path, and the same under another job's key."""
     a, b = content(SEGMENT * 2, 1), content(SEGMENT * 2, 2)
-    header = encryption.header_for(KEY, "a", hashlib.sha256(a).hexdigest())
+    header = result_files.header_for(KEY, "a", hashlib.sha256(a).hexdigest())
     for file in (stored(b, "b"), stored(a, "b"), stored(b, "a"), stored(a, "a", bytes(32))):
         for first, last in ((0, 10), (SEGMENT + 10, SEGMENT + 20)):  # also where the beginning is not read
             part = Decryption(KEY, "a", header, len(a), first, last)
@@ -161,27 +161,27 @@ def test_other_content_has_another_file_key() -> None:
 
 
 def test_a_file_for_the_consumer_names_its_path_to_who_has_the_key() -> None:
-    prefix = encryption.prefix_for(KEY, "0xabcd", "data/outputs/ä b.csv")
+    prefix = result_files.prefix_for(KEY, "0xabcd", "data/outputs/ä b.csv")
     assert prefix.count(b"\n") == 1 and "ä".encode() not in prefix and b"outputs" not in prefix
-    sealed_key, path = encryption.read_prefix(prefix)
+    sealed_key, path = result_files.read_prefix(prefix)
     assert sealed_key == "0xabcd"
-    assert encryption.open_path(KEY, path) == "data/outputs/ä b.csv"
+    assert result_files.open_path(KEY, path) == "data/outputs/ä b.csv"
     for wrong_key, wrong_path in ((bytes(32), path), (KEY, path[:-2] + "00"), (KEY, "zz")):
         with pytest.raises(Tampered):
-            encryption.open_path(wrong_key, wrong_path)
+            result_files.open_path(wrong_key, wrong_path)
 
 
 @pytest.mark.parametrize("line", [b"", b"\n", b"{}\n", b"[]\n", b'{"c2d": 1, "key": "", "path": ""}\n', b"[" * 200_000, b"\xff\xfe\n"])
 def test_a_file_that_is_not_for_a_consumer(line: bytes) -> None:
     with pytest.raises(ValueError, match="is not a result"):
-        encryption.read_prefix(line)
+        result_files.read_prefix(line)
 
 
 def test_the_documented_reader_reads_a_file_for_the_consumer(tmp_path: Path) -> None:
     """A second implementation, written from the format alone; and the documented vectors are those of this file."""
     page = (Path(__file__).parents[2] / "docs" / "encryption.md").read_text()
-    private_key, data = seal.new_private_key(), content(2 * SEGMENT)
-    prefix = encryption.prefix_for(KEY, seal.seal(seal.public_key(private_key), KEY.hex()), PATH)
+    private_key, data = ecies.new_private_key(), content(2 * SEGMENT)
+    prefix = result_files.prefix_for(KEY, ecies.seal(ecies.public_key(private_key), KEY.hex()), PATH)
     file = encrypted(data, prefix=prefix)
     (tmp_path / "reader.py").write_text(page.split("```python\n")[1].split("```")[0])
     (tmp_path / "result.csv.c2d").write_bytes(file.read(0, file.size))

@@ -68,7 +68,7 @@ def content_size(stored: int, prefix: bytes = b"") -> int:
 def prefix_for(key: bytes, sealed_key: str, path: str) -> bytes:
     """What a file for the consumer begins with.
 
-    :param sealed_key: the job's key as :func:`c2d.seal.seal` makes it for the consumer's public key.
+    :param sealed_key: the job's key as :func:`c2d.crypto.ecies.seal` makes it for the consumer's public key.
     """
     hidden = _siv(key).encrypt(path.encode(), None).hex()
     return json.dumps({"c2d": "encrypted result 1, see `c2d results --decrypt`", "key": sealed_key, "path": hidden}).encode() + b"\n"

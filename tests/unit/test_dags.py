@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from c2d import seal
+from c2d.crypto import ecies
 
 ROOT = Path(__file__).parents[2]
 
@@ -49,10 +49,10 @@ def bag(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         "PYTHONPATH": str(ROOT / "plugins"),
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "OPERATOR_PRIVATE_KEY": seal.new_private_key(),
+        "OPERATOR_PRIVATE_KEY": ecies.new_private_key(),
         "C2D_DATABASE_URL": "postgresql://u:DBSECRET@h/d",
         "C2D_ENVIRONMENTS": str(home / "environments.yaml"),
-        "PROVIDER_PRIVATE_KEY": seal.new_private_key(),
+        "PROVIDER_PRIVATE_KEY": ecies.new_private_key(),
     }
     done = subprocess.run([sys.executable, "-c", PROBE, str(ROOT / "dags")], env=env, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr[-2000:]

@@ -3,7 +3,7 @@
 * Requests of a Provider: the *keccak hash* of the text is signed as if it were the message (:func:`signer_of_hash`).
 * Notifications of operator-engine: the *text itself* is signed (:func:`sign_text`).
 
-Vectors: tests/c2d/test_signatures.py.
+Vectors: tests/unit/crypto/test_signatures.py.
 """
 
 from __future__ import annotations
