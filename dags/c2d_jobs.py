@@ -9,7 +9,8 @@ from typing import Any
 
 from airflow.sdk import DAG, Param
 
-from c2d import job, settings
+from c2d import settings
+from c2d.jobs import model
 from c2d.operators.algorithm import AlgorithmOperator
 from c2d.operators.configure import ConfigureOperator
 from c2d.operators.filter import FilterOperator
@@ -63,7 +64,7 @@ loaded = settings.load()
 
 def params() -> dict[str, Param]:
     """The job model as the trigger form's fields: without a default where the job needs a value, else empty."""
-    schemas = job.params_schema()
+    schemas = model.params_schema()
     required = {name: schema.pop("required") for name, schema in schemas.items()}
     for name, text in EXAMPLES.items():
         del schemas[name]["description"]  # the form would show it instead

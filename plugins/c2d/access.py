@@ -19,7 +19,7 @@ from c2d.ddo import Asset, BadDdo, Service
 from c2d.decision import Check, opened, parsed
 from c2d.facts import Assets, ChainQuestions, Chains
 from c2d.fees import ZERO_ADDRESS
-from c2d.job import TRANSACTION
+from c2d.jobs.model import TRANSACTION
 
 
 class Access:

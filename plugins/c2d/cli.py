@@ -10,7 +10,7 @@ from pathlib import Path
 
 from c2d import download, settings
 from c2d.crypto import ecies
-from c2d.job import BadJob, Job
+from c2d.jobs.model import BadJob, Job
 
 
 def main(argv: list[str] | None = None) -> int:

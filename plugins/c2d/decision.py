@@ -17,7 +17,7 @@ from c2d.ddo import Asset, BadDdo, Refused, Service, metadata_hashes
 from c2d.facts import ChainFacts, Unavailable
 from c2d.fees import ZERO_ADDRESS
 from c2d.files import BadFiles, decrypt
-from c2d.job import TRANSACTION
+from c2d.jobs.model import TRANSACTION
 from c2d.usage import AlgorithmFacts
 
 log = logging.getLogger(__name__)

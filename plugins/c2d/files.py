@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 from c2d.ddo import Asset, Service
-from c2d.job import ADDRESS, HEADER_NAME, HTTP_URL, MOST_FILES
+from c2d.jobs.model import ADDRESS, HEADER_NAME, HTTP_URL, MOST_FILES
 
 
 class BadFiles(ValueError):

@@ -25,8 +25,8 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import insert
 
 from c2d.compute_request import OrderKey
-from c2d.job import Job
-from c2d.status import TEXTS, Reason, Status
+from c2d.jobs.model import Job
+from c2d.jobs.status import TEXTS, Reason, Status
 from c2d.store import COLUMNS, JobRow, OrderUsed, new_job, use_orders, who_used
 from c2d.tables import jobs, nonces, notifications, stages
 

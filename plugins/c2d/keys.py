@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import Any
 
 from c2d.crypto import ecies, result_files
-from c2d.job import BadJob, Job
+from c2d.jobs.model import BadJob, Job
 from c2d.settings import Environment
 
 OF_TYPE = {"output": "results", "algorithmLog": "results"}

@@ -20,10 +20,10 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from c2d.grants import Granted
-from c2d.job import JOB_ID, Algorithm, Input, Job
+from c2d.jobs.model import JOB_ID, Algorithm, Input, Job
+from c2d.jobs.status import Stage
 from c2d.places import places
 from c2d.settings import Environment, Settings
-from c2d.status import Stage
 
 if TYPE_CHECKING:
     from c2d.hooks.kept import Kept

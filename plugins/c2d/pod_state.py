@@ -9,8 +9,8 @@ from datetime import datetime
 from math import ceil
 from typing import Any
 
+from c2d.jobs.status import Reason, Stage, StageEnd
 from c2d.objects import CONTAINER, ISOLATED
-from c2d.status import Reason, Stage, StageEnd
 
 MESSAGE_CHARS = 1000
 

@@ -24,7 +24,7 @@ from urllib.parse import quote, urlsplit
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from c2d.crypto import ecies
-from c2d.job import ADDRESS, YEAR, explain
+from c2d.jobs.model import ADDRESS, YEAR, explain
 from c2d.provider_settings import Addresses, PrivateKey, ProviderSettings, Variables, is_http, listed
 
 # Read and checked, but acting only once the part that they steer exists: said at every start, never silently ignored.

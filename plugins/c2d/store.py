@@ -1,7 +1,7 @@
 """The jobs' tables in PostgreSQL. With :mod:`c2d.intake`, :mod:`c2d.consumers` and :mod:`c2d.outbox` the only place that knows SQL.
 
 One row a job with Ocean's field names, one row for each stage that has ended. Every change of a job goes through :class:`Store`, which
-keeps the order of the numbers (:func:`c2d.status.can_follow`). A job's end is derived from the ends of its stages, so the row comes out
+keeps the order of the numbers (:func:`c2d.jobs.status.can_follow`). A job's end is derived from the ends of its stages, so the row comes out
 the same whoever writes it: the publish task, or after a crash the listener or the janitor.
 """
 
@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
-from c2d.job import Job, Sealed
+from c2d.jobs.model import Job, Sealed
+from c2d.jobs.status import FINAL, TEXTS, Outcome, Reason, Stage, StageEnd, Status, can_follow, outcome
 from c2d.keys import after_publishing
-from c2d.status import FINAL, TEXTS, Outcome, Reason, Stage, StageEnd, Status, can_follow, outcome
 from c2d.tables import jobs, notifications, stages, used_orders
 
 if TYPE_CHECKING:

@@ -34,7 +34,7 @@ jobs = sa.Table(
     sa.Column(
         "resultKeys", JSONB(none_as_null=True), comment="that the results are encrypted with, sealed (c2d.keys); gone once they expire"
     ),
-    sa.Column("confSha256", sa.Text, comment="of the job as it was accepted (c2d.job.Job.digest): its run must be that one"),
+    sa.Column("confSha256", sa.Text, comment="of the job as it was accepted (c2d.jobs.model.Job.digest): its run must be that one"),
     sa.Column("nonce", sa.Numeric, comment="the owner's that this job used up, where the run was started in Airflow"),
     sa.Column("allowNetworkAccess", sa.Boolean, comment="the owners of its data sets allow the algorithm the network"),
     sa.Column("released", sa.DateTime(timezone=True), comment="when its run was made"),

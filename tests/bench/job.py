@@ -16,9 +16,9 @@ from typing import Any
 
 from c2d import objects, settings
 from c2d.hooks.pods import Pods, Seen, _lines
-from c2d.job import Job
+from c2d.jobs.model import Job
+from c2d.jobs.status import Stage
 from c2d.pod_state import end_of, running_since
-from c2d.status import Stage
 from c2d.store import Store
 from local.airflow import Client
 

@@ -155,7 +155,7 @@ def prepare(minio: Any, database: str, results: Path) -> tuple[dict[str, str], d
 
 
 def any_job() -> Any:
-    from c2d.job import Job
+    from c2d.jobs.model import Job
     from tests.unit.examples import job
 
     return Job.parse(job(), "ocean-compute")

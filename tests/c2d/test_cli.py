@@ -9,7 +9,7 @@ import pytest
 
 from c2d import cli, settings
 from c2d.crypto import ecies
-from c2d.job import Job
+from c2d.jobs.model import Job
 from tests.unit.examples import job
 
 

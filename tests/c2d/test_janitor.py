@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from c2d.janitor import is_left_behind
-from c2d.job import Job
+from c2d.jobs.model import Job
 from c2d.store import JobRow, Store
 from tests.unit.examples import job
 

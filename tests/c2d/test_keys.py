@@ -9,9 +9,9 @@ from c2d import keys, objects, settings, submit
 from c2d.api import trigger
 from c2d.crypto import ecies, result_files
 from c2d.intake import Caller, Intake
-from c2d.job import BadJob, Job
+from c2d.jobs.model import BadJob, Job
+from c2d.jobs.status import Reason, Stage, StageEnd
 from c2d.settings import Settings
-from c2d.status import Reason, Stage, StageEnd
 from c2d.store import Store
 from tests.unit.examples import job
 

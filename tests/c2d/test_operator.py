@@ -17,14 +17,14 @@ from c2d.crypto import ecies
 from c2d.crypto.signatures import signer_of_hash
 from c2d.facts import Unavailable
 from c2d.hooks.pods import LogLine, Refused, Seen
-from c2d.job import Job
+from c2d.jobs.model import Job
+from c2d.jobs.status import Reason, Stage
 from c2d.operators import pod as pod_module
 from c2d.operators.algorithm import AlgorithmOperator
 from c2d.operators.configure import ConfigureOperator
 from c2d.operators.pod import C2DPodOperator, PodLost, readable
 from c2d.operators.publish import PublishOperator
 from c2d.pod_state import PodEnd
-from c2d.status import Reason, Stage
 from tests.unit.examples import job, remote_job
 
 RUNNING = {

@@ -20,7 +20,7 @@ from c2d.consumers import Consumers
 from c2d.crypto import ecies, signatures
 from c2d.facts import Unavailable
 from c2d.hooks.pods import Refused
-from c2d.job import Job
+from c2d.jobs.model import Job
 from c2d.operators.configure import ConfigureOperator
 from c2d.store import Store
 from c2d.tables import jobs

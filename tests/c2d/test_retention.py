@@ -12,11 +12,11 @@ import sqlalchemy as sa
 
 from c2d import janitor
 from c2d.hooks.results import JobResults
-from c2d.job import Job
+from c2d.jobs.model import Job
+from c2d.jobs.status import Reason, Stage, StageEnd, Status
 from c2d.places import places
 from c2d.retention import NotRepublishable, Retention
 from c2d.settings import Settings, read
-from c2d.status import Reason, Stage, StageEnd, Status
 from c2d.store import Store
 from c2d.tables import jobs
 from tests.unit.examples import job

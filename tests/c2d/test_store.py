@@ -11,8 +11,8 @@ import pytest
 import sqlalchemy as sa
 
 from c2d import store as store_module
-from c2d.job import Job
-from c2d.status import Reason, Stage, StageEnd, Status
+from c2d.jobs.model import Job
+from c2d.jobs.status import Reason, Stage, StageEnd, Status
 from c2d.store import JobTaken, Store
 from c2d.tables import metadata
 from tests.unit.examples import OWNER, job

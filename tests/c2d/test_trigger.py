@@ -10,7 +10,7 @@ import pytest
 from c2d import settings
 from c2d.api import trigger
 from c2d.crypto import ecies
-from c2d.job import Job
+from c2d.jobs.model import Job
 from tests.unit.examples import job, remote_job
 
 KEY = ecies.new_private_key()

@@ -14,9 +14,9 @@ from c2d.api.operator_service import background
 from c2d.crypto import ecies, result_files
 from c2d.crypto.result_files import SEGMENT
 from c2d.hooks.results import JobResults
-from c2d.job import Job
+from c2d.jobs.model import Job
+from c2d.jobs.status import Reason, Stage, StageEnd
 from c2d.places import places
-from c2d.status import Reason, Stage, StageEnd
 from tests.conformance.provider import API, Provider
 from tests.pod_images.conftest import Pod
 from tests.pod_images.publishing import Publishing

@@ -15,8 +15,8 @@ from fastapi.testclient import TestClient
 from c2d import settings
 from c2d.api.operator_service import auth, background
 from c2d.api.operator_service.app import create_app
-from c2d.job import Job
-from c2d.status import Reason, Stage, StageEnd, Status
+from c2d.jobs.model import Job
+from c2d.jobs.status import Reason, Stage, StageEnd, Status
 from tests.conformance.conftest import Runs, unprotected
 from tests.conformance.provider import API, DATA, KEY, OTHER_KEY, OWNER, Provider, workflow
 

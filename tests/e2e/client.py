@@ -22,7 +22,7 @@ import yaml
 from kubernetes import client as kubernetes
 from kubernetes import config as kubernetes_config
 
-from c2d.status import Stage, StageEnd
+from c2d.jobs.status import Stage, StageEnd
 from c2d.store import JobRow, Store
 from local import images, processes
 from local.airflow import Client

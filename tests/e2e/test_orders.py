@@ -15,7 +15,7 @@ import pytest
 
 from c2d import admission
 from c2d.crypto import signatures
-from c2d.job import Job as Conf
+from c2d.jobs.model import Job as Conf
 from tests.c2d.test_ordered_jobs import fee_for, publish
 from tests.e2e.client import Job, Stack, until
 from tests.e2e.confs import IMAGE, conf, data_set, file

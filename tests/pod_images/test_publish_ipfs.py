@@ -126,7 +126,7 @@ def test_ipfs_comes_before_s3(outputs: Pod, kubo: Any, minio: Any) -> None:
 
 def test_encrypted_results_are_useless_in_ipfs(outputs: Pod, kubo: Any) -> None:
     from c2d import keys
-    from c2d.job import Job
+    from c2d.jobs.model import Job
 
     job = Publishing(outputs, **kubo.settings())  # encrypt_results: store, where results go to IPFS
     job.filter()

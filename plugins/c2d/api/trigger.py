@@ -18,7 +18,7 @@ from typing import Any
 
 from c2d import admission, settings
 from c2d.api.body import loads
-from c2d.job import JOB_ID, BadJob, Job
+from c2d.jobs.model import JOB_ID, BadJob, Job
 from c2d.keys import consumers_key
 
 BODY_BYTES = 2 * 2**20

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from c2d.facts import Unavailable
-from c2d.job import DID
+from c2d.jobs.model import DID
 
 if TYPE_CHECKING:
     import httpx

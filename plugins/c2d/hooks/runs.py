@@ -9,7 +9,7 @@ import functools
 from typing import Any
 
 from c2d.intake import Refused
-from c2d.status import Stage
+from c2d.jobs.status import Stage
 
 # A stop ends these. What comes after them finishes the job: its outputs and logs are filtered and published.
 STOPPABLE = (Stage.CONFIGURE, Stage.ALGORITHM)

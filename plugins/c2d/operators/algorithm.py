@@ -6,9 +6,9 @@ from typing import Any
 
 from c2d import objects
 from c2d.hooks.pods import Refused
+from c2d.jobs.status import Stage, Status
 from c2d.operators.pod import C2DPodOperator
 from c2d.pod_state import deadline, end_of
-from c2d.status import Stage, Status
 
 
 class AlgorithmOperator(C2DPodOperator):

@@ -15,10 +15,10 @@ from c2d.hooks.datatoken import DatatokenHook
 from c2d.hooks.fetch import FetchError
 from c2d.hooks.kept import Kept, asset_files, kept
 from c2d.hooks.pods import Refused
-from c2d.job import BadJob
+from c2d.jobs.model import BadJob
+from c2d.jobs.status import Stage, StageEnd, Status, after_configure
 from c2d.operators.pod import C2DPodOperator
 from c2d.pod_state import PodEnd
-from c2d.status import Stage, StageEnd, Status, after_configure
 from c2d.store import OrderUsed
 
 

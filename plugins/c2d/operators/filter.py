@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from c2d.jobs.status import Stage, Status
 from c2d.operators.pod import C2DPodOperator
-from c2d.status import Stage, Status
 
 
 class FilterOperator(C2DPodOperator):

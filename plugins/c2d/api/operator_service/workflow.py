@@ -10,7 +10,7 @@ from typing import Any
 from c2d.api.body import loads
 from c2d.api.operator_service.datamodels import seconds_at_most
 from c2d.api.operator_service.errors import Refusal
-from c2d.job import BadJob, Job
+from c2d.jobs.model import BadJob, Job
 from c2d.settings import Environment, Settings
 
 STAGE_PARTS = ("algorithm", "compute", "input", "output")

@@ -23,7 +23,7 @@ from c2d.api.provider.service import ProviderService, service_of
 from c2d.consumers import NONCE, BadToken
 from c2d.crypto.signatures import BadSignature, public_key_of_hash, signer_of_hash
 from c2d.intake import OUR_JOB_ID
-from c2d.job import ADDRESS
+from c2d.jobs.model import ADDRESS
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 NONCE_TEXT = "The nonce must be higher than every nonce that this address has used before."

@@ -9,7 +9,7 @@ down_revision = "0006"
 
 def upgrade() -> None:
     columns = (
-        sa.Column("confSha256", sa.Text, comment="of the job as it was accepted (c2d.job.Job.digest): its run must be that one"),
+        sa.Column("confSha256", sa.Text, comment="of the job as it was accepted (c2d.jobs.model.Job.digest): its run must be that one"),
         sa.Column("nonce", sa.Numeric, comment="the owner's that this job used up, where the run was started in Airflow"),
         sa.Column("allowNetworkAccess", sa.Boolean, comment="the owners of its data sets allow the algorithm the network"),
     )

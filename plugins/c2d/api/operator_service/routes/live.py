@@ -14,8 +14,8 @@ from c2d.api.operator_service.datamodels import FAILURES, Failure, epoch
 from c2d.api.operator_service.errors import Refusal
 from c2d.api.operator_service.service import Service, service_of
 from c2d.intake import Wanted
+from c2d.jobs.status import Stage, Status
 from c2d.objects import stage_name
-from c2d.status import Stage, Status
 from c2d.store import JobRow
 
 router = APIRouter(tags=["operation"])

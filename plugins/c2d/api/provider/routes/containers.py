@@ -13,7 +13,7 @@ from c2d.api.provider.errors import Forbidden
 from c2d.api.provider.service import service_of
 from c2d.hooks import registry
 from c2d.hooks.fetch import FetchError
-from c2d.job import DIGEST, IMAGE
+from c2d.jobs.model import DIGEST, IMAGE
 
 router = APIRouter(tags=["compute"])
 

@@ -22,7 +22,7 @@ from c2d.ddo import did_of
 from c2d.facts import ChainQuestions
 from c2d.fees import ZERO_ADDRESS
 from c2d.hooks.datatoken import METADATA_EVENTS
-from c2d.job import ADDRESS, TRANSACTION
+from c2d.jobs.model import ADDRESS, TRANSACTION
 from c2d.orders import topic
 
 router = APIRouter(tags=["encrypt"])

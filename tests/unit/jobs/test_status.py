@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from c2d.status import FINAL, TEXTS, Reason, Stage, StageEnd, Status, can_follow, outcome
+from c2d.jobs.status import FINAL, TEXTS, Reason, Stage, StageEnd, Status, can_follow, outcome
 
 
 def ends(**reasons: Reason) -> dict[Stage, StageEnd]:

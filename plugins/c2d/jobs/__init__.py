@@ -1,0 +1,1 @@
+"""What a job is: its model, its states and its ids."""
