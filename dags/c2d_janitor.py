@@ -22,24 +22,26 @@ with DAG(
         from airflow.providers.cncf.kubernetes.hooks.kubernetes import KubernetesHook
         from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
-        from c2d import janitor, settings
+        from c2d import janitor
         from c2d.hooks.pods import Pods
+        from c2d.settings.installation import installation
         from c2d.store import Store
 
         def run_goes_on(dag_id: str, run_id: str) -> bool:
             return RuntimeTaskInstance.get_dr_count(dag_id, run_ids=[run_id], states=["queued", "running"]) > 0
 
-        loaded = settings.load()
+        loaded = installation.load()
         api = KubernetesHook(conn_id="kubernetes_default").core_v1_client
         clear = janitor.clear_half(loaded)
         janitor.sweep(Store(loaded.C2D_DATABASE_URL), Pods(api, loaded.C2D_NAMESPACE), run_goes_on, clear)
 
     @task(retries=0)
     def expire() -> None:
-        from c2d import janitor, settings
+        from c2d import janitor
+        from c2d.settings.installation import installation
         from c2d.store import Store
 
-        loaded = settings.load()
+        loaded = installation.load()
         janitor.expire(Store(loaded.C2D_DATABASE_URL), loaded, datetime.now(UTC))
 
     sweep()

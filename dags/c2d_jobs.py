@@ -9,12 +9,12 @@ from typing import Any
 
 from airflow.sdk import DAG, Param
 
-from c2d import settings
 from c2d.jobs import model
 from c2d.operators.algorithm import AlgorithmOperator
 from c2d.operators.configure import ConfigureOperator
 from c2d.operators.filter import FilterOperator
 from c2d.operators.publish import PublishOperator
+from c2d.settings.installation import installation
 
 DOC = """\
 **{description}**
@@ -59,7 +59,7 @@ RESULTS = {
     "consumer": "They are encrypted to the consumer's key, which the job must name in `output` (`publicKey`); `c2d results` decrypts them.",
 }
 
-loaded = settings.load()
+loaded = installation.load()
 
 
 def params() -> dict[str, Param]:

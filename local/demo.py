@@ -135,8 +135,8 @@ class Ended:
 
 def ended(place: Home, told: dict[str, str], job_id: str) -> Ended:
     """What became of the job; its results from whichever store they are in."""
-    from c2d import settings
     from c2d.hooks.reading import Reader
+    from c2d.settings.installation import installation
     from c2d.store import Store
 
     file = stack.env_file()
@@ -145,7 +145,7 @@ def ended(place: Home, told: dict[str, str], job_id: str) -> Ended:
     row = store.job(job_id)
     if row is None:
         return Ended("no record of the job", {}, {}, [])
-    reader = Reader(settings.read(given), row, store.result_keys(job_id))
+    reader = Reader(installation.read(given), row, store.result_keys(job_id))
     results = {f["path"].removeprefix("data/"): b"".join(reader.read(f)) for f in row.results}
     return Ended(f"{row.status} {row.statusText.strip()}", row.terminationDetails or {}, results, row.withheld)
 

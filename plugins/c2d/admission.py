@@ -15,7 +15,7 @@ from typing import Any
 from c2d.compute_request import AlgorithmRequest, AssetRequest, ComputeRequest, Granted
 from c2d.crypto import signatures
 from c2d.jobs.model import BadJob, Input, Job
-from c2d.settings import Environment
+from c2d.settings.installation import Environment
 
 
 def check(job: Job, env: Environment, provider: str | None, own: str) -> None:

@@ -8,9 +8,10 @@ import os
 import sys
 from pathlib import Path
 
-from c2d import download, settings
+from c2d import download
 from c2d.crypto import ecies
 from c2d.jobs.model import BadJob, Job
+from c2d.settings.installation import installation
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -39,7 +40,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     try:
         return _run(arguments)
-    except (BadJob, settings.BadSettings, download.NotDone) as e:
+    except (BadJob, installation.BadSettings, download.NotDone) as e:
         print(f"c2d: {e}", file=sys.stderr)
         return 1
 
@@ -48,20 +49,20 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.command == "keygen":
         print(ecies.new_private_key())
     elif arguments.command == "publickey":
-        print(settings.load().public_key)
+        print(installation.load().public_key)
     elif arguments.command == "migrate":
         from c2d import store
 
-        store.migrate(settings.load().C2D_DATABASE_URL)
+        store.migrate(installation.load().C2D_DATABASE_URL)
     elif arguments.command == "networkpolicy":
         import yaml
 
         from c2d import networkpolicy
 
         try:
-            policy = networkpolicy.publish_policy(settings.load())
+            policy = networkpolicy.publish_policy(installation.load())
         except OSError:
-            raise settings.BadSettings("a host of the stores has no address here; run this where pods' names are resolved") from None
+            raise installation.BadSettings("a host of the stores has no address here; run this where pods' names are resolved") from None
         print(yaml.safe_dump(policy, sort_keys=False) if policy else "# results go to a volume: publish needs no network", end="")
     elif arguments.command == "republish":
         from datetime import UTC, datetime
@@ -69,12 +70,12 @@ def _run(arguments: argparse.Namespace) -> int:
         from c2d.retention import Retention
         from c2d.store import Store
 
-        Retention(Store(settings.load().C2D_DATABASE_URL)).ask_republish(arguments.job, datetime.now(UTC))
+        Retention(Store(installation.load().C2D_DATABASE_URL)).ask_republish(arguments.job, datetime.now(UTC))
         print(f"job {arguments.job}: will be published again; its status tells how that went")
     elif arguments.command == "results":
         _results(arguments)
     elif arguments.command == "check":
-        loaded = settings.load()
+        loaded = installation.load()
         print(f"Provider API: {'on' if loaded.provider.on else 'off (PROVIDER_PRIVATE_KEY and NETWORK_URL turn it on)'}")
         for name, value in loaded.provider.shown().items():
             print(f"  {name}: {value}")
@@ -87,9 +88,9 @@ def _run(arguments: argparse.Namespace) -> int:
             for warning in [*env.not_in_force(), *_of_the_stores(env)]:
                 print(f"  {warning}")
     else:
-        public_key = arguments.public_key or (settings.load().public_key if "OPERATOR_PRIVATE_KEY" in os.environ else None)
+        public_key = arguments.public_key or (installation.load().public_key if "OPERATOR_PRIVATE_KEY" in os.environ else None)
         if public_key is None:
-            raise settings.BadSettings("--public-key: give the operator's public key, or set OPERATOR_PRIVATE_KEY")
+            raise installation.BadSettings("--public-key: give the operator's public key, or set OPERATOR_PRIVATE_KEY")
         try:
             conf = json.load(sys.stdin)
         except ValueError:
@@ -97,7 +98,7 @@ def _run(arguments: argparse.Namespace) -> int:
         environment = conf.get("environment", "") if isinstance(conf, dict) else ""
         job = Job.parse(conf, environment)
         if not ecies.is_public_key(public_key):
-            raise settings.BadSettings("--public-key: must be a secp256k1 public key, 0x and hex")
+            raise installation.BadSettings("--public-key: must be a secp256k1 public key, 0x and hex")
         json.dump(job.sealed(public_key, arguments.job).dump(), sys.stdout, indent=1)
         print()
     return 0
@@ -130,7 +131,7 @@ def _source(arguments: argparse.Namespace, consumers_key: str | None) -> downloa
 
     (job_id,) = arguments.what
     if not arguments.url:
-        return sources.Stores(settings.load(), job_id)
+        return sources.Stores(installation.load(), job_id)
     if arguments.owner:
         key, name = download.key_from("PROVIDER_PRIVATE_KEY", arguments.key_file), "PROVIDER_PRIVATE_KEY"
     else:
@@ -144,7 +145,7 @@ def _say(text: str) -> None:
     print(text, file=sys.stderr)
 
 
-def _of_the_stores(env: settings.Environment) -> list[str]:
+def _of_the_stores(env: installation.Environment) -> list[str]:
     """What is wrong with the rights that pods are given: asked of the stores themselves."""
     from c2d.hooks.ipfs import IpfsResults
     from c2d.hooks.s3 import BadStore

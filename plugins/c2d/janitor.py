@@ -13,7 +13,7 @@ from c2d.hooks.results import BadStore, DirectoryResults, JobResults, results_at
 from c2d.jobs.status import Reason
 from c2d.places import Place, places
 from c2d.retention import UNPUBLISHED_KEPT, Retention, Stored
-from c2d.settings import BadSettings, Environment, Settings
+from c2d.settings.installation import BadSettings, Environment, Settings
 from c2d.store import JobRow, Store
 
 log = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from typing import Any
 
 from c2d.crypto import ecies, result_files
 from c2d.jobs.model import BadJob, Job
-from c2d.settings import Environment
+from c2d.settings.installation import Environment
 
 OF_TYPE = {"output": "results", "algorithmLog": "results"}
 """By a file's type, which key it has; the others are admin logs."""

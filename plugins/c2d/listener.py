@@ -12,17 +12,17 @@ from typing import Any
 
 from airflow.listeners import hookimpl
 
-from c2d import settings
+from c2d.settings.installation import installation
 from c2d.store import Store
 
 
 @functools.cache
 def _environments() -> frozenset[str]:
-    return frozenset(e.id for e in settings.load().environments)
+    return frozenset(e.id for e in installation.load().environments)
 
 
 def _store() -> Store:
-    return Store(settings.load().C2D_DATABASE_URL)
+    return Store(installation.load().C2D_DATABASE_URL)
 
 
 def _stop_if_by_hand(task_instance: Any) -> None:

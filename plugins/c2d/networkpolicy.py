@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from c2d.places import places
-from c2d.settings import Environment, Settings
+from c2d.settings.installation import Environment, Settings
 
 NAME = "c2d-publish"
 # No IPv6 block: an IPv4-only controller (kube-router) takes it for a broken IPv4 one and stops enforcing every policy of the cluster.

@@ -23,7 +23,7 @@ from c2d.grants import Granted
 from c2d.jobs.model import JOB_ID, Algorithm, Input, Job
 from c2d.jobs.status import Stage
 from c2d.places import places
-from c2d.settings import Environment, Settings
+from c2d.settings.installation import Environment, Settings
 
 if TYPE_CHECKING:
     from c2d.hooks.kept import Kept

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from c2d.crypto import ecies, signatures
 from c2d.intake import Intake
-from c2d.settings import Settings
+from c2d.settings.installation import Settings
 from c2d.tables import jobs, notifications
 
 log = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal
 
-from c2d.settings import Environment
+from c2d.settings.installation import Environment
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,10 @@ from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
 
-from c2d import listener, settings
+from c2d import listener
 from c2d.api.slash import PROVIDER, WithSlash
 from c2d.api.trigger import TriggerGuard
+from c2d.settings.installation import installation
 
 log = logging.getLogger("c2d")
 
@@ -21,9 +22,9 @@ def _apps() -> list[dict[str, Any]]:
         return []
     from c2d.api.operator_service.app import create_app
 
-    operator = create_app(settings.load())
+    operator = create_app(installation.load())
     apps: list[dict[str, Any]] = [{"name": "operator-service", "url_prefix": "/operator-service", "app": operator}]
-    if settings.load().provider.on:
+    if installation.load().provider.on:
         from c2d.api.provider.app import create_app as create_provider
         from c2d.api.provider.service import ProviderService
 
@@ -44,7 +45,7 @@ class C2DPlugin(AirflowPlugin):
 
 
 if sys.argv[1:2] in (["api-server"], ["scheduler"]):
-    loaded = settings.load()  # a wrong setting ends the process here, with its name
+    loaded = installation.load()  # a wrong setting ends the process here, with its name
     for env in loaded.environments:
         if env.LOG_LEVEL:
             logging.getLogger("c2d").setLevel(env.LOG_LEVEL)

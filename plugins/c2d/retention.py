@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from c2d.jobs.model import BadJob
 from c2d.jobs.status import Reason, Stage, Status
-from c2d.settings import Environment
+from c2d.settings.installation import Environment
 from c2d.store import Store
 from c2d.tables import jobs, stages
 

@@ -10,7 +10,7 @@ from c2d.compute_request import OrderKey
 from c2d.intake import Caller, Intake, new_job_id
 from c2d.jobs.model import BadJob, Job
 from c2d.keys import consumers_key
-from c2d.settings import Settings
+from c2d.settings.installation import Settings
 
 
 def submit(settings: Settings, intake: Intake, job: Job, environment: str, caller: Caller, orders: Sequence[OrderKey] = ()) -> str:

@@ -14,11 +14,12 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
-from c2d import objects, settings
+from c2d import objects
 from c2d.hooks.pods import Pods, Seen, _lines
 from c2d.jobs.model import Job
 from c2d.jobs.status import Stage
 from c2d.pod_state import end_of, running_since
+from c2d.settings.installation import installation
 from c2d.store import Store
 from local.airflow import Client
 
@@ -69,7 +70,7 @@ class Watcher:
                 m.phase = now
 
 
-def chain(pods: Pods, loaded: settings.Settings) -> float:
+def chain(pods: Pods, loaded: installation.Settings) -> float:
     """Seconds for the same volume and four pods, each made when the one before is in its last phase. Its Secrets are made beforehand."""
     job_id = f"chain-{uuid.uuid4().hex[:8]}"
     env, job = loaded.environment(ENVIRONMENT), Job.parse(JOB, ENVIRONMENT)
@@ -128,7 +129,7 @@ def measure(env: dict[str, str], rounds: int, spread: Callable[..., str]) -> Non
     api = k8s.CoreV1Api(config.new_client_from_config(env["KUBECONFIG"]))
     names = ("C2D_NAMESPACE", "C2D_RESULTS_CLAIM", "C2D_STAGE_IMAGE", "C2D_DATABASE_URL")
     variables = {"OPERATOR_PRIVATE_KEY": "0x" + "01" * 32, "maxJobDuration": "600", **{n: env[n] for n in names}}
-    loaded = settings.read(variables)
+    loaded = installation.read(variables)
     pods, store = Pods(api, loaded.C2D_NAMESPACE), Store(loaded.C2D_DATABASE_URL)
     client = Client(env["AIRFLOW_URL"], env["AIRFLOW_PASSWORD"])
     client.log_in()

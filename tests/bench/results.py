@@ -32,11 +32,11 @@ def serve() -> None:
     """The server process: prints its port, then serves until it is ended."""
     import uvicorn
 
-    from c2d import settings
     from c2d.api.operator_service.app import create_app
+    from c2d.settings.installation import installation
     from tests.conformance.airflow_app import below_airflow
 
-    app = below_airflow(create_app(settings.load(), work=False))
+    app = below_airflow(create_app(installation.load(), work=False))
     config = uvicorn.Config(app, port=0, log_level="warning", lifespan="off")
     server = uvicorn.Server(config)
 
@@ -108,9 +108,10 @@ def measure(rounds: int, spread: Callable[..., str]) -> None:
 
 def prepare(minio: Any, database: str, results: Path) -> tuple[dict[str, str], dict[str, str], str]:
     """The server's settings, the job of each way, and the key of the file as it is in MinIO."""
-    from c2d import keys, settings
+    from c2d import keys
     from c2d.crypto import ecies, result_files
     from c2d.crypto.signatures import address_of
+    from c2d.settings.installation import installation
     from tests.conformance.provider import KEY
 
     bucket, operator = minio.bucket(), ecies.new_private_key()
@@ -121,7 +122,7 @@ def prepare(minio: Any, database: str, results: Path) -> tuple[dict[str, str], d
         "ALLOWED_PROVIDERS": address_of(KEY),
         **minio.settings(AWS_BUCKET_OUTPUT=bucket, encrypt_results="store"),
     }
-    loaded = settings.read(variables)
+    loaded = installation.read(variables)
     (results.parent / "content").write_bytes(os.urandom(1 << 20) * (SIZE // (1 << 20)) + os.urandom(SIZE % (1 << 20)))
     digest = hashlib.sha256((results.parent / "content").read_bytes()).hexdigest()
     file = {"path": "data/outputs/x", "filename": "x", "size": SIZE, "sha256": digest, "type": "output", "contentType": None}

@@ -7,15 +7,16 @@ from typing import Any
 
 import pytest
 
-from c2d import cli, settings
+from c2d import cli
 from c2d.crypto import ecies
 from c2d.jobs.model import Job
+from c2d.settings.installation import installation
 from tests.unit.examples import job
 
 
 @pytest.fixture(autouse=True)
 def fresh_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    settings.load.cache_clear()
+    installation.load.cache_clear()
     for name in ("OPERATOR_PRIVATE_KEY", "C2D_DATABASE_URL"):
         monkeypatch.delenv(name, raising=False)
 

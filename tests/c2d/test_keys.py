@@ -5,13 +5,13 @@ import json
 
 import pytest
 
-from c2d import keys, objects, settings, submit
+from c2d import keys, objects, submit
 from c2d.api import trigger
 from c2d.crypto import ecies, result_files
 from c2d.intake import Caller, Intake
 from c2d.jobs.model import BadJob, Job
 from c2d.jobs.status import Reason, Stage, StageEnd
-from c2d.settings import Settings
+from c2d.settings.installation import Settings, installation
 from c2d.store import Store
 from tests.unit.examples import job
 
@@ -21,7 +21,7 @@ MANIFEST = {"files": [], "withheld": []}
 
 
 def read(**variables: str) -> Settings:
-    return settings.read({"OPERATOR_PRIVATE_KEY": OPERATOR, "C2D_DATABASE_URL": "postgresql://x", **variables})
+    return installation.read({"OPERATOR_PRIVATE_KEY": OPERATOR, "C2D_DATABASE_URL": "postgresql://x", **variables})
 
 
 def a_job(public_key: str | None = None) -> Job:
@@ -128,7 +128,7 @@ def test_a_job_without_the_consumers_key_is_refused_where_it_is_needed(database_
     wanted = "output.publicKey: is required, for environment ocean-compute encrypts results to the consumer"
     with pytest.raises(BadJob, match=wanted):
         submit.submit(loaded, Intake(database_url), a_job(), "ocean-compute", Caller("0xprovider", 1))
-    monkeypatch.setattr(settings, "load", lambda: loaded)
+    monkeypatch.setattr(installation, "load", lambda: loaded)
     with pytest.raises(BadJob, match=wanted):
         trigger.guarded(json.dumps({"conf": job()}).encode(), "ocean-compute")
     trigger.guarded(json.dumps({"conf": job(output={"publicKey": ecies.public_key(CONSUMER)})}).encode(), "ocean-compute")

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from c2d import settings
 from c2d.api.operator_service.app import create_app
 from c2d.api.operator_service.limits import KEYS, Rate
 from c2d.crypto import ecies
 from c2d.crypto.signatures import address_of
+from c2d.settings.installation import installation
 from tests.conformance.provider import API, KEY, Provider
 
 
@@ -42,7 +42,7 @@ def client(database_url: str) -> Iterator[TestClient]:
     def nothing(*_: Any) -> bool:
         return False
 
-    with TestClient(create_app(settings.read(variables), nothing, nothing, work=False)) as c:  # type: ignore[arg-type]
+    with TestClient(create_app(installation.read(variables), nothing, nothing, work=False)) as c:  # type: ignore[arg-type]
         yield c
 
 

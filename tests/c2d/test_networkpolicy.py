@@ -6,8 +6,8 @@ import pytest
 import yaml
 
 from c2d.networkpolicy import PRIVATE, publish_policy
-from c2d.settings import read
-from tests.c2d.test_settings import BASE
+from c2d.settings.installation import read
+from tests.unit.settings.test_installation import BASE
 
 DNS = {"ports": [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}]}
 

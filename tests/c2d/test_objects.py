@@ -13,7 +13,7 @@ from c2d import grants, objects
 from c2d.crypto import ecies
 from c2d.jobs.model import Job
 from c2d.jobs.status import Stage
-from c2d.settings import read
+from c2d.settings.installation import read
 from tests.unit.examples import REMOTE, job, remote_job
 
 BASE = {

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
-from c2d import settings
 from c2d.crypto import ecies
 from c2d.crypto.signatures import signer_of_hash
 from c2d.facts import Unavailable
@@ -25,6 +24,7 @@ from c2d.operators.configure import ConfigureOperator
 from c2d.operators.pod import C2DPodOperator, PodLost, readable
 from c2d.operators.publish import PublishOperator
 from c2d.pod_state import PodEnd
+from c2d.settings.installation import installation
 from tests.unit.examples import job, remote_job
 
 RUNNING = {
@@ -62,7 +62,7 @@ class Scripted:
 
 def followed(*events: Seen | LogLine) -> tuple[Scripted, list[int], PodEnd]:
     operator, pods = AlgorithmOperator(), Scripted(*events)
-    read = settings.read({"OPERATOR_PRIVATE_KEY": ecies.new_private_key(), "C2D_DATABASE_URL": "postgresql://x"})
+    read = installation.read({"OPERATOR_PRIVATE_KEY": ecies.new_private_key(), "C2D_DATABASE_URL": "postgresql://x"})
     operator.settings, operator.environment = read, read.environments[0]
     operator.job, operator.job_id, operator.pod_name = Job.parse(job(), "ocean-compute"), "j1", "j1-algorithm"
     operator.pods = pods  # type: ignore[assignment]
@@ -137,7 +137,7 @@ def test_a_stop_takes_the_stages_pod_and_in_the_last_stage_all_else(
     monkeypatch.setattr("kubernetes.client.ApiClient", lambda configuration: None)
     it = operator()
     it.job_id, it.pod_name, it._following = "j1", f"j1-{it.stage}", True
-    it.settings = settings.read({"OPERATOR_PRIVATE_KEY": ecies.new_private_key(), "C2D_DATABASE_URL": "postgresql://x"})
+    it.settings = installation.read({"OPERATOR_PRIVATE_KEY": ecies.new_private_key(), "C2D_DATABASE_URL": "postgresql://x"})
     it.environment = it.settings.environments[0]
     it.__dict__["client"] = type("C", (), {"api_client": type("A", (), {"configuration": None})})
     with pytest.raises(AirflowFailException, match="stopped"):
@@ -149,7 +149,7 @@ def test_a_stop_takes_the_stages_pod_and_in_the_last_stage_all_else(
 def configure_of_orders(provider: str | None, **more: str) -> ConfigureOperator:
     operator = ConfigureOperator()
     variables = {"OPERATOR_PRIVATE_KEY": ecies.new_private_key(), "C2D_DATABASE_URL": "postgresql://x", "access_control": "open"}
-    operator.settings = settings.read({**variables, **more})
+    operator.settings = installation.read({**variables, **more})
     operator.environment, operator.job_id = operator.settings.environments[0], "j1"
     operator.job = Job.parse(remote_job(), "ocean-compute")
     operator.store = SimpleNamespace(job=lambda job_id: SimpleNamespace(provider=provider, dateCreated=datetime.now(UTC)))  # type: ignore[assignment]
@@ -194,7 +194,7 @@ def test_what_cannot_be_asked_is_asked_again_and_in_the_end_a_refusal(monkeypatc
         raise Unavailable("chain 8996: no RPC server answers; try again later")
 
     operator = ConfigureOperator()
-    operator.settings = settings.read({"OPERATOR_PRIVATE_KEY": ecies.new_private_key(), "C2D_DATABASE_URL": "postgresql://x"})
+    operator.settings = installation.read({"OPERATOR_PRIVATE_KEY": ecies.new_private_key(), "C2D_DATABASE_URL": "postgresql://x"})
     operator.job_id, operator.pod_name = "j1", "j1-configure"
     operator.pods = Scripted()  # type: ignore[assignment]
     ended: list[Any] = []

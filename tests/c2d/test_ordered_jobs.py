@@ -15,13 +15,14 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from c2d import admission, fees, settings
+from c2d import admission, fees
 from c2d.consumers import Consumers
 from c2d.crypto import ecies, signatures
 from c2d.facts import Unavailable
 from c2d.hooks.pods import Refused
 from c2d.jobs.model import Job
 from c2d.operators.configure import ConfigureOperator
+from c2d.settings.installation import installation
 from c2d.store import Store
 from c2d.tables import jobs
 from tests.unit import sample_market as m
@@ -135,7 +136,7 @@ def configure(chain: Any, database_url: str) -> Callable[..., ConfigureOperator]
 
     def make(wanted: Job, job_id: str = "j1", url: str = "", provider: str | None = None, **variables: str) -> ConfigureOperator:
         operator = ConfigureOperator()
-        operator.settings = settings.read(
+        operator.settings = installation.read(
             {
                 "OPERATOR_PRIVATE_KEY": ecies.new_private_key(),
                 "PROVIDER_PRIVATE_KEY": m.PROVIDER_KEY,
@@ -170,7 +171,7 @@ def known(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_is_fetched_is_opened_here_and_nowhere_else(deal: Deal, configure: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = deal.job("j1", 1)
     operator = configure(wanted)
-    monkeypatch.setattr(settings, "load", lambda: operator.settings)
+    monkeypatch.setattr(installation, "load", lambda: operator.settings)
     content = json.loads(operator.content({})["stage.json"])
     (data,), algorithm = content["inputs"], content["algorithm"]
     assert data["files"][0] == {"type": "url", "url": m.URL["url"], "method": "GET", "headers": {"X-Key": "TOPSECRET"}}
@@ -204,7 +205,7 @@ sys.exit("web3 was loaded" if "web3" in sys.modules else 0)
 
 def test_the_owners_signature_is_good_for_one_job(deal: Deal, configure: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = configure(deal.job("j1", 5)), configure(deal.job("j2", 5), "j2")
-    monkeypatch.setattr(settings, "load", lambda: first.settings)
+    monkeypatch.setattr(installation, "load", lambda: first.settings)
     first.content({})
     with pytest.raises(Refused, match="nonce: must be higher than every nonce that the owner has used at the Provider API, and new"):
         second.content({})
@@ -226,7 +227,7 @@ def test_no_order_no_file(deal: Deal, files: dict[str, Any], configure: Any, mon
     of_another = Deal(**{**vars(deal), "consumer": stranger}).job("j2", 1)
     no_tx = deal.job("j3", 2, inputs=[{**mine.dump()["inputs"][0], "order": {"txId": "0x" + "00" * 32, "serviceId": "compute_1"}}])
     operator = configure(mine)
-    monkeypatch.setattr(settings, "load", lambda: operator.settings)
+    monkeypatch.setattr(installation, "load", lambda: operator.settings)
     for wanted, said in (
         (of_another, "dataset.serviceId: order_invalid (Provider 8996: sender of order transaction is not the consumer/payer.)"),
         (no_tx, "dataset.serviceId: order_invalid (Provider 8996: Failed to get tx receipt for the `startOrder` transaction.)"),
@@ -251,7 +252,7 @@ def test_no_order_no_file(deal: Deal, files: dict[str, Any], configure: Any, mon
 
 def test_an_asset_that_is_disabled_after_the_order(deal: Deal, configure: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     operator = configure(deal.job("j1", 1))
-    monkeypatch.setattr(settings, "load", lambda: operator.settings)
+    monkeypatch.setattr(installation, "load", lambda: operator.settings)
     deal.chain.set_state(deal.asset, 4)
     try:
         with pytest.raises(Refused, match="dataset: Asset is not consumable"):
@@ -265,7 +266,7 @@ def test_a_ddo_that_was_changed_on_the_way(deal: Deal, configure: Any, monkeypat
     altered["services"][0]["compute"]["publisherTrustedAlgorithms"] = []
     wanted = deal.job("j1", 1, inputs=[{**deal.job("j1", 1).dump()["inputs"][0], "ddo": altered}])
     operator = configure(wanted)
-    monkeypatch.setattr(settings, "load", lambda: operator.settings)
+    monkeypatch.setattr(installation, "load", lambda: operator.settings)
     with pytest.raises(Refused, match="dataset: Asset malformed or disabled"):
         operator.content({})
 
@@ -291,14 +292,14 @@ def test_a_former_ddo_does_not_pass_where_the_node_gives_no_logs(
     job = deal.job("j1", 1, inputs=[{"id": old["id"], "order": order, "ddo": brought}], algorithm=code)
     job = job.model_copy(update={"signature": signatures.sign_hash(deal.consumer.key, admission.signed_text(job))})
     operator = configure(job, url=server(no_logs(deal.chain)))
-    monkeypatch.setattr(settings, "load", lambda: operator.settings)
+    monkeypatch.setattr(installation, "load", lambda: operator.settings)
     with pytest.raises(Unavailable, match="chain 8996: the RPC servers give no events of"):
         operator.content({})
 
 
 def test_a_chain_that_does_not_answer_is_no_pass_and_is_tried_again(deal: Deal, configure: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     operator = configure(deal.job("j1", 1), url="http://127.0.0.1:1/KEY")
-    monkeypatch.setattr(settings, "load", lambda: operator.settings)
+    monkeypatch.setattr(installation, "load", lambda: operator.settings)
     with pytest.raises(Unavailable, match="chain 8996: no RPC server answers; try again later") as e:
         operator.content({})
     assert "KEY" not in str(e.value) and "127.0.0.1" not in str(e.value)
@@ -308,7 +309,7 @@ def test_a_job_that_waited_in_our_queue_keeps_what_it_has_paid_for(deal: Deal, c
     kept = deal.chain.snapshot()
     try:
         operator = configure(Job.parse({**deal.job("j1", 1).dump()}, "ocean-compute"), provider="0x" + "aa" * 20)
-        monkeypatch.setattr(settings, "load", lambda: operator.settings)
+        monkeypatch.setattr(installation, "load", lambda: operator.settings)
         deal.chain.forward(2 * 3600)
         with pytest.raises(Refused, match="order_invalid"):
             configure(deal.job("j2", 9), "j2").content({})
@@ -319,7 +320,7 @@ def test_a_job_that_waited_in_our_queue_keeps_what_it_has_paid_for(deal: Deal, c
 
 def test_an_order_for_one_job(deal: Deal, configure: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     operator = configure(deal.job("j1", 1), C2D_ORDERS_ONCE="1")
-    monkeypatch.setattr(settings, "load", lambda: operator.settings)
+    monkeypatch.setattr(installation, "load", lambda: operator.settings)
     operator.content({})
     operator.content({})
     with pytest.raises(Refused, match="has been used for another job; order it again"):
@@ -335,7 +336,7 @@ def test_an_order_for_one_job(deal: Deal, configure: Any, monkeypatch: pytest.Mo
 def test_an_order_for_one_job_is_not_for_more_by_being_used_on(deal: Deal, configure: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Anybody may use an order on, for a fee that may be nothing; the datatoken was paid once."""
     operator = configure(deal.job("j1", 1), C2D_ORDERS_ONCE="1")
-    monkeypatch.setattr(settings, "load", lambda: operator.settings)
+    monkeypatch.setattr(installation, "load", lambda: operator.settings)
     operator.content({})
     fee = fee_for(deal.chain, deal.data, "ocean-compute")
     again = deal.chain.reuse_order(deal.consumer.address, deal.asset.datatoken, deal.data_tx, fee)
@@ -347,7 +348,7 @@ def test_an_order_for_one_job_is_not_for_more_by_being_used_on(deal: Deal, confi
 
 def test_the_operator_may_forbid_the_network(deal: Deal, configure: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     operator = configure(deal.job("j1", 1), enableNetwork="0")
-    monkeypatch.setattr(settings, "load", lambda: operator.settings)
+    monkeypatch.setattr(installation, "load", lambda: operator.settings)
     operator.content({})
     assert operator.store.network_allowed("j1") is False
 

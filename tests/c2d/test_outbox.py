@@ -13,7 +13,6 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
-from c2d import settings
 from c2d.api.operator_service import background
 from c2d.api.operator_service.service import Service
 from c2d.crypto import ecies
@@ -21,6 +20,7 @@ from c2d.crypto.signatures import address_of, signer_of_text
 from c2d.intake import Caller, Intake
 from c2d.jobs.model import Job
 from c2d.outbox import body_of, pause_after
+from c2d.settings.installation import installation
 from c2d.store import Store
 from c2d.submit import submit
 from c2d.tables import notifications
@@ -77,7 +77,7 @@ def variables(database_url: str, receiver: Receiver) -> dict[str, str]:
 
 
 def service_with(variables: dict[str, str]) -> Service:
-    loaded = settings.read(variables)
+    loaded = installation.read(variables)
     return Service(loaded, Intake(loaded.C2D_DATABASE_URL), lambda *_: None, lambda *_: False)
 
 
@@ -218,7 +218,7 @@ def test_no_secret_is_logged(variables: dict[str, str], receiver: Receiver, capl
 def test_who_may_be_notified(variables: dict[str, str], url: str, hosts: str, fits: bool) -> None:
     changed = {**variables, "NOTIFY_START_URL": "", "NOTIFY_STOP_URL": url, "C2D_NOTIFY_HOSTS": hosts}
     if fits:
-        settings.read(changed)
+        installation.read(changed)
     else:
-        with pytest.raises(settings.BadSettings, match=r"^NOTIFY_STOP_URL of environment ocean-compute: must be https://"):
-            settings.read(changed)
+        with pytest.raises(installation.BadSettings, match=r"^NOTIFY_STOP_URL of environment ocean-compute: must be https://"):
+            installation.read(changed)

@@ -16,7 +16,7 @@ from c2d.jobs.model import Job
 from c2d.jobs.status import Reason, Stage, StageEnd, Status
 from c2d.places import places
 from c2d.retention import NotRepublishable, Retention
-from c2d.settings import Settings, read
+from c2d.settings.installation import Settings, read
 from c2d.store import Store
 from c2d.tables import jobs
 from tests.unit.examples import job
@@ -302,11 +302,12 @@ def test_the_api_server_lets_publish_run_again_once(database_url: str, tmp_path:
 
 
 def test_the_command_asks_for_it(database_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    from c2d import cli, settings
+    from c2d import cli
+    from c2d.settings.installation import installation
 
     monkeypatch.setenv("OPERATOR_PRIVATE_KEY", BASE["OPERATOR_PRIVATE_KEY"])
     monkeypatch.setenv("C2D_DATABASE_URL", database_url)
-    settings.load.cache_clear()
+    installation.load.cache_clear()
     try:
         assert cli.main(["republish", "nobody"]) == 1
         assert capsys.readouterr().err == "c2d: there is no job nobody\n"
@@ -314,5 +315,5 @@ def test_the_command_asks_for_it(database_url: str, monkeypatch: pytest.MonkeyPa
         assert cli.main(["republish", "j1"]) == 0
         assert capsys.readouterr().out == "job j1: will be published again; its status tells how that went\n"
     finally:
-        settings.load.cache_clear()
+        installation.load.cache_clear()
     assert Retention(Store(database_url)).republish_asked() == [("j1", "ocean-compute")]

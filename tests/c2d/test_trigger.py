@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from c2d import settings
 from c2d.api import trigger
 from c2d.crypto import ecies
 from c2d.jobs.model import Job
+from c2d.settings.installation import installation
 from tests.unit.examples import job, remote_job
 
 KEY = ecies.new_private_key()
@@ -19,8 +19,8 @@ PATH = "/api/v2/dags/ocean-compute/dagRuns"
 
 @pytest.fixture(autouse=True)
 def loaded(monkeypatch: pytest.MonkeyPatch) -> None:
-    read = settings.read({"OPERATOR_PRIVATE_KEY": KEY, "C2D_DATABASE_URL": "postgresql://x", "access_control": "open"})
-    monkeypatch.setattr(settings, "load", lambda: read)
+    read = installation.read({"OPERATOR_PRIVATE_KEY": KEY, "C2D_DATABASE_URL": "postgresql://x", "access_control": "open"})
+    monkeypatch.setattr(installation, "load", lambda: read)
 
 
 def post(body: bytes, path: str = PATH, method: str = "POST", chunks: int = 1, answer: int = 200) -> tuple[int, Any, dict[str, Any] | None]:

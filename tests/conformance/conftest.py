@@ -7,11 +7,10 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from c2d import settings
 from c2d.api.operator_service.app import create_app
 from c2d.crypto import ecies
 from c2d.crypto.signatures import address_of
-from c2d.settings import Settings
+from c2d.settings.installation import Settings, installation
 from tests.conformance.provider import KEY, OTHER_KEY
 
 OPERATOR_KEY = ecies.new_private_key()
@@ -66,7 +65,7 @@ def variables(database_url: str, tmp_path: Path) -> dict[str, str]:
 
 @pytest.fixture
 def loaded(variables: dict[str, str]) -> Settings:
-    return settings.read(variables)
+    return installation.read(variables)
 
 
 @pytest.fixture

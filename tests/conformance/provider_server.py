@@ -14,12 +14,13 @@ from typing import Any
 import httpx
 from fastapi import FastAPI
 
-from c2d import files, settings
+from c2d import files
 from c2d.api.operator_service.app import create_app as create_operator
 from c2d.api.provider.app import create_app
 from c2d.api.provider.service import ProviderService
 from c2d.api.slash import PROVIDER, WithSlash
 from c2d.crypto import ecies
+from c2d.settings.installation import installation
 from local.market.chain import Asset, Chain
 from tests.conformance.airflow_app import serving
 from tests.conformance.conftest import Runs
@@ -106,7 +107,7 @@ class Market:
         return asset
 
 
-def provider_app(loaded: settings.Settings, runs: Runs) -> tuple[ProviderService, FastAPI]:
+def provider_app(loaded: installation.Settings, runs: Runs) -> tuple[ProviderService, FastAPI]:
     """The Provider API where Airflow has it."""
     provider = ProviderService(create_operator(loaded, runs.start, runs.stop, work=False).state.service)
     web = FastAPI()
@@ -118,7 +119,7 @@ def provider_app(loaded: settings.Settings, runs: Runs) -> tuple[ProviderService
 @contextlib.contextmanager
 def serving_with(place: Market, variables: dict[str, str]) -> Iterator[httpx.Client]:
     """Another server at the same place, with these settings in place of its own; a client of it."""
-    _, web = provider_app(settings.read({**place.variables, **variables}), place.runs)
+    _, web = provider_app(installation.read({**place.variables, **variables}), place.runs)
     with serving(web) as url, httpx.Client(base_url=url + PROVIDER, timeout=30, trust_env=False) as client:
         yield client
 
@@ -144,7 +145,7 @@ def market(chain: Chain, variables: dict[str, str]) -> Iterator[Market]:
             "ALLOW_NON_PUBLIC_IP": "1",
             **variables,
         }
-        provider, web = provider_app(settings.read(given), runs)
+        provider, web = provider_app(installation.read(given), runs)
         url = stack.enter_context(serving(web)) + PROVIDER
         client = stack.enter_context(httpx.Client(base_url=url, timeout=30, trust_env=False))
         yield Market(chain, provider, runs, served, url, client, given)

@@ -9,7 +9,7 @@ from typing import Any
 
 from fastapi.testclient import TestClient
 
-from c2d import keys, objects, settings
+from c2d import keys, objects
 from c2d.api.operator_service import background
 from c2d.crypto import ecies, result_files
 from c2d.crypto.result_files import SEGMENT
@@ -17,6 +17,7 @@ from c2d.hooks.results import JobResults
 from c2d.jobs.model import Job
 from c2d.jobs.status import Reason, Stage, StageEnd
 from c2d.places import places
+from c2d.settings.installation import installation
 from tests.conformance.provider import API, Provider
 from tests.pod_images.conftest import Pod
 from tests.pod_images.publishing import Publishing
@@ -27,7 +28,7 @@ BIG = os.urandom(3 * SEGMENT + 12345)
 FILES = {"outputs/big.bin": BIG, "outputs/empty": b"", "outputs/sub/ä b.csv": b"id,score\n1,0.5\n", "logs/algorithm.log": b"it ran\n"}
 
 
-def published(client: TestClient, loaded: settings.Settings, tmp_path: Path, files: dict[str, bytes] = FILES) -> tuple[str, Path]:
+def published(client: TestClient, loaded: installation.Settings, tmp_path: Path, files: dict[str, bytes] = FILES) -> tuple[str, Path]:
     """A job that has ended. Returns its id and its folder in the results volume (which may be empty)."""
     service: Any = client.app.state.service  # type: ignore[attr-defined]
     body = PROVIDER.start_body(f"0x{time.time_ns()}")

@@ -12,13 +12,13 @@ import httpx
 import pytest
 from fastapi.testclient import TestClient
 
-from c2d import cli, download, settings
+from c2d import cli, download
 from c2d.api.operator_service.app import create_app as create_operator
 from c2d.api.provider.app import create_app
 from c2d.api.provider.service import ProviderService
 from c2d.crypto.signatures import address_of
 from c2d.hooks import sources
-from c2d.settings import Settings
+from c2d.settings.installation import Settings, installation
 from tests.conformance.airflow_app import serving
 from tests.conformance.conftest import Runs
 from tests.conformance.published import BIG, CONSUMER, FILES, PROVIDER, get, published
@@ -35,7 +35,7 @@ def mode(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(autouse=True)
 def nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    settings.load.cache_clear()
+    installation.load.cache_clear()
     for name in ("CONSUMER_PRIVATE_KEY", "PROVIDER_PRIVATE_KEY", "OPERATOR_PRIVATE_KEY", "C2D_DATABASE_URL"):
         monkeypatch.delenv(name, raising=False)
 
@@ -48,7 +48,7 @@ def c2d(variables: dict[str, str], mode: str, monkeypatch: pytest.MonkeyPatch, c
         with monkeypatch.context() as patch:
             for name, value in {**({**variables, "encrypt_results": mode} if operator else {}), **environ}.items():
                 patch.setenv(name, value)
-            settings.load.cache_clear()
+            installation.load.cache_clear()
             code = cli.main(["results", *map(str, words)])
         out, err = capsys.readouterr()
         assert not any(secret.removeprefix("0x") in out + err for secret in (CONSUMER, PROVIDER.key))
@@ -277,7 +277,7 @@ def test_a_consumer_downloads_from_the_provider(
     variables: dict[str, str], runs: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     own = {"PROVIDER_PRIVATE_KEY": PROVIDER.key, "NETWORK_URL": '{"8996": "http://127.0.0.1:9"}', "PROVIDER_FEE_TOKEN": "0x" + "ab" * 20}
-    loaded = settings.read({**variables, **own})
+    loaded = installation.read({**variables, **own})
     service = ProviderService(create_operator(loaded, runs.start, runs.stop, work=False).state.service)
     job_id = job_of(service, address_of(CONSUMER))
     files = []

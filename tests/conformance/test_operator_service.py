@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from c2d import settings
 from c2d.api.operator_service import auth, background
 from c2d.api.operator_service.app import create_app
 from c2d.jobs.model import Job
 from c2d.jobs.status import Reason, Stage, StageEnd, Status
+from c2d.settings.installation import installation
 from tests.conformance.conftest import Runs, unprotected
 from tests.conformance.provider import API, DATA, KEY, OTHER_KEY, OWNER, Provider, workflow
 
@@ -44,7 +44,7 @@ def test_the_root_tells_what_it_is(client: TestClient) -> None:
     assert told["software"] == "Operator service" and re.fullmatch("0x[0-9a-fA-F]{40}", told["address"])
 
 
-def test_the_environments_are_announced_with_numbers(client: TestClient, loaded: settings.Settings) -> None:
+def test_the_environments_are_announced_with_numbers(client: TestClient, loaded: installation.Settings) -> None:
     (env,) = client.get(f"{API}/environments", params={"chainId": 8996}).json()
     assert re.fullmatch(r"\d+\.\d+", env.pop("lastSeen"))
     assert env == {
@@ -69,7 +69,7 @@ def test_the_environments_are_announced_with_numbers(client: TestClient, loaded:
 
 
 def test_an_environment_of_other_chains_is_not_announced_and_takes_no_job(variables: dict[str, str], runs: Runs) -> None:
-    loaded = settings.read({**variables, "allowedChainId": "1, 137"})
+    loaded = installation.read({**variables, "allowedChainId": "1, 137"})
     with TestClient(create_app(loaded, runs.start, runs.stop, work=False)) as client:
         assert client.get(f"{API}/environments?chainId=8996").json() == []
         assert client.get(f"{API}/environments?chainId=137").json()[0]["allowedChainId"] == [1, 137]
@@ -116,7 +116,7 @@ def test_a_start_is_answered_as_the_incumbent_does(client: TestClient) -> None:
     }
 
 
-def test_the_run_gets_the_whole_job_sealed(client: TestClient, runs: Runs, loaded: settings.Settings) -> None:
+def test_the_run_gets_the_whole_job_sealed(client: TestClient, runs: Runs, loaded: installation.Settings) -> None:
     job_id = start(client)
     background.release_all(client.app.state.service)  # type: ignore[attr-defined]
     conf = runs.started[job_id]
@@ -218,7 +218,7 @@ def test_of_many_starts_with_one_agreement_one_is_served(client: TestClient) -> 
 
 
 def test_an_owner_has_so_many_jobs_and_no_more(variables: dict[str, str], runs: Runs) -> None:
-    loaded = settings.read({**variables, "C2D_MAX_JOBS_PER_OWNER": "2"})
+    loaded = installation.read({**variables, "C2D_MAX_JOBS_PER_OWNER": "2"})
     with TestClient(create_app(loaded, runs.start, runs.stop, work=False)) as client:
         start(client, "0xa1"), start(client, "0xa2")
         status, text = error(client.post(f"{API}/compute", json=PROVIDER.start_body("0xa3")))
@@ -307,7 +307,7 @@ def test_a_job_id_that_was_cut_off_cannot_raise_the_nonce(client: TestClient) ->
 def test_in_legacy_mode_any_signature_is_good(variables: dict[str, str], runs: Runs) -> None:
     from c2d.crypto.signatures import sign_hash
 
-    loaded = settings.read({**variables, "SIGNATURE_REQUIRED": "0", "ALLOWED_PROVIDERS": ""})
+    loaded = installation.read({**variables, "SIGNATURE_REQUIRED": "0", "ALLOWED_PROVIDERS": ""})
     with TestClient(create_app(loaded, runs.start, runs.stop, work=False)) as client:
         # operator-service's own test suite signs address + DID + a nonce of float seconds
         body = {**PROVIDER.start_body("0xa1"), "nonce": str(time.time()), "providerSignature": sign_hash(KEY, "anything")}
@@ -362,7 +362,9 @@ def test_a_stop_in_the_queue_ends_the_job_at_once(client: TestClient, runs: Runs
     assert again == [job]
 
 
-def test_a_stop_reaches_the_run_and_is_repeated_until_the_job_has_ended(client: TestClient, runs: Runs, loaded: settings.Settings) -> None:
+def test_a_stop_reaches_the_run_and_is_repeated_until_the_job_has_ended(
+    client: TestClient, runs: Runs, loaded: installation.Settings
+) -> None:
     service = client.app.state.service  # type: ignore[attr-defined]
     job_id = start(client)
     background.release_all(service)
@@ -436,7 +438,7 @@ def test_running_jobs_are_told_to_their_provider_and_the_admin(client: TestClien
         assert job["jobId"] == job_id
 
 
-def finished(client: TestClient, loaded: settings.Settings, content: bytes = b"0123456789") -> str:
+def finished(client: TestClient, loaded: installation.Settings, content: bytes = b"0123456789") -> str:
     """A job with one output and one log, as publish leaves it."""
     import hashlib
 
@@ -458,7 +460,7 @@ def finished(client: TestClient, loaded: settings.Settings, content: bytes = b"0
     return job_id
 
 
-def test_results_are_listed_and_streamed(client: TestClient, loaded: settings.Settings) -> None:
+def test_results_are_listed_and_streamed(client: TestClient, loaded: installation.Settings) -> None:
     job_id = finished(client, loaded)
     (job,) = client.get(f"{API}/compute", params=PROVIDER.signed(job_id)).json()
     assert job["results"] == [
@@ -473,7 +475,7 @@ def test_results_are_listed_and_streamed(client: TestClient, loaded: settings.Se
     assert named == "attachment;filename=\"_ b.csv\";filename*=UTF-8''%C3%A4%20b.csv"
 
 
-def test_a_download_is_resumed(client: TestClient, loaded: settings.Settings) -> None:
+def test_a_download_is_resumed(client: TestClient, loaded: installation.Settings) -> None:
     job_id = finished(client, loaded)
 
     def get(**headers: str) -> Any:
@@ -491,7 +493,7 @@ def test_a_download_is_resumed(client: TestClient, loaded: settings.Settings) ->
     ("index", "status", "text"),
     [(-1, 404, "Negative index"), (2, 404, "No such index 2 in this compute job"), ("x", 400, "Error getResult: ")],
 )
-def test_a_result_that_is_not_there(client: TestClient, loaded: settings.Settings, index: Any, status: int, text: str) -> None:
+def test_a_result_that_is_not_there(client: TestClient, loaded: installation.Settings, index: Any, status: int, text: str) -> None:
     job_id = finished(client, loaded)
     code, told = error(client.get(f"{API}/getResult", params=PROVIDER.signed(job_id, index=index)))
     assert (code, told[: len(text)]) == (status, text)
@@ -501,7 +503,7 @@ def test_a_result_that_is_not_there(client: TestClient, loaded: settings.Setting
     assert error(client.get(f"{API}/getResult", params=query)) == (400, '"index" is required in the call to GET:/getResult')
 
 
-def test_a_link_in_the_store_leads_nowhere(client: TestClient, loaded: settings.Settings) -> None:
+def test_a_link_in_the_store_leads_nowhere(client: TestClient, loaded: installation.Settings) -> None:
     job_id = finished(client, loaded)
     log = loaded.C2D_RESULTS_PATH / job_id / "data" / "logs" / "algorithm.log"
     (loaded.C2D_RESULTS_PATH / "elsewhere").write_bytes(b"0123456789")
@@ -528,7 +530,7 @@ def test_admin_routes_are_for_admins(client: TestClient, method: str, path: str)
     assert code == 401 and told.startswith("Access admin route failed due to invalid admin address.")
 
 
-def test_an_admin_sees_every_job(client: TestClient, loaded: settings.Settings) -> None:
+def test_an_admin_sees_every_job(client: TestClient, loaded: installation.Settings) -> None:
     admin = {"Admin": "0xadmin"}
     assert client.post(f"{API}/pgsqlinit", headers=admin).json() == ""
     done, waiting = finished(client, loaded), start(client, "0xb1")
@@ -553,7 +555,7 @@ def live(client: TestClient, job_id: str, provider: Provider = PROVIDER) -> Any:
 
 
 def test_the_live_view_follows_a_job(variables: dict[str, str], runs: Runs) -> None:
-    loaded = settings.read({**variables, "maxJobs": "1", "share_algorithm_logs": "true"})
+    loaded = installation.read({**variables, "maxJobs": "1", "share_algorithm_logs": "true"})
     with TestClient(create_app(loaded, runs.start, runs.stop, work=False)) as client:
         service = client.app.state.service  # type: ignore[attr-defined]
         asked: list[str] = []

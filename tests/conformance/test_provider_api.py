@@ -16,12 +16,12 @@ from fastapi import FastAPI
 from fastapi.responses import PlainTextResponse
 from fastapi.testclient import TestClient
 
-from c2d import settings
 from c2d.api.operator_service.app import create_app as create_operator
 from c2d.api.provider.app import create_app
 from c2d.api.provider.service import ProviderService
 from c2d.api.slash import PROVIDER, WithSlash
 from c2d.crypto.signatures import address_of
+from c2d.settings.installation import installation
 from tests.conformance.conftest import Runs, unprotected
 from tests.conformance.consumer import SERVICES, Consumer
 from tests.conformance.provider import OTHER_KEY, OWNER
@@ -39,7 +39,7 @@ def service(variables: dict[str, str], runs: Runs) -> ProviderService:
         "PROVIDER_FEE_TOKEN": "0x" + "ab" * 20,
         "ALLOW_NON_PUBLIC_IP": "1",
     }
-    loaded = settings.read({**variables, **given})
+    loaded = installation.read({**variables, **given})
     return ProviderService(create_operator(loaded, runs.start, runs.stop, work=False).state.service)
 
 

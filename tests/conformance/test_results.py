@@ -17,11 +17,12 @@ import pytest
 import sqlalchemy as sa
 from fastapi.testclient import TestClient
 
-from c2d import settings, store, tables
+from c2d import store, tables
 from c2d.api.operator_service.app import create_app
 from c2d.api.results import byte_range
 from c2d.crypto import ecies
 from c2d.crypto.result_files import PLAIN, SEGMENT
+from c2d.settings.installation import installation
 from tests.conformance.airflow_app import below_airflow, serving
 from tests.conformance.conftest import Runs
 from tests.conformance.provider import API
@@ -35,12 +36,12 @@ def mode(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def loaded(variables: dict[str, str], mode: str) -> settings.Settings:
-    return settings.read({**variables, "encrypt_results": mode, "diskGB": "10"})
+def loaded(variables: dict[str, str], mode: str) -> installation.Settings:
+    return installation.read({**variables, "encrypt_results": mode, "diskGB": "10"})
 
 
 @pytest.fixture
-def client(loaded: settings.Settings, runs: Runs) -> Iterator[TestClient]:
+def client(loaded: installation.Settings, runs: Runs) -> Iterator[TestClient]:
     app = create_app(loaded, runs.start, runs.stop, work=False)
     app.state.runs = runs
     with TestClient(app, raise_server_exceptions=False) as c:
@@ -54,7 +55,7 @@ def url(client: TestClient) -> Iterator[str]:
         yield f"{at}/operator-service{API}"
 
 
-def test_every_result_comes_whole_and_as_it_is_listed(client: TestClient, loaded: settings.Settings, tmp_path: Path, mode: str) -> None:
+def test_every_result_comes_whole_and_as_it_is_listed(client: TestClient, loaded: installation.Settings, tmp_path: Path, mode: str) -> None:
     job_id, _ = published(client, loaded, tmp_path)
     results = listed(client, job_id)
     paths = [*FILES, "adminlogs/configure.log"]
@@ -71,7 +72,7 @@ def test_every_result_comes_whole_and_as_it_is_listed(client: TestClient, loaded
 
 
 @pytest.mark.parametrize("mode", ["none", "store"])
-def test_any_part_is_served(client: TestClient, loaded: settings.Settings, tmp_path: Path) -> None:
+def test_any_part_is_served(client: TestClient, loaded: installation.Settings, tmp_path: Path) -> None:
     job_id, _ = published(client, loaded, tmp_path)
     tag = get(client, job_id, 0).headers["etag"]
     edge = PLAIN - 40  # the last byte of the first segment is before it
@@ -132,7 +133,7 @@ def stored(folder: Path, index: int, mode: str) -> Path:
     ids=["header", "content", "reordered"],
 )
 def test_a_changed_file_is_an_error_and_no_content(
-    client: TestClient, loaded: settings.Settings, tmp_path: Path, spoil: Callable[[bytes], bytes]
+    client: TestClient, loaded: installation.Settings, tmp_path: Path, spoil: Callable[[bytes], bytes]
 ) -> None:
     job_id, folder = published(client, loaded, tmp_path)
     file = stored(folder, 0, "store")
@@ -142,7 +143,7 @@ def test_a_changed_file_is_an_error_and_no_content(
 
 
 @pytest.mark.parametrize("mode", ["store"])
-def test_exchanged_files_are_an_error(client: TestClient, loaded: settings.Settings, tmp_path: Path) -> None:
+def test_exchanged_files_are_an_error(client: TestClient, loaded: installation.Settings, tmp_path: Path) -> None:
     """Of one size; so only the encryption can tell."""
     job_id, folder = published(client, loaded, tmp_path, {"outputs/a": b"yes, buy", "outputs/b": b"no, sell"})
     a, b = stored(folder, 0, "store").read_bytes(), stored(folder, 1, "store").read_bytes()
@@ -153,7 +154,7 @@ def test_exchanged_files_are_an_error(client: TestClient, loaded: settings.Setti
 
 
 @pytest.mark.parametrize("mode", ["store"])
-def test_results_of_another_job_are_an_error(client: TestClient, loaded: settings.Settings, tmp_path: Path) -> None:
+def test_results_of_another_job_are_an_error(client: TestClient, loaded: installation.Settings, tmp_path: Path) -> None:
     first, second = (published(client, loaded, tmp_path) for _ in range(2))
     (first[1] / "data/0").write_bytes((second[1] / "data/0").read_bytes())
     assert error(get(client, first[0], 0))[0] == 502
@@ -161,7 +162,7 @@ def test_results_of_another_job_are_an_error(client: TestClient, loaded: setting
 
 @pytest.mark.parametrize("mode", ["store"])
 def test_what_turns_out_to_be_wrong_on_the_way_cuts_the_connection(
-    client: TestClient, loaded: settings.Settings, tmp_path: Path, url: str
+    client: TestClient, loaded: installation.Settings, tmp_path: Path, url: str
 ) -> None:
     """No client may take a part for the whole."""
     job_id, folder = published(client, loaded, tmp_path)
@@ -181,7 +182,7 @@ def test_what_turns_out_to_be_wrong_on_the_way_cuts_the_connection(
 
 
 @pytest.mark.parametrize("mode", ["none", "store"])
-def test_a_file_that_is_gone_or_cut_off_is_an_error(client: TestClient, loaded: settings.Settings, tmp_path: Path, mode: str) -> None:
+def test_a_file_that_is_gone_or_cut_off_is_an_error(client: TestClient, loaded: installation.Settings, tmp_path: Path, mode: str) -> None:
     job_id, folder = published(client, loaded, tmp_path)
     file = stored(folder, 0, mode)
     os.truncate(file, file.stat().st_size - 1)
@@ -190,12 +191,12 @@ def test_a_file_that_is_gone_or_cut_off_is_an_error(client: TestClient, loaded: 
     assert error(get(client, job_id, 0)) == (404, "the result is not in the store any more")
 
 
-def change(loaded: settings.Settings, job_id: str, **values: Any) -> None:
+def change(loaded: installation.Settings, job_id: str, **values: Any) -> None:
     with store.Store(loaded.C2D_DATABASE_URL).engine.begin() as c:
         c.execute(sa.update(tables.jobs).where(tables.jobs.c.jobId == job_id).values(**values))
 
 
-def test_expired_results_are_gone_and_said_to_be(client: TestClient, loaded: settings.Settings, tmp_path: Path) -> None:
+def test_expired_results_are_gone_and_said_to_be(client: TestClient, loaded: installation.Settings, tmp_path: Path) -> None:
     job_id, _ = published(client, loaded, tmp_path)
     change(loaded, job_id, removed=1)
     for index in (0, "all", 99):
@@ -203,7 +204,7 @@ def test_expired_results_are_gone_and_said_to_be(client: TestClient, loaded: set
 
 
 @pytest.mark.parametrize("mode", ["store"])
-def test_without_its_key_a_copy_is_useless(client: TestClient, loaded: settings.Settings, tmp_path: Path) -> None:
+def test_without_its_key_a_copy_is_useless(client: TestClient, loaded: installation.Settings, tmp_path: Path) -> None:
     """The files are all still there."""
     job_id, _ = published(client, loaded, tmp_path)
     change(loaded, job_id, resultKeys=None)
@@ -212,10 +213,10 @@ def test_without_its_key_a_copy_is_useless(client: TestClient, loaded: settings.
 
 @pytest.mark.parametrize("mode", ["store"])
 def test_keys_of_a_former_operator_key_are_said_to_be(
-    client: TestClient, loaded: settings.Settings, tmp_path: Path, variables: dict[str, str], runs: Runs
+    client: TestClient, loaded: installation.Settings, tmp_path: Path, variables: dict[str, str], runs: Runs
 ) -> None:
     job_id, _ = published(client, loaded, tmp_path)
-    changed = settings.read({**variables, "encrypt_results": "store", "OPERATOR_PRIVATE_KEY": ecies.new_private_key()})
+    changed = installation.read({**variables, "encrypt_results": "store", "OPERATOR_PRIVATE_KEY": ecies.new_private_key()})
     with TestClient(create_app(changed, runs.start, runs.stop, work=False), raise_server_exceptions=False) as other:
         answer = get(other, job_id, 0)
     assert error(answer) == (502, "the key of these results was sealed to another OPERATOR_PRIVATE_KEY than this one")
@@ -227,7 +228,7 @@ def test_keys_of_a_former_operator_key_are_said_to_be(
 
 @pytest.mark.parametrize("mode", ["none", "store"])
 def test_a_client_that_goes_away_ends_the_reading(
-    client: TestClient, loaded: settings.Settings, tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch
+    client: TestClient, loaded: installation.Settings, tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from c2d.hooks import reading
 
@@ -248,7 +249,7 @@ def test_a_client_that_goes_away_ends_the_reading(
 
 
 @pytest.mark.parametrize("mode", ["store"])
-def test_a_slow_client_does_not_fill_the_memory(client: TestClient, loaded: settings.Settings, tmp_path: Path, url: str) -> None:
+def test_a_slow_client_does_not_fill_the_memory(client: TestClient, loaded: installation.Settings, tmp_path: Path, url: str) -> None:
     """Nothing is read ahead of a client that does not read: what is on the way is a few pieces."""
     from c2d.hooks import reading
 
@@ -277,7 +278,7 @@ def test_a_slow_client_does_not_fill_the_memory(client: TestClient, loaded: sett
 # -- all in one -----------------------------------------------------------------------------------------------------------
 
 
-def test_all_results_come_as_one_archive(client: TestClient, loaded: settings.Settings, tmp_path: Path, mode: str) -> None:
+def test_all_results_come_as_one_archive(client: TestClient, loaded: installation.Settings, tmp_path: Path, mode: str) -> None:
     job_id, _ = published(client, loaded, tmp_path)
     got = get(client, job_id, "all")
     assert (got.status_code, int(got.headers["content-length"])) == (200, len(got.content))
@@ -298,7 +299,7 @@ def test_all_results_come_as_one_archive(client: TestClient, loaded: settings.Se
 
 
 @pytest.mark.parametrize("mode", ["store"])
-def test_an_archive_of_thousands_of_files(client: TestClient, loaded: settings.Settings, tmp_path: Path) -> None:
+def test_an_archive_of_thousands_of_files(client: TestClient, loaded: installation.Settings, tmp_path: Path) -> None:
     files = {f"outputs/{n % 7}/{'x' * (n % 200)}{n}": str(n).encode() for n in range(3000)}
     job_id, _ = published(client, loaded, tmp_path, files)
     with tarfile.open(fileobj=io.BytesIO(get(client, job_id, "all").content)) as tar:
@@ -351,7 +352,7 @@ def test_files_beyond_four_gigabytes_and_long_names_fit_into_an_archive() -> Non
 
 
 def test_the_operator_reads_the_stages_logs_whatever_is_encrypted(
-    client: TestClient, loaded: settings.Settings, tmp_path: Path, mode: str
+    client: TestClient, loaded: installation.Settings, tmp_path: Path, mode: str
 ) -> None:
     job_id, _ = published(client, loaded, tmp_path)
 

@@ -14,10 +14,10 @@ import httpx
 import pytest
 from fastapi.testclient import TestClient
 
-from c2d import settings
 from c2d.api.operator_service.app import create_app
 from c2d.crypto.result_files import PLAIN, SEGMENT
 from c2d.hooks import reading
+from c2d.settings.installation import installation
 from tests.conformance.conftest import Runs
 from tests.conformance.provider import API
 from tests.conformance.published import BIG, FILES, PROVIDER, get, listed, opened, published
@@ -87,12 +87,12 @@ def mode(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def loaded(variables: dict[str, str], place: Place, mode: str) -> settings.Settings:
-    return settings.read({**variables, **place.variables, "encrypt_results": mode, "diskGB": "10"})
+def loaded(variables: dict[str, str], place: Place, mode: str) -> installation.Settings:
+    return installation.read({**variables, **place.variables, "encrypt_results": mode, "diskGB": "10"})
 
 
 @pytest.fixture
-def client(loaded: settings.Settings, runs: Runs) -> Iterator[TestClient]:
+def client(loaded: installation.Settings, runs: Runs) -> Iterator[TestClient]:
     app = create_app(loaded, runs.start, runs.stop, work=False)
     app.state.runs = runs
     with TestClient(app, raise_server_exceptions=False) as c:
@@ -103,7 +103,9 @@ def shown(answer: Any) -> str:
     return f"{answer.status_code} {answer.headers} {answer.text if len(answer.content) < 10_000 else ''}"
 
 
-def test_every_result_comes_from_its_store(client: TestClient, loaded: settings.Settings, tmp_path: Path, place: Place, mode: str) -> None:
+def test_every_result_comes_from_its_store(
+    client: TestClient, loaded: installation.Settings, tmp_path: Path, place: Place, mode: str
+) -> None:
     job_id, folder = published(client, loaded, tmp_path)
     assert list(folder.iterdir()) == []  # nothing is on the volume
     results = listed(client, job_id)
@@ -120,7 +122,7 @@ def test_every_result_comes_from_its_store(client: TestClient, loaded: settings.
 
 
 @pytest.mark.parametrize("mode", ["none", "store"])
-def test_any_part_comes_from_its_store(client: TestClient, loaded: settings.Settings, tmp_path: Path) -> None:
+def test_any_part_comes_from_its_store(client: TestClient, loaded: installation.Settings, tmp_path: Path) -> None:
     job_id, _ = published(client, loaded, tmp_path)
     edge = PLAIN - 40
     for first, last in ((0, 0), (edge - 1, edge), (edge, edge), (edge + PLAIN - 3, edge + PLAIN + 3), (5, len(BIG) - 1)):
@@ -135,7 +137,7 @@ def where(job_file: int, mode: str) -> str:
 @pytest.mark.parametrize("place", ["s3"], indirect=True)
 @pytest.mark.parametrize("mode", ["none", "store"])
 def test_what_was_changed_in_the_store_is_refused(
-    client: TestClient, loaded: settings.Settings, tmp_path: Path, place: Place, mode: str
+    client: TestClient, loaded: installation.Settings, tmp_path: Path, place: Place, mode: str
 ) -> None:
     job_id, _ = published(client, loaded, tmp_path)
     place.change(job_id, where(0, mode), lambda content: content[:SEGMENT] + b"x" + content[SEGMENT + 1 :])
@@ -148,7 +150,7 @@ def test_what_was_changed_in_the_store_is_refused(
 
 @pytest.mark.parametrize("place", ["ipfs"], indirect=True)
 @pytest.mark.parametrize("mode", ["store"])
-def test_what_ipfs_has_lost_is_said_to_be_gone(client: TestClient, loaded: settings.Settings, tmp_path: Path, place: Place) -> None:
+def test_what_ipfs_has_lost_is_said_to_be_gone(client: TestClient, loaded: installation.Settings, tmp_path: Path, place: Place) -> None:
     job_id, _ = published(client, loaded, tmp_path)
     row = client.app.state.service.store.job(job_id)  # type: ignore[attr-defined]
     place.remove(row.results[3]["cid"])
@@ -157,7 +159,7 @@ def test_what_ipfs_has_lost_is_said_to_be_gone(client: TestClient, loaded: setti
 
 @pytest.mark.parametrize("place", ["ipfs"], indirect=True)
 @pytest.mark.parametrize("mode", ["store"])
-def test_what_lies_in_ipfs_is_useless_without_the_key(client: TestClient, loaded: settings.Settings, tmp_path: Path, kubo: Any) -> None:
+def test_what_lies_in_ipfs_is_useless_without_the_key(client: TestClient, loaded: installation.Settings, tmp_path: Path, kubo: Any) -> None:
     job_id, _ = published(client, loaded, tmp_path)
     row = client.app.state.service.store.job(job_id)  # type: ignore[attr-defined]
     names = b"".join(kubo.api("ls", arg=row.stores["results"]["cid"] + folder).content for folder in ("", "/data"))
@@ -168,7 +170,7 @@ def test_what_lies_in_ipfs_is_useless_without_the_key(client: TestClient, loaded
 
 @pytest.mark.parametrize("mode", ["none", "store"])
 def test_a_store_that_is_away_is_said_to_be_and_comes_back(
-    client: TestClient, loaded: settings.Settings, tmp_path: Path, place: Place
+    client: TestClient, loaded: installation.Settings, tmp_path: Path, place: Place
 ) -> None:
     job_id, _ = published(client, loaded, tmp_path)
     place.kill()
@@ -196,7 +198,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.parametrize("place", ["s3", "ipfs"], indirect=True)
 @pytest.mark.parametrize("mode", ["none", "store"])
 def test_a_store_that_dies_or_falls_silent_cuts_the_download_which_then_goes_on(
-    client: TestClient, loaded: settings.Settings, tmp_path: Path, place: Place, url: str, impatient: None
+    client: TestClient, loaded: installation.Settings, tmp_path: Path, place: Place, url: str, impatient: None
 ) -> None:
     job_id, _ = published(client, loaded, tmp_path, LARGE)
     got = bytearray()
@@ -225,7 +227,7 @@ def test_a_store_that_dies_or_falls_silent_cuts_the_download_which_then_goes_on(
 @pytest.mark.parametrize("place", ["s3", "ipfs"], indirect=True)
 @pytest.mark.parametrize("mode", ["store"])
 def test_a_store_that_is_silent_from_the_beginning_is_said_to_be(
-    client: TestClient, loaded: settings.Settings, tmp_path: Path, place: Place, impatient: None
+    client: TestClient, loaded: installation.Settings, tmp_path: Path, place: Place, impatient: None
 ) -> None:
     job_id, _ = published(client, loaded, tmp_path)
     place.service.pause()

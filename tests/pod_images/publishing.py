@@ -10,7 +10,7 @@ from typing import Any
 
 from c2d.hooks.results import PLAN_LINE, JobResults
 from c2d.places import places
-from c2d.settings import Settings, read
+from c2d.settings.installation import Settings, read
 from tests.pod_images.conftest import Outcome, Pod
 
 LIMITS = {"files": 100_000, "totalBytes": 10**12, "fileBytes": 10**12, "depth": 16, "nameBytes": 255, "logBytes": 100_000}

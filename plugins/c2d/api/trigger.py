@@ -16,10 +16,11 @@ import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from c2d import admission, settings
+from c2d import admission
 from c2d.api.body import loads
 from c2d.jobs.model import JOB_ID, BadJob, Job
 from c2d.keys import consumers_key
+from c2d.settings.installation import installation
 
 BODY_BYTES = 2 * 2**20
 TRIGGER = re.compile(r"/api/v2/dags/([^/]+)/dagRuns/?$")
@@ -69,7 +70,7 @@ def guarded(body: bytes, environment: str) -> bytes:
     job_id = trigger.get("dag_run_id") or uuid.uuid4().hex
     if not isinstance(job_id, str) or not re.fullmatch(JOB_ID, job_id):
         raise BadJob("dag_run_id: must be 1 to 50 lower-case letters, digits and inner '-', or be left out")
-    loaded = settings.load()
+    loaded = installation.load()
     job = Job.parse(trigger.get("conf"), environment).opened(loaded.OPERATOR_PRIVATE_KEY, job_id)
     consumers_key(job, loaded.environment(environment))
     admission.check(job, loaded.environment(environment), None, loaded.address)
@@ -81,7 +82,7 @@ def _environment(scope: dict[str, Any]) -> str | None:
     if scope["type"] != "http" or scope["method"] != "POST":
         return None
     match = TRIGGER.search(scope["path"])
-    return match[1] if match and any(e.id == match[1] for e in settings.load().environments) else None
+    return match[1] if match and any(e.id == match[1] for e in installation.load().environments) else None
 
 
 async def _read(receive: Receive) -> bytes | None:

@@ -10,7 +10,7 @@ from c2d.compute_request import Rules
 from c2d.hooks.assets import AssetsHook
 from c2d.hooks.datatoken import DatatokenHook
 from c2d.hooks.policy import PolicyHook
-from c2d.settings import Settings
+from c2d.settings.installation import Settings
 
 Checksum = Callable[[Mapping[str, Any], Mapping[str, Any] | None, int], str | None]
 

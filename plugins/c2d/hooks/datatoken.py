@@ -10,12 +10,13 @@ from typing import Any
 
 from airflow.sdk.bases.hook import BaseHook
 
-from c2d import orders, provider_info, settings
+from c2d import orders, provider_info
 from c2d.crypto.signatures import checksummed
 from c2d.facts import ChainFacts, ChainQuestions, NftFacts, Unavailable
 from c2d.hooks.rpc import Answer, Call, Rpc
 from c2d.orders import Receipt
-from c2d.provider_settings import EVERY_CHAIN
+from c2d.settings.installation import installation
+from c2d.settings.provider import EVERY_CHAIN
 
 CONN_ID = "ocean_default"
 CONNECTION_SECONDS = 60
@@ -151,7 +152,7 @@ class DatatokenHook(BaseHook):
         found = _of_connection(self.ocean_conn_id, int(time.monotonic() / CONNECTION_SECONDS))
         if found is not None:
             return found
-        return settings.load().provider.NETWORK_URL if self._urls is None else self._urls
+        return installation.load().provider.NETWORK_URL if self._urls is None else self._urls
 
     def rpc(self, chain_id: int) -> Rpc:
         """The servers of a chain.
@@ -206,7 +207,7 @@ def _of_connection(conn_id: str, period: int) -> Mapping[int, Sequence[str]] | N
     """The connection's RPC URLs; None: there is no such connection. ``period`` bounds how long the answer is kept."""
     from airflow.sdk.exceptions import AirflowNotFoundException
 
-    from c2d.provider_settings import ProviderSettings
+    from c2d.settings.provider import ProviderSettings
 
     try:
         extra = BaseHook.get_connection(conn_id).extra_dejson

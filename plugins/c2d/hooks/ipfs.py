@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from c2d.hooks.s3 import BadStore
 from c2d.places import Place
-from c2d.settings import Environment
+from c2d.settings.installation import Environment
 
 ADD = "/api/v0/add"
 MORE_THAN_ADD = ("pin/ls?arg=bafkqaaa", "cat?arg=bafkqaaa&offline=true", "files/ls", "id", "repo/stat")

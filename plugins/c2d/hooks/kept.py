@@ -11,7 +11,7 @@ from c2d.files import ContractCall, Gateways, to_fetch
 from c2d.hooks.asset_files import AssetFiles
 from c2d.hooks.datatoken import DatatokenHook
 from c2d.hooks.fetch import Fetcher
-from c2d.provider_settings import ProviderSettings
+from c2d.settings.provider import ProviderSettings
 
 CALLED_BYTES = 128 * 1024  # of a contract's answer: it goes into the stage's Secret
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 
-from c2d.provider_settings import EVERY_CHAIN
+from c2d.settings.provider import EVERY_CHAIN
 
 SECONDS = 5.0
 AGAIN_SECONDS = 5.0  # before nodes that did not answer are asked again

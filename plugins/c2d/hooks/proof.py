@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from c2d.crypto import signatures
 from c2d.orders import topic
-from c2d.provider_settings import ProviderSettings
+from c2d.settings.provider import ProviderSettings
 
 if TYPE_CHECKING:
     from c2d.compute_request import GrantedAsset

@@ -17,7 +17,7 @@ from c2d.crypto.result_files import Decryption, Tampered, header_for
 from c2d.keys import key_of
 from c2d.objects import object_name
 from c2d.places import is_admin_log
-from c2d.settings import BadSettings, Environment, Settings
+from c2d.settings.installation import BadSettings, Environment, Settings
 from c2d.store import JobRow
 
 PIECE = 1 << 20

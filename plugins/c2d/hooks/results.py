@@ -14,7 +14,7 @@ from c2d import objects
 from c2d.hooks.ipfs import IpfsResults
 from c2d.hooks.s3 import BadStore, S3Results
 from c2d.places import Place, Places, is_admin_log, kept_for
-from c2d.settings import Environment, Settings
+from c2d.settings.installation import Environment, Settings
 
 PLAN_LINE = "plan "
 """How a line of publish's log begins that says: a plan is in the store, please answer."""

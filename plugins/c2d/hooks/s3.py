@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import quote
 
-from c2d.settings import Environment
+from c2d.settings.installation import Environment
 
 POST_BYTES = 64 * 2**20
 """Up to here a file is one POST; S3 would take 5 GiB, but an upload that breaks is sent again as a whole."""

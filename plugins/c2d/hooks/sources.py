@@ -10,7 +10,7 @@ from c2d.crypto.signatures import address_of, sign_hash
 from c2d.download import Interrupted, NotDone, Result, path_of
 from c2d.hooks.reading import NotReadable, Reader
 from c2d.keys import offered
-from c2d.settings import Settings
+from c2d.settings.installation import Settings
 from c2d.store import Store
 
 OPERATOR_SERVICE, PROVIDER = "Operator service", "Provider"

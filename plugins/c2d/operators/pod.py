@@ -22,13 +22,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
-from c2d import objects, settings
+from c2d import objects
 from c2d.facts import Unavailable
 from c2d.hooks.pods import LOG_LINE_BYTES, LogLine, Pods, Refused
 from c2d.jobs.model import BadJob, Job
 from c2d.jobs.status import Reason, Stage, StageEnd
 from c2d.keys import consumers_key
 from c2d.pod_state import PodEnd, end_of, running_since, why_pending
+from c2d.settings.installation import installation
 from c2d.store import JobTaken, Store
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ class C2DPodOperator(KubernetesPodOperator):
     # -- the way of every stage -----------------------------------------------------------------------------------------
 
     def execute(self, context: Context) -> None:
-        self.settings = settings.load()
+        self.settings = installation.load()
         self.job_id = str(context["run_id"])
         self.environment = self.settings.environment(context["dag"].dag_id)
         self.store = Store(self.settings.C2D_DATABASE_URL, keep=True)

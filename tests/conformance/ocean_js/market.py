@@ -215,12 +215,12 @@ def place(chain: Chain, database_url: str, folder: Any, runs: Any) -> Iterator[P
 @contextlib.contextmanager
 def provider(variables: dict[str, str], runs: Any) -> Iterator[str]:
     """A Provider of ours with these settings; its URL as clients are given it."""
-    from c2d import settings
     from c2d.api.slash import PROVIDER
+    from c2d.settings.installation import installation
     from tests.conformance.airflow_app import serving
     from tests.conformance.provider_server import provider_app
 
-    _, app = provider_app(settings.read(variables), runs)
+    _, app = provider_app(installation.read(variables), runs)
     with serving(app) as url:
         yield url + PROVIDER
 

@@ -9,7 +9,7 @@ from c2d import objects
 from c2d.crypto import ecies
 from c2d.jobs.model import CODE_BYTES, BadJob, Job, params_schema
 from c2d.jobs.status import Stage
-from c2d.settings import Environment
+from c2d.settings.installation import Environment
 from tests.unit.examples import OWNER, REMOTE, SECRET_URL, job, remote_job
 
 KEY = ecies.new_private_key()

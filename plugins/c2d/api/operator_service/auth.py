@@ -25,7 +25,7 @@ from c2d.api.operator_service.service import service_of
 from c2d.crypto.signatures import BadSignature, signer_of_hash
 from c2d.intake import NONCE_LIMIT, Caller
 from c2d.jobs.model import ADDRESS, is_text
-from c2d.settings import Settings
+from c2d.settings.installation import Settings
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 NAMES = ("agreementId", "jobId", "owner")

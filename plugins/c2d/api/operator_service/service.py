@@ -12,7 +12,7 @@ from c2d.api.operator_service.limits import Rate
 from c2d.hooks import logs, runs
 from c2d.intake import Intake
 from c2d.outbox import Outbox
-from c2d.settings import Settings
+from c2d.settings.installation import Settings
 from c2d.store import Store
 
 StartRun = Callable[[str, str, dict[str, Any]], None]

@@ -11,7 +11,7 @@ from c2d.api.body import loads
 from c2d.api.operator_service.datamodels import seconds_at_most
 from c2d.api.operator_service.errors import Refusal
 from c2d.jobs.model import BadJob, Job
-from c2d.settings import Environment, Settings
+from c2d.settings.installation import Environment, Settings
 
 STAGE_PARTS = ("algorithm", "compute", "input", "output")
 RAWCODE_FROM = 11  # characters: what is shorter is a placeholder, as pod-configuration takes it

@@ -10,7 +10,7 @@ from c2d.compute_request import GrantedAsset
 from c2d.ddo import Asset, BadDdo, Refused
 from c2d.files import BadFiles, decrypt
 from c2d.jobs.model import MOST_INPUTS
-from c2d.settings import BadSettings, Environment
+from c2d.settings.installation import BadSettings, Environment
 
 
 def consumed(

@@ -27,8 +27,8 @@ from c2d.hooks.networks import networks
 from c2d.hooks.policy import PolicyHook
 from c2d.hooks.proof import Proofs
 from c2d.intake import Caller
-from c2d.provider_settings import ProviderSettings
-from c2d.settings import Settings
+from c2d.settings.installation import Settings
+from c2d.settings.provider import ProviderSettings
 
 # At once; each holds one of the forty threads of Airflow's API server, as long as a chain, a metadata cache or a publisher's server takes.
 QUESTIONS = 24

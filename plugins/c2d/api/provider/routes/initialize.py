@@ -20,7 +20,7 @@ from c2d.compute_request import AlgorithmRequest, AssetRequest, ComputeRequest, 
 from c2d.ddo import Refused
 from c2d.facts import Unavailable
 from c2d.hooks.fetch import FetchError
-from c2d.settings import Environment
+from c2d.settings.installation import Environment
 
 router = APIRouter(tags=["consume"])
 ANSWER_BYTES = 64 * 1024

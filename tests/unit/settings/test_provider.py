@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from c2d import cli, settings
+from c2d import cli
 from c2d.crypto.signatures import address_of
-from c2d.settings import BadSettings, read
-from tests.c2d.test_settings import BASE
+from c2d.settings.installation import BadSettings, installation, read
+from tests.unit.settings.test_installation import BASE
 
 KEY = "0x" + "11" * 32
 OTHER = "22" * 32
@@ -105,11 +105,11 @@ def test_check_shows_the_provider_and_no_secret(monkeypatch: pytest.MonkeyPatch,
     }
     for name, value in {**BASE, **given}.items():
         monkeypatch.setenv(name, value)
-    settings.load.cache_clear()
+    installation.load.cache_clear()
     try:
         assert cli.main(["check"]) == 0
     finally:
-        settings.load.cache_clear()
+        installation.load.cache_clear()
     printed = capsys.readouterr().out
     assert "Provider API: on" in printed and address_of(KEY) in printed and "REQUEST_TIMEOUT: 20" in printed
     assert "REDIS_CONNECTION: not needed; nonces and tokens are in the jobs' PostgreSQL" in printed

@@ -4,9 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from c2d import settings
 from c2d.crypto import ecies
-from c2d.settings import BadSettings, read
+from c2d.settings.installation import BadSettings, installation, read
 
 KEY = ecies.new_private_key()
 BASE = {"OPERATOR_PRIVATE_KEY": KEY, "C2D_DATABASE_URL": "postgresql+psycopg2://u:DBSECRET@h/d"}
@@ -66,7 +65,12 @@ def test_an_operator_engine_environment_file_gives_one_environment() -> None:
 
 
 def test_a_setting_that_is_empty_is_not_set() -> None:
-    names = {*settings.Settings.model_fields, *settings.Environment.model_fields, *settings.ProviderSettings.model_fields, *OPERATOR_ENGINE}
+    names = {
+        *installation.Settings.model_fields,
+        *installation.Environment.model_fields,
+        *installation.ProviderSettings.model_fields,
+        *OPERATOR_ENGINE,
+    }
     assert read(dict.fromkeys(names, "") | BASE) == read(BASE)
     without_url = {**OPERATOR_ENGINE, "C2D_DATABASE_URL": " "}
     assert read(without_url) == read(OPERATOR_ENGINE)
@@ -81,7 +85,7 @@ def test_a_default_environment_that_does_not_exist_is_warned_of() -> None:
 
 def test_every_setting_that_does_not_act_yet_is_warned_of_and_no_other() -> None:
     warned = {w.split()[0] for w in read({**OPERATOR_ENGINE, "LOG_CFG": "/etc/logging.cfg"}).environments[0].not_in_force()}
-    assert warned == set(settings.NOT_YET_IN_FORCE)
+    assert warned == set(installation.NOT_YET_IN_FORCE)
     assert read(BASE).environments[0].not_in_force() == []
 
 

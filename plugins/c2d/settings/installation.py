@@ -25,7 +25,7 @@ from pydantic import BeforeValidator, Field, ValidationError, field_validator, m
 
 from c2d.crypto import ecies
 from c2d.jobs.model import ADDRESS, YEAR, explain
-from c2d.provider_settings import Addresses, PrivateKey, ProviderSettings, Variables, is_http, listed
+from c2d.settings.provider import Addresses, PrivateKey, ProviderSettings, Variables, is_http, listed
 
 # Read and checked, but acting only once the part that they steer exists: said at every start, never silently ignored.
 NOT_YET_IN_FORCE = {

@@ -1,0 +1,1 @@
+"""What an operator configures: the installation, its environments and its Provider."""
