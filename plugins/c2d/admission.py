@@ -12,9 +12,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from c2d.compute_request import AlgorithmRequest, AssetRequest, ComputeRequest, Granted
 from c2d.crypto import signatures
 from c2d.jobs.model import BadJob, Input, Job
+from c2d.market.compute_request import AlgorithmRequest, AssetRequest, ComputeRequest, Granted
 from c2d.settings.installation import Environment
 
 

@@ -24,9 +24,9 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import insert
 
-from c2d.compute_request import OrderKey
 from c2d.jobs.model import Job
 from c2d.jobs.status import TEXTS, Reason, Status
+from c2d.market.compute_request import OrderKey
 from c2d.store import COLUMNS, JobRow, OrderUsed, new_job, use_orders, who_used
 from c2d.tables import jobs, nonces, notifications, stages
 

@@ -19,9 +19,9 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from c2d.grants import Granted
 from c2d.jobs.model import JOB_ID, Algorithm, Input, Job
 from c2d.jobs.status import Stage
+from c2d.market.download_grants import Granted
 from c2d.places import places
 from c2d.settings.installation import Environment, Settings
 

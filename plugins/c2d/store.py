@@ -24,7 +24,7 @@ from c2d.keys import after_publishing
 from c2d.tables import jobs, notifications, stages, used_orders
 
 if TYPE_CHECKING:
-    from c2d.compute_request import OrderKey
+    from c2d.market.compute_request import OrderKey
 
 
 class JobTaken(ValueError):

@@ -10,8 +10,8 @@ import pytest
 
 from c2d import admission
 from c2d.crypto import signatures
-from c2d.ddo import Refused
 from c2d.jobs.model import BadJob, Job
+from c2d.market.ddo import Refused
 from c2d.settings.installation import Environment
 from tests.unit import sample_market as m
 from tests.unit.examples import REMOTE, TX, job

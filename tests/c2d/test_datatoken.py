@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from c2d import orders
-from c2d.access import Access
-from c2d.compute_request import AlgorithmRequest, AssetRequest, ComputeRequest, Rules
-from c2d.facts import ChainQuestions, Unavailable
 from c2d.hooks import datatoken
 from c2d.hooks.datatoken import DatatokenHook
 from c2d.hooks.rpc import ANSWER_BYTES, Rpc
+from c2d.market import orders
+from c2d.market.chain_facts import ChainQuestions, Unavailable
+from c2d.market.compute_access import Access
+from c2d.market.compute_request import AlgorithmRequest, AssetRequest, ComputeRequest, Rules
 from tests.c2d.test_ordered_jobs import fee_for, publish
 from tests.unit import sample_market as m
 from tests.unit.rpc_server import Behaviour, no_logs, server  # noqa: F401

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from c2d import grants, objects
+from c2d import objects
 from c2d.crypto import ecies
 from c2d.jobs.model import Job
 from c2d.jobs.status import Stage
+from c2d.market import download_grants
 from c2d.settings.installation import read
 from tests.unit.examples import REMOTE, job, remote_job
 
@@ -200,7 +201,7 @@ def test_configure_is_told_what_to_fetch_and_its_limits() -> None:
 
 def test_configure_is_told_how_to_fetch_what_is_named_by_transaction_and_not_the_key() -> None:
     env, conf = read(BASE).environments[0], Job.parse(remote_job(), "ocean-compute")
-    granted = grants.grant(BASE["OPERATOR_PRIVATE_KEY"], ["did:op:aa", "did:op:cc"], 1000, 8, 60)
+    granted = download_grants.grant(BASE["OPERATOR_PRIVATE_KEY"], ["did:op:aa", "did:op:cc"], 1000, 8, 60)
     text = objects.stage_input(Stage.CONFIGURE, "j1", conf, env, {}, granted)["stage.json"]
     content = json.loads(text)
     assert content["metadataUri"] == "https://aquarius.example" and content["consumerAddress"] == granted.consumer

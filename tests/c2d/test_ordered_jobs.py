@@ -15,12 +15,13 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from c2d import admission, fees
+from c2d import admission
 from c2d.consumers import Consumers
 from c2d.crypto import ecies, signatures
-from c2d.facts import Unavailable
 from c2d.hooks.pods import Refused
 from c2d.jobs.model import Job
+from c2d.market import fees
+from c2d.market.chain_facts import Unavailable
 from c2d.operators.configure import ConfigureOperator
 from c2d.settings.installation import installation
 from c2d.store import Store
@@ -188,7 +189,7 @@ def test_a_jobs_first_task_does_not_wait_for_web3(deal: Deal) -> None:
     """It is a fresh process for each job, and to load web3 takes a second; what it asks of a chain it asks without."""
     program = """
 import sys
-from c2d.facts import ChainQuestions
+from c2d.market.chain_facts import ChainQuestions
 from c2d.hooks.datatoken import DatatokenHook
 from c2d.hooks.kept import asset_files
 from c2d.operators.configure import ConfigureOperator

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from c2d.access import Access
-from c2d.compute_request import Rules
 from c2d.crypto import signatures
-from c2d.ddo import Refused
-from c2d.facts import Unavailable
 from c2d.hooks.assets import DDO_BYTES, AssetsHook
 from c2d.hooks.policy import PolicyHook
+from c2d.market.chain_facts import Unavailable
+from c2d.market.compute_access import Access
+from c2d.market.compute_request import Rules
+from c2d.market.ddo import Refused
 from tests.unit import sample_market as m
 
 

@@ -14,12 +14,12 @@ from typing import Any
 import httpx
 from fastapi import FastAPI
 
-from c2d import files
 from c2d.api.operator_service.app import create_app as create_operator
 from c2d.api.provider.app import create_app
 from c2d.api.provider.service import ProviderService
 from c2d.api.slash import PROVIDER, WithSlash
 from c2d.crypto import ecies
+from c2d.market import service_files
 from c2d.settings.installation import installation
 from local.market.chain import Asset, Chain
 from tests.conformance.airflow_app import serving
@@ -101,7 +101,7 @@ class Market:
     def describe(self, asset: Asset, ddo: dict[str, Any], state: int = 0) -> Asset:
         """Writes the DDO on chain, encrypted, and waits until the cache has it."""
         text = text_of(ddo)
-        sealed = bytes.fromhex(files.encrypt(ecies.public_key(PROVIDER_KEY), text)[2:])
+        sealed = bytes.fromhex(service_files.encrypt(ecies.public_key(PROVIDER_KEY), text)[2:])
         self.chain.set_metadata(asset, sealed, hashlib.sha256(text).hexdigest(), state, flags=2, decryptor_url=self.url)
         self.documents[asset.did] = ddo
         return asset

@@ -10,8 +10,8 @@ import pytest
 from c2d_stages import configure
 from c2d_stages.stage import Paths, StageError, StageLog
 
-from c2d import grants
 from c2d.crypto.signatures import address_of
+from c2d.market import download_grants
 from tests.pod_images.conftest import Pod, WebServer, status
 from tests.pod_images.ocean_server import SERVICE, TX, Ocean, as_json, send_json
 
@@ -32,7 +32,7 @@ def stage_json(
 ) -> dict[str, Any]:
     """Inputs by transaction (the last one is the algorithm where that is said), with the operator's own grants."""
     begin = int(time.time() * 1000) if start is None else start
-    granted = grants.grant(KEY, dids, begin, number, 7200)
+    granted = download_grants.grant(KEY, dids, begin, number, 7200)
     assets = [
         {"id": did, "files": [], "remote": {"txId": TX, "serviceId": SERVICE, "grants": [list(g) for g in own]}}
         for did, own in zip(dids, granted.of_assets, strict=True)

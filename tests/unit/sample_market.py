@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from c2d import ddo, files
-from c2d.access import Access
-from c2d.compute_request import AlgorithmRequest, AssetRequest, ComputeRequest, Rules
 from c2d.crypto import ecies, signatures
-from c2d.facts import ChainFacts, ChainQuestions, NftFacts
-from c2d.fees import make
-from c2d.orders import FeePaid, OrderStarted, Receipt
+from c2d.market import ddo, service_files
+from c2d.market.chain_facts import ChainFacts, ChainQuestions, NftFacts
+from c2d.market.compute_access import Access
+from c2d.market.compute_request import AlgorithmRequest, AssetRequest, ComputeRequest, Rules
+from c2d.market.fees import make
+from c2d.market.orders import FeePaid, OrderStarted, Receipt
 
 CHAIN = 8996
 PROVIDER_KEY = "0xfd5c1ccea015b6d663618850824154a3b3fb2882c46cefb05b9a93fea8c3d215"
@@ -37,7 +37,7 @@ def service(
     return {
         "id": "compute_1",
         "type": "compute",
-        "files": files.encrypt(ecies.public_key(key), json.dumps(content).encode()),
+        "files": service_files.encrypt(ecies.public_key(key), json.dumps(content).encode()),
         "datatokenAddress": datatoken,
         "serviceEndpoint": "http://provider.example",
         "timeout": 3600,

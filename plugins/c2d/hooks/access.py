@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from c2d.access import Access
-from c2d.compute_request import Rules
 from c2d.hooks.assets import AssetsHook
 from c2d.hooks.datatoken import DatatokenHook
 from c2d.hooks.policy import PolicyHook
+from c2d.market.compute_access import Access
+from c2d.market.compute_request import Rules
 from c2d.settings.installation import Settings
 
 Checksum = Callable[[Mapping[str, Any], Mapping[str, Any] | None, int], str | None]
@@ -23,7 +23,7 @@ def access(
 ) -> Access:
     """What the Provider API and the DAG check starts with.
 
-    :param checksum: see :class:`c2d.access.Access`.
+    :param checksum: see :class:`c2d.market.compute_access.Access`.
     :param inline: DDOs that come with the job.
     :param urls: RPC URLs by chain; None: those of the Airflow connection, else NETWORK_URL.
     """

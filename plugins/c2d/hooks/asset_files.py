@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit
 
-from c2d.facts import Unavailable
-from c2d.files import BadFiles, ContractCall, Gateways, Request, to_fetch
 from c2d.hooks.fetch import Answer, Fetcher, FetchError, sha256_of
+from c2d.market.chain_facts import Unavailable
+from c2d.market.service_files import BadFiles, ContractCall, Gateways, Request, to_fetch
 
 log = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from c2d.facts import Unavailable
 from c2d.jobs.model import DID
+from c2d.market.chain_facts import Unavailable
 
 if TYPE_CHECKING:
     import httpx
@@ -22,7 +22,7 @@ class AssetsHook:
     """The DDOs at ``AQUARIUS_URL``.
 
     :param url: of the metadata cache; None: only inline DDOs are known.
-    :param inline: DDOs that the job carries; they come first. None is trusted, nor is the cache: c2d.access compares each with the chain.
+    :param inline: DDOs that the job carries; they come first. None is trusted, nor is the cache: c2d.market.compute_access compares each with the chain.
         What a cache would say beside a DDO they cannot say: of a node that gives no logs, a former DDO's event would pass for the last.
     :param seconds: that the cache may be silent.
     """
@@ -34,7 +34,7 @@ class AssetsHook:
     def ddos(self, dids: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
         """The DDOs that there are, by DID.
 
-        :raises c2d.facts.Unavailable: the metadata cache does not answer.
+        :raises c2d.market.chain_facts.Unavailable: the metadata cache does not answer.
         """
         wanted = {did for did in dids if re.match(DID, did)}
         found = {did: self.inline[did] for did in wanted if did in self.inline}

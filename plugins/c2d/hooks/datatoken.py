@@ -10,11 +10,12 @@ from typing import Any
 
 from airflow.sdk.bases.hook import BaseHook
 
-from c2d import orders, provider_info
+from c2d import provider_info
 from c2d.crypto.signatures import checksummed
-from c2d.facts import ChainFacts, ChainQuestions, NftFacts, Unavailable
 from c2d.hooks.rpc import Answer, Call, Rpc
-from c2d.orders import Receipt
+from c2d.market import orders
+from c2d.market.chain_facts import ChainFacts, ChainQuestions, NftFacts, Unavailable
+from c2d.market.orders import Receipt
 from c2d.settings.installation import installation
 from c2d.settings.provider import EVERY_CHAIN
 
@@ -66,7 +67,7 @@ class DatatokenHook(BaseHook):
     def facts(self, chain_id: int, questions: ChainQuestions) -> ChainFacts:
         """The answers, of one round trip, or two where an order is used on.
 
-        :raises c2d.facts.Unavailable: no RPC server of the chain answers.
+        :raises c2d.market.chain_facts.Unavailable: no RPC server of the chain answers.
         """
         try:
             return self._facts(chain_id, questions)
@@ -107,7 +108,7 @@ class DatatokenHook(BaseHook):
     def call(self, chain_id: int, address: str, abi: Mapping[str, Any], arguments: Mapping[str, Any]) -> Any:
         """The result of a contract's view function (a file of type smartcontract).
 
-        :raises c2d.facts.Unavailable: no RPC server of the chain answers.
+        :raises c2d.market.chain_facts.Unavailable: no RPC server of the chain answers.
         :raises ValueError: the contract refuses the call or the arguments do not fit the ABI.
         """
         from web3 import Web3
@@ -157,7 +158,7 @@ class DatatokenHook(BaseHook):
     def rpc(self, chain_id: int) -> Rpc:
         """The servers of a chain.
 
-        :raises c2d.facts.Unavailable: there are none.
+        :raises c2d.market.chain_facts.Unavailable: there are none.
         """
         urls = self.urls()
         of_chain = urls.get(chain_id) or urls.get(EVERY_CHAIN)

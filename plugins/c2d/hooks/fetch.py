@@ -21,7 +21,7 @@ from functools import cache
 from typing import Any
 from urllib.parse import quote, urljoin, urlsplit
 
-from c2d.files import Request
+from c2d.market.service_files import Request
 
 REDIRECTS = 5
 _SIX_TO_FOUR = ipaddress.ip_network("2002::/16")

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from c2d.compute_request import Granted, GrantedAsset
-from c2d.files import ContractCall, Gateways, to_fetch
 from c2d.hooks.asset_files import AssetFiles
 from c2d.hooks.datatoken import DatatokenHook
 from c2d.hooks.fetch import Fetcher
+from c2d.market.compute_request import Granted, GrantedAsset
+from c2d.market.service_files import ContractCall, Gateways, to_fetch
 from c2d.settings.provider import ProviderSettings
 
 CALLED_BYTES = 128 * 1024  # of a contract's answer: it goes into the stage's Secret
@@ -37,7 +37,7 @@ class Kept:
 def kept(granted: Granted, own: ProviderSettings, files: AssetFiles) -> dict[str, Kept]:
     """The assets of a start whose files we open ourselves, by DID.
 
-    :raises c2d.files.BadFiles: a file object is malformed.
+    :raises c2d.market.service_files.BadFiles: a file object is malformed.
     :raises c2d.hooks.fetch.FetchError: a contract that is called for a file does not answer.
     """
     found = {each.asset.did: _kept(each, own, files, ()) for each in granted.datasets if each.files is not None}

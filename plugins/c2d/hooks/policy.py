@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from c2d.crypto import signatures
-from c2d.ddo import Refused
-from c2d.facts import Unavailable
 from c2d.hooks.assets import client
+from c2d.market.chain_facts import Unavailable
+from c2d.market.ddo import Refused
 
 if TYPE_CHECKING:
-    from c2d.compute_request import ComputeRequest, GrantedAsset
+    from c2d.market.compute_request import ComputeRequest, GrantedAsset
 
 RBAC_FAILED = "RBAC Validation failed!"
 
@@ -48,8 +48,8 @@ class PolicyHook:
     def check_start(self, request: ComputeRequest, datasets: Sequence[GrantedAsset], algorithm: GrantedAsset | None) -> None:
         """Whether the compute may start.
 
-        :raises c2d.ddo.Refused: somebody says no.
-        :raises c2d.facts.Unavailable: somebody does not answer.
+        :raises c2d.market.ddo.Refused: somebody says no.
+        :raises c2d.market.chain_facts.Unavailable: somebody does not answer.
         """
         assets = [named(a.asset.did, a.service.id) for a in datasets]
         algos = [named(algorithm.asset.did, algorithm.service.id)] if algorithm else []
@@ -60,7 +60,7 @@ class PolicyHook:
     def check_download(self, request: ComputeRequest, granted: GrantedAsset) -> None:
         """Whether the policy server, which stands in for the asset's allow and deny lists here too, lets the consumer have its files.
 
-        :raises c2d.ddo.Refused, c2d.facts.Unavailable: as :meth:`check_start`.
+        :raises c2d.market.ddo.Refused, c2d.market.chain_facts.Unavailable: as :meth:`check_start`.
         """
         self._check_policy("download", request, granted)
 
@@ -93,8 +93,8 @@ class PolicyHook:
 
         :param event: ``encryptUrl``, ``initialize``, ``access`` or ``compute``.
         :param dids: assets, as ``did`` and ``serviceId`` (:func:`named`).
-        :raises c2d.ddo.Refused: it does not say yes.
-        :raises c2d.facts.Unavailable: it does not answer.
+        :raises c2d.market.ddo.Refused: it does not say yes.
+        :raises c2d.market.chain_facts.Unavailable: it does not answer.
         """
         if self.rbac_url is None:
             return

@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from c2d.crypto import signatures
-from c2d.orders import topic
+from c2d.market.orders import topic
 from c2d.settings.provider import ProviderSettings
 
 if TYPE_CHECKING:
-    from c2d.compute_request import GrantedAsset
     from c2d.hooks.datatoken import DatatokenHook
+    from c2d.market.compute_request import GrantedAsset
 
 log = logging.getLogger(__name__)
 SECONDS = 3.0  # that a download waits for it at most

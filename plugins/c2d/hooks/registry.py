@@ -6,8 +6,8 @@ import json
 import re
 from urllib.parse import quote, urlencode
 
-from c2d.files import Request
 from c2d.hooks.fetch import Answer, Fetcher
+from c2d.market.service_files import Request
 
 HUB = "registry-1.docker.io"
 ANSWER_BYTES = 256 * 1024

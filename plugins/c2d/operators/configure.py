@@ -7,9 +7,8 @@ import json
 import secrets
 import time
 
-from c2d import admission, ddo, grants, objects
+from c2d import admission, objects
 from c2d.consumers import Consumers
-from c2d.files import BadFiles
 from c2d.hooks.access import access
 from c2d.hooks.datatoken import DatatokenHook
 from c2d.hooks.fetch import FetchError
@@ -17,6 +16,8 @@ from c2d.hooks.kept import Kept, asset_files, kept
 from c2d.hooks.pods import Refused
 from c2d.jobs.model import BadJob
 from c2d.jobs.status import Stage, StageEnd, Status, after_configure
+from c2d.market import ddo, download_grants
+from c2d.market.service_files import BadFiles
 from c2d.operators.pod import C2DPodOperator
 from c2d.pod_state import PodEnd
 from c2d.store import OrderUsed
@@ -35,7 +36,7 @@ class ConfigureOperator(C2DPodOperator):
         """The stage's input: with the opened files of ordered assets that are kept here, with grants for those that are not.
 
         :raises Refused: the environment does not take the job, or an order is not good.
-        :raises c2d.facts.Unavailable: something that has to be asked does not answer; the task is tried again.
+        :raises c2d.market.chain_facts.Unavailable: something that has to be asked does not answer; the task is tried again.
         """
         row = self.store.job(self.job_id)
         provider = row.provider if row else None
@@ -50,11 +51,11 @@ class ConfigureOperator(C2DPodOperator):
         if not self.job.remotes:
             return content
         dids = [did for did, _ in self.job.remotes]
-        number = grants.number_for(len(dids), sum(len(text.encode()) for text in content.values()))
+        number = download_grants.number_for(len(dids), sum(len(text.encode()) for text in content.values()))
         # Two jobs that begin in the same millisecond should not offer a Provider the same nonce.
         start = time.time_ns() // 1_000_000 + secrets.randbelow(1000)
         # Twice the stage's time: a lost pod's successor gets the same grants.
-        granted = grants.grant(self.settings.OPERATOR_PRIVATE_KEY, dids, start, number, 2 * self.environment.C2D_STAGE_SECONDS)
+        granted = download_grants.grant(self.settings.OPERATOR_PRIVATE_KEY, dids, start, number, 2 * self.environment.C2D_STAGE_SECONDS)
         return made(granted=granted, kept=kept, public_only=public_only)
 
     def _kept(self, provider: str | None, accepted: float | None) -> dict[str, Kept]:

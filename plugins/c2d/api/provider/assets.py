@@ -6,10 +6,10 @@ from typing import Any
 
 from c2d.api.provider.errors import Forbidden, Invalid
 from c2d.api.provider.service import ProviderService
-from c2d.compute_request import GrantedAsset
-from c2d.ddo import Asset, BadDdo, Refused
-from c2d.files import BadFiles, decrypt
 from c2d.jobs.model import MOST_INPUTS
+from c2d.market.compute_request import GrantedAsset
+from c2d.market.ddo import Asset, BadDdo, Refused
+from c2d.market.service_files import BadFiles, decrypt
 from c2d.settings.installation import BadSettings, Environment
 
 

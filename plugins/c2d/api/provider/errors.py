@@ -14,7 +14,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
 from c2d.api.operator_service import errors
-from c2d.facts import Unavailable
+from c2d.market.chain_facts import Unavailable
 
 log = logging.getLogger(__name__)
 CONTEXT = ("documentId", "serviceId", "consumerAddress", "jobId")

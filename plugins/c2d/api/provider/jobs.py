@@ -6,8 +6,8 @@ import json
 from typing import Any
 
 from c2d.api.operator_service.workflow import algorithm_of, parameters_of, seconds_of
-from c2d.compute_request import ComputeRequest, Granted, GrantedAsset
 from c2d.jobs.model import Job
+from c2d.market.compute_request import ComputeRequest, Granted, GrantedAsset
 from c2d.settings.installation import Environment, Settings
 
 CONTAINER = ("image", "tag", "checksum", "entrypoint")

@@ -7,13 +7,13 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
-from c2d import usage
 from c2d.api.provider.auth import access, data_of
 from c2d.api.provider.errors import Forbidden
 from c2d.api.provider.service import service_of
 from c2d.hooks import registry
 from c2d.hooks.fetch import FetchError
 from c2d.jobs.model import DIGEST, IMAGE
+from c2d.market import asset_rules
 
 router = APIRouter(tags=["compute"])
 
@@ -22,7 +22,7 @@ router = APIRouter(tags=["compute"])
 @access({})
 def validate(request: Request) -> dict[str, Any]:
     service, container = service_of(request), data_of(request)
-    if key := usage.why_bad_container(container):
+    if key := asset_rules.why_bad_container(container):
         raise Forbidden(key)
     image, digest = str(container["image"]), str(container["checksum"]).lower()
     if not re.match(IMAGE, image) or not re.match(DIGEST, digest):

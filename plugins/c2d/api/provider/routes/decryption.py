@@ -18,12 +18,12 @@ from c2d.api.provider import rules
 from c2d.api.provider.auth import access, data_of
 from c2d.api.provider.errors import Forbidden
 from c2d.api.provider.service import ProviderService, service_of
-from c2d.ddo import did_of
-from c2d.facts import ChainQuestions
-from c2d.fees import ZERO_ADDRESS
 from c2d.hooks.datatoken import METADATA_EVENTS
 from c2d.jobs.model import ADDRESS, TRANSACTION
-from c2d.orders import topic
+from c2d.market.chain_facts import ChainQuestions
+from c2d.market.ddo import did_of
+from c2d.market.fees import ZERO_ADDRESS
+from c2d.market.orders import topic
 
 router = APIRouter(tags=["encrypt"])
 ENCRYPTED, COMPRESSED = 2, 1  # bits of an NFT's metadata flags

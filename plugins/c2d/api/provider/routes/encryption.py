@@ -6,13 +6,13 @@ from fastapi import APIRouter, Request
 from fastapi.responses import PlainTextResponse, Response
 from starlette.concurrency import run_in_threadpool
 
-from c2d import files
 from c2d.api.operator_service.limits import BODY_BYTES
 from c2d.api.provider import rules
 from c2d.api.provider.auth import access
 from c2d.api.provider.errors import Forbidden
 from c2d.api.provider.service import service_of
 from c2d.crypto import ecies
+from c2d.market import service_files
 
 router = APIRouter(tags=["encrypt"])
 
@@ -35,4 +35,4 @@ async def encrypt(request: Request) -> Response:
         body += chunk
         if len(body) > BODY_BYTES:
             raise Forbidden(f"body: must have at most {BODY_BYTES} bytes", 413)
-    return PlainTextResponse(await run_in_threadpool(files.encrypt, ecies.public_key(key), body), 201, media_type="text/plain")
+    return PlainTextResponse(await run_in_threadpool(service_files.encrypt, ecies.public_key(key), body), 201, media_type="text/plain")

@@ -18,10 +18,10 @@ from c2d.api.provider.auth import access, data_of
 from c2d.api.provider.errors import Forbidden
 from c2d.api.provider.service import ProviderService, service_of
 from c2d.api.results import disposition
-from c2d.compute_request import GrantedAsset
-from c2d.files import BadFiles, to_fetch
 from c2d.hooks.asset_files import filename
 from c2d.hooks.fetch import FetchError
+from c2d.market.compute_request import GrantedAsset
+from c2d.market.service_files import BadFiles, to_fetch
 
 router = APIRouter(tags=["consume"])
 

@@ -9,17 +9,17 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
-from c2d import fees
 from c2d.api.body import loads
 from c2d.api.provider import rules
 from c2d.api.provider.assets import a_few, by_resource, consumed, environment_of, in_a_sentence
 from c2d.api.provider.auth import access, data_of
 from c2d.api.provider.errors import Forbidden
 from c2d.api.provider.service import ProviderService, service_of
-from c2d.compute_request import AlgorithmRequest, AssetRequest, ComputeRequest, GrantedAsset
-from c2d.ddo import Refused
-from c2d.facts import Unavailable
 from c2d.hooks.fetch import FetchError
+from c2d.market import fees
+from c2d.market.chain_facts import Unavailable
+from c2d.market.compute_request import AlgorithmRequest, AssetRequest, ComputeRequest, GrantedAsset
+from c2d.market.ddo import Refused
 from c2d.settings.installation import Environment
 
 router = APIRouter(tags=["consume"])

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
-from c2d.ddo import Asset, Service
 from c2d.jobs.model import ADDRESS, HEADER_NAME, HTTP_URL, MOST_FILES
+from c2d.market.ddo import Asset, Service
 
 
 class BadFiles(ValueError):

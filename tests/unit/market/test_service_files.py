@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from c2d import files
 from c2d.crypto import ecies
-from c2d.ddo import Asset
-from c2d.files import BadFiles, ContractCall, Gateways, Request
+from c2d.market import service_files
+from c2d.market.ddo import Asset
+from c2d.market.service_files import BadFiles, ContractCall, Gateways, Request
 from tests.unit import sample_market as m
 
 # `files` of a sample asset of Ocean's Provider, encrypted to the public test key of its development network.
@@ -29,11 +29,11 @@ def asset(version: str = "4.5.0", **fields: Any) -> Asset:
 
 
 def opened(it: Asset) -> tuple[dict[str, Any], ...]:
-    return files.decrypt(it, it.services[0], m.PROVIDER_KEY)
+    return service_files.decrypt(it, it.services[0], m.PROVIDER_KEY)
 
 
 def sealed(content: Any) -> str:
-    return files.encrypt(ecies.public_key(m.PROVIDER_KEY), json.dumps(content).encode())
+    return service_files.encrypt(ecies.public_key(m.PROVIDER_KEY), json.dumps(content).encode())
 
 
 def test_oceans_own_files_are_opened() -> None:
@@ -74,7 +74,7 @@ def test_files_of_another_asset_or_form_are_refused(version: str, content: Any, 
 
 
 @pytest.mark.parametrize(
-    "given", ["0x", "zz", "0x04" + "11" * 200, files.encrypt(ecies.public_key("0x" + "11" * 32), b"[]"), sealed(1)[:-2]]
+    "given", ["0x", "zz", "0x04" + "11" * 200, service_files.encrypt(ecies.public_key("0x" + "11" * 32), b"[]"), sealed(1)[:-2]]
 )
 def test_what_was_not_encrypted_to_this_provider_is_refused_without_a_word_of_it(given: str) -> None:
     with pytest.raises(BadFiles, match="not encrypted to this Provider's key") as e:
@@ -108,7 +108,7 @@ FETCHED: dict[str, tuple[dict[str, Any], dict[str, Any] | None, Request]] = {
 @pytest.mark.parametrize("what", FETCHED)
 def test_what_is_fetched(what: str) -> None:
     file, userdata, request = FETCHED[what]
-    assert files.to_fetch(file, userdata, GATEWAYS, 8996) == request
+    assert service_files.to_fetch(file, userdata, GATEWAYS, 8996) == request
     assert "https://h" not in repr(request)
 
 
@@ -116,7 +116,7 @@ ABI = {"type": "function", "name": "swapFee", "stateMutability": "view", "inputs
 
 
 def test_a_contracts_answer_is_a_file() -> None:
-    call = files.to_fetch({"type": "smartcontract", "address": NFT, "abi": ABI}, {"who": DATATOKEN, "other": 1}, GATEWAYS, 8996)
+    call = service_files.to_fetch({"type": "smartcontract", "address": NFT, "abi": ABI}, {"who": DATATOKEN, "other": 1}, GATEWAYS, 8996)
     assert call == ContractCall(8996, NFT, ABI, {"who": DATATOKEN})
 
 
@@ -147,7 +147,7 @@ def test_a_contracts_answer_is_a_file() -> None:
 )
 def test_a_malformed_file_is_refused(file: Any, said: str) -> None:
     with pytest.raises(BadFiles) as e:
-        files.to_fetch(file, {"p": "2"}, GATEWAYS, 8996)
+        service_files.to_fetch(file, {"p": "2"}, GATEWAYS, 8996)
     assert str(e.value).startswith(said)
 
 
@@ -156,4 +156,4 @@ def test_a_malformed_file_is_refused(file: Any, said: str) -> None:
 )
 def test_a_gateway_that_is_needed_is_named(file: Any, name: str) -> None:
     with pytest.raises(BadFiles, match=f"No {name}_GATEWAY defined"):
-        files.to_fetch(file, None, Gateways(), 8996)
+        service_files.to_fetch(file, None, Gateways(), 8996)

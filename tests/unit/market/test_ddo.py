@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from c2d import ddo
-from c2d.ddo import Asset, BadDdo
+from c2d.market import ddo
+from c2d.market.ddo import Asset, BadDdo
 from tests.unit import sample_market as m
 
 NFT, DATATOKEN = m.address(1), m.address(2)

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from c2d.compute_request import AlgorithmRequest, AssetRequest, ComputeRequest
 from c2d.crypto.ecies import public_key
-from c2d.ddo import Refused, did_of
-from c2d.facts import Unavailable
-from c2d.fees import ZERO_ADDRESS
-from c2d.files import encrypt
-from c2d.orders import OrderReused, Receipt
+from c2d.market.chain_facts import Unavailable
+from c2d.market.compute_request import AlgorithmRequest, AssetRequest, ComputeRequest
+from c2d.market.ddo import Refused, did_of
+from c2d.market.fees import ZERO_ADDRESS
+from c2d.market.orders import OrderReused, Receipt
+from c2d.market.service_files import encrypt
 from tests.unit import sample_market as m
 from tests.unit.sample_market import Market, market
 
@@ -406,7 +406,7 @@ def test_trust_in_a_publisher_is_compared_with_the_chain_whatever_the_letters_ca
 
 @pytest.mark.parametrize("did", ["*", ALGORITHM])
 def test_a_trusted_algorithm_with_both_checksums(did: str) -> None:
-    from c2d.usage import container_checksum
+    from c2d.market.asset_rules import container_checksum
 
     it = market()
     sums = {"filesChecksum": m.CHECKSUM, "containerSectionChecksum": container_checksum(m.CONTAINER["entrypoint"], m.CONTAINER["checksum"])}

@@ -1,8 +1,8 @@
 """The validation of a compute start: which assets, which algorithm, whose order. The Provider API and the DAG call the same code.
 
 All facts are gathered first (DDOs, chain, checksums of the algorithm's files), then checked in the order of Ocean's Provider with its
-texts: the first that fails is a :class:`~c2d.ddo.Refused`. What cannot be asked (a chain, the metadata cache, RBAC) is an
-:class:`~c2d.facts.Unavailable`, never a pass.
+texts: the first that fails is a :class:`~c2d.market.ddo.Refused`. What cannot be asked (a chain, the metadata cache, RBAC) is an
+:class:`~c2d.market.chain_facts.Unavailable`, never a pass.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from typing import Any
 
-from c2d.compute_request import AlgorithmRequest, AssetRequest, ComputeRequest, Granted, GrantedAsset, Policies, Rules
-from c2d.ddo import Asset, BadDdo, Service
-from c2d.decision import Check, opened, parsed
-from c2d.facts import Assets, ChainQuestions, Chains
-from c2d.fees import ZERO_ADDRESS
 from c2d.jobs.model import TRANSACTION
+from c2d.market.chain_facts import Assets, ChainQuestions, Chains
+from c2d.market.compute_request import AlgorithmRequest, AssetRequest, ComputeRequest, Granted, GrantedAsset, Policies, Rules
+from c2d.market.ddo import Asset, BadDdo, Service
+from c2d.market.decision import Check, opened, parsed
+from c2d.market.fees import ZERO_ADDRESS
 
 
 class Access:
@@ -44,8 +44,8 @@ class Access:
         """What a compute start may use.
 
         :param at: when it was asked for, seconds since 1970: a job may have waited in our queue since; None: now.
-        :raises c2d.ddo.Refused: with Ocean's resource and message.
-        :raises c2d.facts.Unavailable: something cannot be asked.
+        :raises c2d.market.ddo.Refused: with Ocean's resource and message.
+        :raises c2d.market.chain_facts.Unavailable: something cannot be asked.
         """
         check = self._gathered(request, at)
         algorithm = check.algorithm_asset()
@@ -61,7 +61,7 @@ class Access:
         """The same without orders: the data sets and the algorithm (None: raw code) of an initializeCompute, each with what its
         transaction, if it names one, is good for.
 
-        :raises c2d.ddo.Refused, c2d.facts.Unavailable: as :meth:`start`.
+        :raises c2d.market.ddo.Refused, c2d.market.chain_facts.Unavailable: as :meth:`start`.
         """
         check = self._gathered(request)
         algorithm = check.algorithm_asset()
@@ -75,7 +75,7 @@ class Access:
 
         :param policy_server: what the request has for the policy server.
 
-        :raises c2d.ddo.Refused, c2d.facts.Unavailable: as :meth:`start`.
+        :raises c2d.market.ddo.Refused, c2d.market.chain_facts.Unavailable: as :meth:`start`.
         """
         asked = AssetRequest(did, service_id, tx, userdata)
         request = ComputeRequest(consumer, "", Decimal(0), asked, AlgorithmRequest(), policyServer=policy_server)

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import pytest
 
-from c2d import fees
+from c2d.market import fees
 from tests.unit import sample_market as m
 
 

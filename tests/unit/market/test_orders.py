@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from c2d import orders
-from c2d.fees import make
-from c2d.orders import BadOrder, FeePaid, OrderReused, Receipt, Use, check
+from c2d.market import orders
+from c2d.market.fees import make
+from c2d.market.orders import BadOrder, FeePaid, OrderReused, Receipt, Use, check
 from tests.unit import sample_market as m
 
 TX, STARTED_TX = m.tx(1), m.tx(2)

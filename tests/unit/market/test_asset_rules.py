@@ -6,16 +6,16 @@ from typing import Any
 
 import pytest
 
-from c2d import usage
+from c2d.market import asset_rules
 
 
 def test_the_container_checksum_is_the_incumbents() -> None:
     checksum = "sha256:8221d20c1c16491d7d56b9657ea09082c0ee4a8ab1a6621fa720da58b09580e4"
-    assert usage.container_checksum("node $ALGO", checksum) == "a8f87b1d14fd8304fb7825da73790e5de47b218ff38e6d94b12fca75f0a8a48a"
+    assert asset_rules.container_checksum("node $ALGO", checksum) == "a8f87b1d14fd8304fb7825da73790e5de47b218ff38e6d94b12fca75f0a8a48a"
 
 
 def test_the_files_checksum_is_each_files_one_after_the_other() -> None:
-    assert usage.files_checksum(["AA", "bb"]) == "aabb"
+    assert asset_rules.files_checksum(["AA", "bb"]) == "aabb"
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def test_the_files_checksum_is_each_files_one_after_the_other() -> None:
     ],
 )
 def test_containers(container: Any, key: str | None) -> None:
-    assert usage.why_bad_container(container) == key
+    assert asset_rules.why_bad_container(container) == key
 
 
 SCHEMA: list[dict[str, Any]] = [
@@ -60,8 +60,8 @@ SCHEMA: list[dict[str, Any]] = [
     ],
 )
 def test_the_consumers_parameters(userdata: Any, said: str | None) -> None:
-    assert usage.why_bad_userdata(userdata, SCHEMA) == said
+    assert asset_rules.why_bad_userdata(userdata, SCHEMA) == said
 
 
 def test_without_a_schema_any_parameters_are_taken() -> None:
-    assert usage.why_bad_userdata({"x": [1]}, ()) is None
+    assert asset_rules.why_bad_userdata({"x": [1]}, ()) is None

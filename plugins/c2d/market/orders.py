@@ -14,8 +14,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from c2d import fees
 from c2d.crypto.signatures import checksummed
+from c2d.market import fees
 
 ONE_DATATOKEN = 10**18
 BLOCK_TIME_MARGIN = 90

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, NamedTuple, Protocol
 
-from c2d.ddo import Asset, Refused, Service
-from c2d.orders import Order
+from c2d.market.ddo import Asset, Refused, Service
+from c2d.market.orders import Order
 
 # -- what is asked for -------------------------------------------------------------------------------------------------------------
 
@@ -155,11 +155,11 @@ class Policies(Protocol):
         ...
 
     def check_start(self, request: ComputeRequest, datasets: Sequence[GrantedAsset], algorithm: GrantedAsset | None) -> None:
-        """:raises c2d.ddo.Refused, c2d.facts.Unavailable:"""
+        """:raises c2d.market.ddo.Refused, c2d.market.chain_facts.Unavailable:"""
         ...
 
     def check_download(self, request: ComputeRequest, granted: GrantedAsset) -> None:
-        """:raises c2d.ddo.Refused, c2d.facts.Unavailable:"""
+        """:raises c2d.market.ddo.Refused, c2d.market.chain_facts.Unavailable:"""
         ...
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from c2d.orders import Receipt
+from c2d.market.orders import Receipt
 
 
 class Unavailable(Exception):
@@ -53,7 +53,7 @@ class Chains(Protocol):
     """:class:`c2d.hooks.datatoken.DatatokenHook`."""
 
     def facts(self, chain_id: int, questions: ChainQuestions) -> ChainFacts:
-        """:raises c2d.facts.Unavailable:"""
+        """:raises c2d.market.chain_facts.Unavailable:"""
         ...
 
 
@@ -63,6 +63,6 @@ class Assets(Protocol):
     def ddos(self, dids: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
         """The DDOs that there are, by DID.
 
-        :raises c2d.facts.Unavailable:
+        :raises c2d.market.chain_facts.Unavailable:
         """
         ...

@@ -8,7 +8,7 @@ from eth_account import Account
 from eth_account.messages import encode_defunct
 from eth_utils import keccak
 
-from c2d import grants
+from c2d.market import download_grants
 
 # The public test key of Ocean's operator-service; shared/ocean.md 6.1.
 WALLET = "0x1f990f8b013fc5c7955e0f8746f11ded231721b9cf3f99ff06cdc03492b28090"
@@ -16,7 +16,7 @@ WALLET_ADDRESS = "0xe17D2A07EFD5b112F4d675ea2d122ddb145d117B"
 
 
 def test_a_grant_is_what_a_provider_recovers_the_consumer_from() -> None:
-    granted = grants.grant(WALLET, ["did:op:aa", "did:op:bb"], 1_700_000_000_000, 8, 60)
+    granted = download_grants.grant(WALLET, ["did:op:aa", "did:op:bb"], 1_700_000_000_000, 8, 60)
     assert granted.consumer == WALLET_ADDRESS
     for did, own in zip(("did:op:aa", "did:op:bb"), granted.of_assets, strict=True):
         for nonce, signature in own:
@@ -27,7 +27,7 @@ def test_a_grant_is_what_a_provider_recovers_the_consumer_from() -> None:
 
 def test_the_vector() -> None:
     # Made with eth_account 0.13, key and text above: did:op:aa1700000000000
-    (own,) = grants.grant(WALLET, ["did:op:aa"], 1_700_000_000_000, 8, 60).of_assets
+    (own,) = download_grants.grant(WALLET, ["did:op:aa"], 1_700_000_000_000, 8, 60).of_assets
     nonce, signature = own[0]
     expected = Account.sign_message(encode_defunct(keccak(text="did:op:aa1700000000000")), WALLET).signature.hex().removeprefix("0x")
     assert nonce == 1_700_000_000_000
@@ -45,7 +45,7 @@ VECTOR = (
 @pytest.mark.parametrize("seconds", [20, 7200, 2 * 366 * 86400])
 def test_nonces_rise_are_unique_in_the_job_and_reach_as_far_as_the_stage_may_last(assets: int, number: int, seconds: int) -> None:
     start = 1_700_000_000_000
-    ladder = grants.nonces(start, assets, number, seconds)
+    ladder = download_grants.nonces(start, assets, number, seconds)
     assert [len(own) for own in ladder] == [number] * assets
     assert all(own == sorted(own) for own in ladder)
     assert len({n for own in ladder for n in own}) == assets * number
@@ -54,7 +54,7 @@ def test_nonces_rise_are_unique_in_the_job_and_reach_as_far_as_the_stage_may_las
 
 
 def test_the_near_nonces_of_each_asset_follow_those_of_the_asset_before() -> None:
-    ladder = grants.nonces(1000, 3, 32, 7200)
+    ladder = download_grants.nonces(1000, 3, 32, 7200)
     assert all(earlier[23] < later[0] for earlier, later in itertools.pairwise(ladder))
     assert all(own[24] > ladder[-1][23] for own in ladder)
 
@@ -62,15 +62,15 @@ def test_the_near_nonces_of_each_asset_follow_those_of_the_asset_before() -> Non
 @pytest.mark.parametrize("assets", [1, 2, 10, 100, 101])
 @pytest.mark.parametrize("others", [0, 500 * 1024, 800 * 1024])
 def test_all_grants_of_a_job_fit_in_its_secret(assets: int, others: int) -> None:
-    number = grants.number_for(assets, others)
-    granted = grants.grant(WALLET, ["did:op:" + "a" * 64], 1_700_000_000_000, 8, 60)
+    number = download_grants.number_for(assets, others)
+    granted = download_grants.grant(WALLET, ["did:op:" + "a" * 64], 1_700_000_000_000, 8, 60)
     one = len(json.dumps([granted.of_assets[0][0]])) + 1
-    assert one <= grants.GRANT_BYTES
-    assert others + assets * number * grants.GRANT_BYTES <= grants.SECRET_BYTES or number == grants.LEAST
-    assert grants.LEAST <= number <= grants.MOST
+    assert one <= download_grants.GRANT_BYTES
+    assert others + assets * number * download_grants.GRANT_BYTES <= download_grants.SECRET_BYTES or number == download_grants.LEAST
+    assert download_grants.LEAST <= number <= download_grants.MOST
 
 
 def test_a_hundred_assets_have_thirty_grants_each_and_one_has_more_than_files() -> None:
-    assert grants.number_for(100, 10_000) == 30
-    assert grants.number_for(1, 10_000) == 1024
-    assert grants.number_for(100, 2**20) == grants.LEAST
+    assert download_grants.number_for(100, 10_000) == 30
+    assert download_grants.number_for(1, 10_000) == 1024
+    assert download_grants.number_for(100, 2**20) == download_grants.LEAST

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from c2d.ddo import ACTIVE_STATES, Asset, ComputeRules, Credentials, Service, TrustedAlgorithm
+from c2d.market.ddo import ACTIVE_STATES, Asset, ComputeRules, Credentials, Service, TrustedAlgorithm
 
 # -- may it be used? ---------------------------------------------------------------------------------------------------------------
 

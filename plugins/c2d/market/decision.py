@@ -11,14 +11,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from c2d import fees, orders, usage
-from c2d.compute_request import AssetRequest, ComputeRequest, Granted, GrantedAsset, Rules
-from c2d.ddo import Asset, BadDdo, Refused, Service, metadata_hashes
-from c2d.facts import ChainFacts, Unavailable
-from c2d.fees import ZERO_ADDRESS
-from c2d.files import BadFiles, decrypt
 from c2d.jobs.model import TRANSACTION
-from c2d.usage import AlgorithmFacts
+from c2d.market import asset_rules, fees, orders
+from c2d.market.asset_rules import AlgorithmFacts
+from c2d.market.chain_facts import ChainFacts, Unavailable
+from c2d.market.compute_request import AssetRequest, ComputeRequest, Granted, GrantedAsset, Rules
+from c2d.market.ddo import Asset, BadDdo, Refused, Service, metadata_hashes
+from c2d.market.fees import ZERO_ADDRESS
+from c2d.market.service_files import BadFiles, decrypt
 
 log = logging.getLogger(__name__)
 
@@ -100,8 +100,8 @@ class Check:
         return AlgorithmFacts(
             did=asset.did,
             publisher=nft.owner,
-            filesChecksum=usage.files_checksum(c for c in self.checksums or () if c),
-            containerSectionChecksum=usage.container_checksum(container.get("entrypoint", ""), container.get("checksum", "")),
+            filesChecksum=asset_rules.files_checksum(c for c in self.checksums or () if c),
+            containerSectionChecksum=asset_rules.container_checksum(container.get("entrypoint", ""), container.get("checksum", "")),
         )
 
     # -- a data set -------------------------------------------------------------------------------------------------------
@@ -133,7 +133,7 @@ class Check:
         if service.type == "compute":
             if not files:
                 raise Refused(f"{resource}.serviceId", "compute_services_not_in_same_provider")
-            if key := usage.why_algorithm_refused(service.compute, self._algorithm_facts(algorithm), self.rules.deny_by_default):
+            if key := asset_rules.why_algorithm_refused(service.compute, self._algorithm_facts(algorithm), self.rules.deny_by_default):
                 raise Refused(resource, key)
         userdata = self._userdata(asked.userdata, service.consumerParameters, f"{resource}.userdata")
         granted = GrantedAsset(asset, service, userdata, None, files or None)
@@ -158,7 +158,7 @@ class Check:
         if self.rules.check_metadata_hash and nft.metadataHash not in metadata_hashes(asset.document):
             log.warning("%s: its DDO is not the one whose hash is on chain %s", asset.did, asset.chainId)
             return MALFORMED
-        return usage.why_not_consumable(asset, service, self.request.consumerAddress, nft.state, self.credentials)
+        return asset_rules.why_not_consumable(asset, service, self.request.consumerAddress, nft.state, self.credentials)
 
     def _userdata(self, given: Any, schema: tuple[dict[str, Any], ...], resource: str) -> dict[str, Any] | None:
         if isinstance(given, str) and given.strip():
@@ -168,7 +168,7 @@ class Check:
                 raise Refused(resource, "must be a JSON object") from None
         if given and not isinstance(given, dict):
             raise Refused(resource, "must be a JSON object")
-        if why := usage.why_bad_userdata(given or None, schema):
+        if why := asset_rules.why_bad_userdata(given or None, schema):
             raise Refused(resource, why)
         return given or None
 
@@ -233,7 +233,7 @@ class Check:
                 raise Refused("algorithm", "meta_oneof_url_rawcode_remote")
             given = meta.get("container")
             container = {str(k): str(v) for k, v in given.items() if v} if isinstance(given, Mapping) else {}
-        if key := usage.why_bad_container(container):
+        if key := asset_rules.why_bad_container(container):
             raise Refused("algorithm.container", key)
         return dict(container or {})
 
