@@ -24,7 +24,7 @@ with DAG(
 
         from c2d import janitor
         from c2d.hooks.pods import Pods
-        from c2d.settings.installation import installation
+        from c2d.settings import installation
         from c2d.store import Store
 
         def run_goes_on(dag_id: str, run_id: str) -> bool:
@@ -38,7 +38,7 @@ with DAG(
     @task(retries=0)
     def expire() -> None:
         from c2d import janitor
-        from c2d.settings.installation import installation
+        from c2d.settings import installation
         from c2d.store import Store
 
         loaded = installation.load()

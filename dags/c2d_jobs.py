@@ -14,7 +14,7 @@ from c2d.operators.algorithm import AlgorithmOperator
 from c2d.operators.configure import ConfigureOperator
 from c2d.operators.filter import FilterOperator
 from c2d.operators.publish import PublishOperator
-from c2d.settings.installation import installation
+from c2d.settings import installation
 
 DOC = """\
 **{description}**

@@ -136,7 +136,7 @@ class Ended:
 def ended(place: Home, told: dict[str, str], job_id: str) -> Ended:
     """What became of the job; its results from whichever store they are in."""
     from c2d.hooks.reading import Reader
-    from c2d.settings.installation import installation
+    from c2d.settings import installation
     from c2d.store import Store
 
     file = stack.env_file()

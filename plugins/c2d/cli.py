@@ -11,7 +11,7 @@ from pathlib import Path
 from c2d import download
 from c2d.crypto import ecies
 from c2d.jobs.model import BadJob, Job
-from c2d.settings.installation import installation
+from c2d.settings import installation
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -12,7 +12,7 @@ from typing import Any
 
 from airflow.listeners import hookimpl
 
-from c2d.settings.installation import installation
+from c2d.settings import installation
 from c2d.store import Store
 
 

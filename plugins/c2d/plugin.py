@@ -11,7 +11,7 @@ from airflow.plugins_manager import AirflowPlugin
 from c2d import listener
 from c2d.api.slash import PROVIDER, WithSlash
 from c2d.api.trigger import TriggerGuard
-from c2d.settings.installation import installation
+from c2d.settings import installation
 
 log = logging.getLogger("c2d")
 

@@ -1,7 +1,7 @@
 """The jobs' tables in PostgreSQL. With :mod:`c2d.intake`, :mod:`c2d.consumers` and :mod:`c2d.outbox` the only place that knows SQL.
 
 One row a job with Ocean's field names, one row for each stage that has ended. Every change of a job goes through :class:`Store`, which
-keeps the order of the numbers (:func:`c2d.jobs.status.can_follow`). A job's end is derived from the ends of its stages, so the row comes out
+keeps the order of the numbers (:func:`c2d.jobs.status.can_follow`). A job's end is derived from the ends of its stages, so the row comes
 the same whoever writes it: the publish task, or after a crash the listener or the janitor.
 """
 

@@ -33,7 +33,7 @@ def serve() -> None:
     import uvicorn
 
     from c2d.api.operator_service.app import create_app
-    from c2d.settings.installation import installation
+    from c2d.settings import installation
     from tests.conformance.airflow_app import below_airflow
 
     app = below_airflow(create_app(installation.load(), work=False))
@@ -111,7 +111,7 @@ def prepare(minio: Any, database: str, results: Path) -> tuple[dict[str, str], d
     from c2d import keys
     from c2d.crypto import ecies, result_files
     from c2d.crypto.signatures import address_of
-    from c2d.settings.installation import installation
+    from c2d.settings import installation
     from tests.conformance.provider import KEY
 
     bucket, operator = minio.bucket(), ecies.new_private_key()

@@ -10,7 +10,7 @@ from c2d.api.operator_service.app import create_app
 from c2d.api.operator_service.limits import KEYS, Rate
 from c2d.crypto import ecies
 from c2d.crypto.signatures import address_of
-from c2d.settings.installation import installation
+from c2d.settings import installation
 from tests.conformance.provider import API, KEY, Provider
 
 

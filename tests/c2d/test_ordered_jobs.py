@@ -23,7 +23,7 @@ from c2d.jobs.model import Job
 from c2d.market import fees
 from c2d.market.chain_facts import Unavailable
 from c2d.operators.configure import ConfigureOperator
-from c2d.settings.installation import installation
+from c2d.settings import installation
 from c2d.store import Store
 from c2d.tables import jobs
 from tests.unit import sample_market as m

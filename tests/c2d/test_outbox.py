@@ -20,7 +20,7 @@ from c2d.crypto.signatures import address_of, signer_of_text
 from c2d.intake import Caller, Intake
 from c2d.jobs.model import Job
 from c2d.outbox import body_of, pause_after
-from c2d.settings.installation import installation
+from c2d.settings import installation
 from c2d.store import Store
 from c2d.submit import submit
 from c2d.tables import notifications

@@ -303,7 +303,7 @@ def test_the_api_server_lets_publish_run_again_once(database_url: str, tmp_path:
 
 def test_the_command_asks_for_it(database_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     from c2d import cli
-    from c2d.settings.installation import installation
+    from c2d.settings import installation
 
     monkeypatch.setenv("OPERATOR_PRIVATE_KEY", BASE["OPERATOR_PRIVATE_KEY"])
     monkeypatch.setenv("C2D_DATABASE_URL", database_url)

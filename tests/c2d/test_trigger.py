@@ -10,7 +10,7 @@ import pytest
 from c2d.api import trigger
 from c2d.crypto import ecies
 from c2d.jobs.model import Job
-from c2d.settings.installation import installation
+from c2d.settings import installation
 from tests.unit.examples import job, remote_job
 
 KEY = ecies.new_private_key()

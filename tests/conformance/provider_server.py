@@ -20,7 +20,7 @@ from c2d.api.provider.service import ProviderService
 from c2d.api.slash import PROVIDER, WithSlash
 from c2d.crypto import ecies
 from c2d.market import service_files
-from c2d.settings.installation import installation
+from c2d.settings import installation
 from local.market.chain import Asset, Chain
 from tests.conformance.airflow_app import serving
 from tests.conformance.conftest import Runs

@@ -17,7 +17,7 @@ from c2d.hooks.results import JobResults
 from c2d.jobs.model import Job
 from c2d.jobs.status import Reason, Stage, StageEnd
 from c2d.places import places
-from c2d.settings.installation import installation
+from c2d.settings import installation
 from tests.conformance.provider import API, Provider
 from tests.pod_images.conftest import Pod
 from tests.pod_images.publishing import Publishing

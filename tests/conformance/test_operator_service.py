@@ -16,7 +16,7 @@ from c2d.api.operator_service import auth, background
 from c2d.api.operator_service.app import create_app
 from c2d.jobs.model import Job
 from c2d.jobs.status import Reason, Stage, StageEnd, Status
-from c2d.settings.installation import installation
+from c2d.settings import installation
 from tests.conformance.conftest import Runs, unprotected
 from tests.conformance.provider import API, DATA, KEY, OTHER_KEY, OWNER, Provider, workflow
 

@@ -21,7 +21,7 @@ from c2d.api.provider.app import create_app
 from c2d.api.provider.service import ProviderService
 from c2d.api.slash import PROVIDER, WithSlash
 from c2d.crypto.signatures import address_of
-from c2d.settings.installation import installation
+from c2d.settings import installation
 from tests.conformance.conftest import Runs, unprotected
 from tests.conformance.consumer import SERVICES, Consumer
 from tests.conformance.provider import OTHER_KEY, OWNER

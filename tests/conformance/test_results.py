@@ -22,7 +22,7 @@ from c2d.api.operator_service.app import create_app
 from c2d.api.results import byte_range
 from c2d.crypto import ecies
 from c2d.crypto.result_files import PLAIN, SEGMENT
-from c2d.settings.installation import installation
+from c2d.settings import installation
 from tests.conformance.airflow_app import below_airflow, serving
 from tests.conformance.conftest import Runs
 from tests.conformance.provider import API

@@ -17,7 +17,7 @@ from fastapi.testclient import TestClient
 from c2d.api.operator_service.app import create_app
 from c2d.crypto.result_files import PLAIN, SEGMENT
 from c2d.hooks import reading
-from c2d.settings.installation import installation
+from c2d.settings import installation
 from tests.conformance.conftest import Runs
 from tests.conformance.provider import API
 from tests.conformance.published import BIG, FILES, PROVIDER, get, listed, opened, published

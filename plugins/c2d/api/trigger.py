@@ -20,7 +20,7 @@ from c2d import admission
 from c2d.api.body import loads
 from c2d.jobs.model import JOB_ID, BadJob, Job
 from c2d.keys import consumers_key
-from c2d.settings.installation import installation
+from c2d.settings import installation
 
 BODY_BYTES = 2 * 2**20
 TRIGGER = re.compile(r"/api/v2/dags/([^/]+)/dagRuns/?$")

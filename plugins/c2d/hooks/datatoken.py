@@ -16,7 +16,7 @@ from c2d.hooks.rpc import Answer, Call, Rpc
 from c2d.market import orders
 from c2d.market.chain_facts import ChainFacts, ChainQuestions, NftFacts, Unavailable
 from c2d.market.orders import Receipt
-from c2d.settings.installation import installation
+from c2d.settings import installation
 from c2d.settings.provider import EVERY_CHAIN
 
 CONN_ID = "ocean_default"

@@ -29,7 +29,7 @@ from c2d.jobs.status import Reason, Stage, StageEnd
 from c2d.keys import consumers_key
 from c2d.market.chain_facts import Unavailable
 from c2d.pod_state import PodEnd, end_of, running_since, why_pending
-from c2d.settings.installation import installation
+from c2d.settings import installation
 from c2d.store import JobTaken, Store
 
 if TYPE_CHECKING:
