@@ -23,9 +23,9 @@ with DAG(
         from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
         from c2d import janitor
+        from c2d.database.jobs import Store
         from c2d.hooks.pods import Pods
         from c2d.settings import installation
-        from c2d.store import Store
 
         def run_goes_on(dag_id: str, run_id: str) -> bool:
             return RuntimeTaskInstance.get_dr_count(dag_id, run_ids=[run_id], states=["queued", "running"]) > 0
@@ -38,8 +38,8 @@ with DAG(
     @task(retries=0)
     def expire() -> None:
         from c2d import janitor
+        from c2d.database.jobs import Store
         from c2d.settings import installation
-        from c2d.store import Store
 
         loaded = installation.load()
         janitor.expire(Store(loaded.C2D_DATABASE_URL), loaded, datetime.now(UTC))

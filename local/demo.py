@@ -135,9 +135,9 @@ class Ended:
 
 def ended(place: Home, told: dict[str, str], job_id: str) -> Ended:
     """What became of the job; its results from whichever store they are in."""
+    from c2d.database.jobs import Store
     from c2d.hooks.reading import Reader
     from c2d.settings import installation
-    from c2d.store import Store
 
     file = stack.env_file()
     given = {"OPERATOR_PRIVATE_KEY": place.secrets()["operator_private_key"], **(stack.operator_settings(file) if file else {}), **told}

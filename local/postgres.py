@@ -16,7 +16,7 @@ USER = "c2d"
 DATABASES = ("airflow", "c2d")  # Airflow's metadata; the jobs
 
 # A small server on a developer's machine. A crash may lose the last half second of Airflow's commits, never the consistency;
-# Airflow then does that half second again. The jobs' own tables wait for the disk (c2d.store).
+# Airflow then does that half second again. The jobs' own tables wait for the disk (c2d.database.jobs).
 SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",

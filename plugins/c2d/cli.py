@@ -51,9 +51,9 @@ def _run(arguments: argparse.Namespace) -> int:
     elif arguments.command == "publickey":
         print(installation.load().public_key)
     elif arguments.command == "migrate":
-        from c2d import store
+        from c2d.database import jobs
 
-        store.migrate(installation.load().C2D_DATABASE_URL)
+        jobs.migrate(installation.load().C2D_DATABASE_URL)
     elif arguments.command == "networkpolicy":
         import yaml
 
@@ -67,8 +67,8 @@ def _run(arguments: argparse.Namespace) -> int:
     elif arguments.command == "republish":
         from datetime import UTC, datetime
 
-        from c2d.retention import Retention
-        from c2d.store import Store
+        from c2d.database.jobs import Store
+        from c2d.database.retention import Retention
 
         Retention(Store(installation.load().C2D_DATABASE_URL)).ask_republish(arguments.job, datetime.now(UTC))
         print(f"job {arguments.job}: will be published again; its status tells how that went")

@@ -12,8 +12,8 @@ from typing import Any
 
 from airflow.listeners import hookimpl
 
+from c2d.database.jobs import Store
 from c2d.settings import installation
-from c2d.store import Store
 
 
 @functools.cache

@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Sequence
 
 from c2d import admission
-from c2d.intake import Caller, Intake, new_job_id
+from c2d.database.queue import Caller, Intake, new_job_id
 from c2d.jobs.model import BadJob, Job
 from c2d.keys import consumers_key
 from c2d.market.compute_request import OrderKey
@@ -21,7 +21,7 @@ def submit(settings: Settings, intake: Intake, job: Job, environment: str, calle
     :param orders: what was paid for it, as far as it is checked here.
     :param job: with its secrets in clear or sealed to this operator; it leaves here sealed for its own job id.
     :raises BadJob: the environment does not take such jobs or jobs of this chain, or needs the consumer's public key.
-    :raises NonceUsed, AgreementInUse, TooManyJobs, OrderUsed: see :meth:`c2d.intake.Intake.accept`.
+    :raises NonceUsed, AgreementInUse, TooManyJobs, OrderUsed: see :meth:`c2d.database.queue.Intake.accept`.
     """
     env = settings.environment(environment)
     if env.chains and job.chainId not in env.chains:

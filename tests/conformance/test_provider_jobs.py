@@ -9,7 +9,7 @@ from fastapi.testclient import TestClient
 
 from c2d.api.provider.service import ProviderService
 from c2d.crypto.signatures import sign_hash
-from c2d.intake import Caller
+from c2d.database.queue import Caller
 from c2d.jobs.model import Job
 from c2d.objects import object_name
 from c2d.submit import submit

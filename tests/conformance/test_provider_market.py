@@ -12,8 +12,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from c2d.crypto import ecies
-from c2d.intake import Wanted
-from c2d.tables import jobs
+from c2d.database.queue import Wanted
+from c2d.database.tables import jobs
 from tests.conformance.consumer import SERVICES, Consumer
 from tests.conformance.deals import (  # noqa: F401
     HOUR,

@@ -13,9 +13,9 @@ import sqlalchemy as sa
 
 from c2d import admission
 from c2d.api.provider.service import FETCHES, QUESTIONS
+from c2d.database.tables import jobs
 from c2d.hooks.networks import networks
 from c2d.jobs.model import Job
-from c2d.tables import jobs
 from tests.conformance.consumer import SERVICES, Consumer
 from tests.conformance.deals import (  # noqa: F401
     algorithm,

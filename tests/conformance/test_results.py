@@ -17,11 +17,11 @@ import pytest
 import sqlalchemy as sa
 from fastapi.testclient import TestClient
 
-from c2d import store, tables
 from c2d.api.operator_service.app import create_app
 from c2d.api.results import byte_range
 from c2d.crypto import ecies
 from c2d.crypto.result_files import PLAIN, SEGMENT
+from c2d.database import jobs, tables
 from c2d.settings import installation
 from tests.conformance.airflow_app import below_airflow, serving
 from tests.conformance.conftest import Runs
@@ -192,7 +192,7 @@ def test_a_file_that_is_gone_or_cut_off_is_an_error(client: TestClient, loaded: 
 
 
 def change(loaded: installation.Settings, job_id: str, **values: Any) -> None:
-    with store.Store(loaded.C2D_DATABASE_URL).engine.begin() as c:
+    with jobs.Store(loaded.C2D_DATABASE_URL).engine.begin() as c:
         c.execute(sa.update(tables.jobs).where(tables.jobs.c.jobId == job_id).values(**values))
 
 

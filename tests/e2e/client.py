@@ -22,8 +22,8 @@ import yaml
 from kubernetes import client as kubernetes
 from kubernetes import config as kubernetes_config
 
+from c2d.database.jobs import JobRow, Store
 from c2d.jobs.status import Stage, StageEnd
-from c2d.store import JobRow, Store
 from local import images, processes
 from local.airflow import Client
 from local.cluster import own_address, server_of

@@ -17,7 +17,7 @@ import pytest
 import sqlalchemy as sa
 
 from c2d.crypto import ecies
-from c2d.tables import notifications
+from c2d.database.tables import notifications
 from local.home import PROJECT, Home, read_env
 from tests.conformance.provider import API, Provider, workflow
 from tests.e2e.client import Job, Stack, until

@@ -14,11 +14,11 @@ from urllib.parse import quote
 
 from c2d.crypto.ecies import BadSeal
 from c2d.crypto.result_files import Decryption, Tampered, header_for
+from c2d.database.jobs import JobRow
 from c2d.keys import key_of
 from c2d.objects import object_name
 from c2d.places import is_admin_log
 from c2d.settings.installation import BadSettings, Environment, Settings
-from c2d.store import JobRow
 
 PIECE = 1 << 20
 CLIENT_SECONDS = 600
@@ -46,7 +46,7 @@ EXPIRED = "the results of this job have expired and were removed"
 class Reader:
     """A job's published files.
 
-    :param keys: the job's :meth:`c2d.store.Store.result_keys`.
+    :param keys: the job's :meth:`c2d.database.jobs.Store.result_keys`.
     """
 
     settings: Settings

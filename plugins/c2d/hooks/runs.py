@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from c2d.intake import Refused
+from c2d.database.queue import Refused
 from c2d.jobs.status import Stage
 
 # A stop ends these. What comes after them finishes the job: its outputs and logs are filtered and published.

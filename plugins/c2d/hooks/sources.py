@@ -7,11 +7,11 @@ from collections.abc import Generator
 from typing import Any
 
 from c2d.crypto.signatures import address_of, sign_hash
+from c2d.database.jobs import Store
 from c2d.download import Interrupted, NotDone, Result, path_of
 from c2d.hooks.reading import NotReadable, Reader
 from c2d.keys import offered
 from c2d.settings.installation import Settings
-from c2d.store import Store
 
 OPERATOR_SERVICE, PROVIDER = "Operator service", "Provider"
 SECONDS = 60

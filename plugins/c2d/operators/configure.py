@@ -8,7 +8,8 @@ import secrets
 import time
 
 from c2d import admission, objects
-from c2d.consumers import Consumers
+from c2d.database.consumers import Consumers
+from c2d.database.jobs import OrderUsed
 from c2d.hooks.access import access
 from c2d.hooks.datatoken import DatatokenHook
 from c2d.hooks.fetch import FetchError
@@ -20,7 +21,6 @@ from c2d.market import ddo, download_grants
 from c2d.market.service_files import BadFiles
 from c2d.operators.pod import C2DPodOperator
 from c2d.pod_state import PodEnd
-from c2d.store import OrderUsed
 
 
 class ConfigureOperator(C2DPodOperator):

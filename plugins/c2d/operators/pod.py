@@ -23,6 +23,7 @@ from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperato
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from c2d import objects
+from c2d.database.jobs import JobTaken, Store
 from c2d.hooks.pods import LOG_LINE_BYTES, LogLine, Pods, Refused
 from c2d.jobs.model import BadJob, Job
 from c2d.jobs.status import Reason, Stage, StageEnd
@@ -30,7 +31,6 @@ from c2d.keys import consumers_key
 from c2d.market.chain_facts import Unavailable
 from c2d.pod_state import PodEnd, end_of, running_since, why_pending
 from c2d.settings import installation
-from c2d.store import JobTaken, Store
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

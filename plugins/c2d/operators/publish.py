@@ -8,14 +8,14 @@ from typing import Any
 from airflow.sdk.exceptions import AirflowFailException
 
 from c2d import keys, objects
+from c2d.database.jobs import Store
+from c2d.database.retention import Retention
 from c2d.hooks.pods import Refused
 from c2d.hooks.results import PLAN_LINE, BadStore, JobResults
 from c2d.jobs.status import Reason, Stage, StageEnd, Status
 from c2d.operators.pod import C2DPodOperator
 from c2d.places import places
 from c2d.pod_state import PodEnd
-from c2d.retention import Retention
-from c2d.store import Store
 
 
 class PublishOperator(C2DPodOperator):

@@ -12,8 +12,8 @@ from c2d.api.operator_service.auth import admit
 from c2d.api.operator_service.routes import admin, compute, environments, live, results, root, running_jobs
 from c2d.api.operator_service.routes.root import our_version
 from c2d.api.operator_service.service import Service, StartRun, StopRun
+from c2d.database.queue import Intake
 from c2d.hooks import runs
-from c2d.intake import Intake
 from c2d.settings.installation import Settings
 
 PREFIX = "/api/v1/operator"

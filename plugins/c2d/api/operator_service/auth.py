@@ -1,7 +1,7 @@
 """Who may ask what. Stands on the app: a route that does not say who may use it is used by nobody.
 
 Strict mode (the default) takes what a Provider signs, ``owner [+ jobId] + nonce``, from an address in ALLOWED_PROVIDERS, with a
-nonce that rises with every request of a signer; the nonce is used up in the transaction of what is asked (:mod:`c2d.intake`).
+nonce that rises with every request of a signer; the nonce is used up in the transaction of what is asked (:mod:`c2d.database.queue`).
 
 Legacy mode (``SIGNATURE_REQUIRED=0``) is the incumbent's own default: any signature from which an address can be recovered, with or without
 the nonce in its text. It refuses no replay and tells every Provider's jobs to everybody; it is for closed networks and old test suites.
@@ -23,7 +23,7 @@ from c2d.api.operator_service.errors import Refusal
 from c2d.api.operator_service.limits import BODY_BYTES
 from c2d.api.operator_service.service import service_of
 from c2d.crypto.signatures import BadSignature, signer_of_hash
-from c2d.intake import NONCE_LIMIT, Caller
+from c2d.database.queue import NONCE_LIMIT, Caller
 from c2d.jobs.model import ADDRESS, is_text
 from c2d.settings.installation import Settings
 
@@ -155,7 +155,7 @@ def _caller(data: dict[str, Any], wanted: Access, settings: Settings) -> Caller:
     text = f"{owner}{job_id if wanted.job and job_id else ''}"
     if not settings.SIGNATURE_REQUIRED:
         return Caller(_anybody(text, data.get("nonce"), str(signature), settings), None, everybody=True)
-    # Its length fixed, and a nonce of digits only: so the text can be read in one way (see c2d.intake.new_job_id).
+    # Its length fixed, and a nonce of digits only: so the text can be read in one way (see c2d.database.queue.new_job_id).
     if owner is not None and not re.match(ADDRESS, owner):
         raise Refusal(400, "owner: must be 0x followed by 40 hex digits")
     nonce = _nonce(data.get("nonce"))

@@ -13,10 +13,10 @@ from collections.abc import AsyncIterator, Callable, Iterator
 
 import httpx
 
-from c2d import outbox
 from c2d.api.operator_service.service import Service
+from c2d.database import notifications
+from c2d.database.retention import Retention
 from c2d.hooks.runs import NoSuchDag
-from c2d.retention import Retention
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +86,7 @@ async def deliver_due(service: Service, client: httpx.AsyncClient, running: set[
     """Begins the deliveries that are due, as many as there is room for."""
     if room := AT_ONCE - len(running):
         for letter in await asyncio.to_thread(service.outbox.take, room):
-            task = asyncio.create_task(outbox.deliver(letter, service.outbox, service.settings, client))
+            task = asyncio.create_task(notifications.deliver(letter, service.outbox, service.settings, client))
             running.add(task)
             task.add_done_callback(running.discard)
 

@@ -10,9 +10,9 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 
-from c2d.intake import AgreementInUse, NonceUsed, TooManyJobs
+from c2d.database.jobs import OrderUsed
+from c2d.database.queue import AgreementInUse, NonceUsed, TooManyJobs
 from c2d.jobs.model import BadJob
-from c2d.store import OrderUsed
 
 log = logging.getLogger(__name__)
 

@@ -9,11 +9,11 @@ from typing import Any
 from fastapi import Request
 
 from c2d.api.operator_service.limits import Rate
+from c2d.database.jobs import Store
+from c2d.database.notifications import Outbox
+from c2d.database.queue import Intake
 from c2d.hooks import logs, runs
-from c2d.intake import Intake
-from c2d.outbox import Outbox
 from c2d.settings.installation import Settings
-from c2d.store import Store
 
 StartRun = Callable[[str, str, dict[str, Any]], None]
 StopRun = Callable[[str, str], bool]

@@ -20,9 +20,9 @@ from c2d.api.operator_service.errors import Refusal
 from c2d.api.provider.errors import Invalid
 from c2d.api.provider.rules import Rules, faults
 from c2d.api.provider.service import ProviderService, service_of
-from c2d.consumers import NONCE, BadToken
 from c2d.crypto.signatures import BadSignature, public_key_of_hash, signer_of_hash
-from c2d.intake import OUR_JOB_ID
+from c2d.database.consumers import NONCE, BadToken
+from c2d.database.queue import OUR_JOB_ID
 from c2d.jobs.model import ADDRESS
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
@@ -37,7 +37,7 @@ class Access:
     :param who: the field with the address that must have signed; None: anybody may ask.
     :param text: what is signed before the nonce.
     :param token: whether an auth token stands for a signature.
-    :param several: whether several requests may have the same nonce (see :meth:`c2d.consumers.Consumers.use_nonce`).
+    :param several: whether several requests may have the same nonce (see :meth:`c2d.database.consumers.Consumers.use_nonce`).
     :param lenient: whether the nonce may be missing in what is signed, where C2D_LENIENT_STOP says so.
     """
 

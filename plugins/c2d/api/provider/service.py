@@ -15,7 +15,8 @@ from fastapi import Request
 from c2d.api.operator_service.errors import Refusal
 from c2d.api.operator_service.limits import Rate
 from c2d.api.operator_service.service import Service
-from c2d.consumers import Consumers
+from c2d.database.consumers import Consumers
+from c2d.database.queue import Caller
 from c2d.hooks.access import access
 from c2d.hooks.asset_files import AssetFiles
 from c2d.hooks.datatoken import DatatokenHook
@@ -23,7 +24,6 @@ from c2d.hooks.kept import asset_files
 from c2d.hooks.networks import networks
 from c2d.hooks.policy import PolicyHook
 from c2d.hooks.proof import Proofs
-from c2d.intake import Caller
 from c2d.market.chain_facts import ChainQuestions, Unavailable
 from c2d.market.compute_access import Access
 from c2d.market.fees import ZERO_ADDRESS

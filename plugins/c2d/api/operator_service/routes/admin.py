@@ -11,15 +11,15 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
-from c2d import store
 from c2d.api.operator_service.auth import access, data_of, text_of
 from c2d.api.operator_service.datamodels import FAILURES, status_of
 from c2d.api.operator_service.errors import Refusal
 from c2d.api.operator_service.routes.results import reader_of
 from c2d.api.operator_service.service import Service, service_of
 from c2d.api.results import file_answer
-from c2d.outbox import STATES
-from c2d.store import JobRow
+from c2d.database import jobs
+from c2d.database.jobs import JobRow
+from c2d.database.notifications import STATES
 
 router = APIRouter(tags=["admin"], responses=FAILURES)
 LOG_TYPES = {
@@ -33,7 +33,7 @@ LOG_TYPES = {
 @router.post("/pgsqlinit", summary="Make or update the tables")
 @access("admin")
 def pgsqlinit(request: Request) -> JSONResponse:
-    store.migrate(service_of(request).settings.C2D_DATABASE_URL)
+    jobs.migrate(service_of(request).settings.C2D_DATABASE_URL)
     return JSONResponse("")
 
 

@@ -12,9 +12,9 @@ from c2d.api.operator_service.datamodels import FAILURES, JobStatus, status_of
 from c2d.api.operator_service.errors import Refusal
 from c2d.api.operator_service.service import service_of
 from c2d.api.operator_service.workflow import job_of
-from c2d.intake import Wanted
+from c2d.database.jobs import JobRow
+from c2d.database.queue import Wanted
 from c2d.settings.installation import BadSettings
-from c2d.store import JobRow
 from c2d.submit import submit
 
 router = APIRouter(tags=["operation"])

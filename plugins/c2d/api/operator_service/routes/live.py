@@ -13,10 +13,10 @@ from c2d.api.operator_service.auth import access, caller_of, data_of, text_of
 from c2d.api.operator_service.datamodels import FAILURES, Failure, epoch
 from c2d.api.operator_service.errors import Refusal
 from c2d.api.operator_service.service import Service, service_of
-from c2d.intake import Wanted
+from c2d.database.jobs import JobRow
+from c2d.database.queue import Wanted
 from c2d.jobs.status import Stage, Status
 from c2d.objects import stage_name
-from c2d.store import JobRow
 
 router = APIRouter(tags=["operation"])
 LINES = 200

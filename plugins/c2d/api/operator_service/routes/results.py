@@ -13,9 +13,9 @@ from c2d.api.operator_service.datamodels import FAILURES, Failure
 from c2d.api.operator_service.errors import Refusal
 from c2d.api.operator_service.service import Service, service_of
 from c2d.api.results import archive_answer, file_answer
+from c2d.database.jobs import JobRow
+from c2d.database.queue import Wanted
 from c2d.hooks.reading import EXPIRED, Reader
-from c2d.intake import Wanted
-from c2d.store import JobRow
 
 router = APIRouter(tags=["operation"])
 ALL = "all"

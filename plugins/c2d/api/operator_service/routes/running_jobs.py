@@ -8,7 +8,7 @@ from fastapi.responses import JSONResponse
 from c2d.api.operator_service.auth import access, data_of, text_of
 from c2d.api.operator_service.datamodels import FAILURES, running_of
 from c2d.api.operator_service.service import service_of
-from c2d.intake import Wanted
+from c2d.database.queue import Wanted
 
 router = APIRouter(tags=["operation"])
 

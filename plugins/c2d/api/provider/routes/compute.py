@@ -15,10 +15,10 @@ from c2d.api.provider.auth import access, data_of, job_text, public_key_of
 from c2d.api.provider.errors import Forbidden
 from c2d.api.provider.jobs import job_of
 from c2d.api.provider.service import ProviderService, service_of
-from c2d.intake import Wanted
+from c2d.database.jobs import JobRow
+from c2d.database.queue import Wanted
 from c2d.market.compute_request import ComputeRequest
 from c2d.market.ddo import Refused
-from c2d.store import JobRow
 from c2d.submit import submit
 
 router = APIRouter(tags=["compute"])

@@ -11,7 +11,7 @@ from c2d.api.operator_service.routes.results import result_of
 from c2d.api.provider import rules
 from c2d.api.provider.auth import access, data_of, job_text
 from c2d.api.provider.service import service_of
-from c2d.intake import Wanted
+from c2d.database.queue import Wanted
 
 router = APIRouter(tags=["compute"])
 

@@ -8,7 +8,7 @@ from c2d.api.provider import rules
 from c2d.api.provider.auth import access, data_of
 from c2d.api.provider.errors import Forbidden
 from c2d.api.provider.service import service_of
-from c2d.consumers import BadToken
+from c2d.database.consumers import BadToken
 
 router = APIRouter(tags=["authentication"])
 

@@ -1,4 +1,4 @@
-"""How a job enters by an API and waits for its run, and what a Provider may see of it. Beside :mod:`c2d.store` a place that knows SQL.
+"""How a job enters by an API and waits for its run, and what a Provider may see of it. Beside :mod:`c2d.database.jobs` a place that knows SQL.
 
 A job is accepted in one transaction: the caller's nonce, the job's row with its sealed conf, and the notification of its start. The conf
 stays in the row until the job's run exists in Airflow, so whatever dies in between, the run is made once: run ids are unique.
@@ -24,11 +24,11 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import insert
 
+from c2d.database.jobs import COLUMNS, JobRow, OrderUsed, new_job, use_orders, who_used
+from c2d.database.tables import jobs, nonces, notifications, stages
 from c2d.jobs.model import Job
 from c2d.jobs.status import TEXTS, Reason, Status
 from c2d.market.compute_request import OrderKey
-from c2d.store import COLUMNS, JobRow, OrderUsed, new_job, use_orders, who_used
-from c2d.tables import jobs, nonces, notifications, stages
 
 OUR_JOB_ID = re.compile(r"^[0-9a-f]{31}[a-f]$")
 NONCE_LIMIT = 2**63
@@ -120,7 +120,7 @@ class Intake:
         :param job: sealed.
         :param active_limit: jobs that one owner may have that have not ended.
         :param orders: that are good for this job alone.
-        :raises NonceUsed, AgreementInUse, TooManyJobs, c2d.store.OrderUsed:
+        :raises NonceUsed, AgreementInUse, TooManyJobs, c2d.database.jobs.OrderUsed:
         """
         owner = job.owner.lower()
         values = {**new_job(job_id, environment, job), "provider": caller.provider, "conf": job.dump()}
@@ -188,7 +188,7 @@ class Intake:
             return None if row is None else JobRow(**row._mapping)
 
     def result_keys(self, job_id: str) -> dict[str, str] | None:
-        """As :meth:`c2d.store.Store.result_keys`."""
+        """As :meth:`c2d.database.jobs.Store.result_keys`."""
         with self.questions.connect() as c:
             return c.execute(sa.select(jobs.c.resultKeys).where(jobs.c.jobId == job_id)).scalar()
 

@@ -16,8 +16,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
-from c2d import intake
-from c2d.tables import consumer_nonces, jobs, revoked_tokens, used_texts
+from c2d.database import queue
+from c2d.database.tables import consumer_nonces, jobs, revoked_tokens, used_texts
 
 # Digits as ocean.js counts and as ocean.py takes the clock, milliseconds with a fraction.
 NONCE = re.compile(r"^[0-9]{1,40}(\.[0-9]{1,20})?$")
@@ -37,7 +37,7 @@ class Consumers:
     """
 
     def __init__(self, url: str, key: str):
-        self.engine = intake.engines(url)[0]
+        self.engine = queue.engines(url)[0]
         self._key = key.removeprefix("0x").lower()
 
     def nonce(self, address: str) -> str:

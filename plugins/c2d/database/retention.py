@@ -13,11 +13,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from c2d.database.jobs import Store
+from c2d.database.tables import jobs, stages
 from c2d.jobs.model import BadJob
 from c2d.jobs.status import Reason, Stage, Status
 from c2d.settings.installation import Environment
-from c2d.store import Store
-from c2d.tables import jobs, stages
 
 UNPUBLISHED_KEPT = timedelta(hours=24)
 """How long the volume of a job stays whose results could not be published."""
@@ -32,7 +32,7 @@ class NotRepublishable(BadJob):
 
 @dataclass(frozen=True)
 class Stored:
-    """Where results lie that are to be removed; ``stores`` is :attr:`c2d.store.JobRow.stores`."""
+    """Where results lie that are to be removed; ``stores`` is :attr:`c2d.database.jobs.JobRow.stores`."""
 
     jobId: str
     stores: dict[str, Any]

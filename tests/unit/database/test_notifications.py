@@ -17,15 +17,15 @@ from c2d.api.operator_service import background
 from c2d.api.operator_service.service import Service
 from c2d.crypto import ecies
 from c2d.crypto.signatures import address_of, signer_of_text
-from c2d.intake import Caller, Intake
+from c2d.database.jobs import Store
+from c2d.database.notifications import body_of, pause_after
+from c2d.database.queue import Caller, Intake
+from c2d.database.tables import notifications
 from c2d.jobs.model import Job
-from c2d.outbox import body_of, pause_after
 from c2d.settings import installation
-from c2d.store import Store
 from c2d.submit import submit
-from c2d.tables import notifications
-from tests.c2d.test_intake import NONCES, PROVIDER
 from tests.unit.crypto.test_signatures import ENGINE, NOTIFY_SIGNATURE
+from tests.unit.database.test_queue import NONCES, PROVIDER
 from tests.unit.examples import job
 
 KEY = ecies.new_private_key()

@@ -11,11 +11,11 @@ import pytest
 import sqlalchemy as sa
 
 from c2d.crypto import ecies
-from c2d.intake import AgreementInUse, Caller, Intake, NonceUsed, Refused, TooManyJobs, Wanted, new_job_id
+from c2d.database.jobs import JobTaken, OrderUsed, Store
+from c2d.database.queue import AgreementInUse, Caller, Intake, NonceUsed, Refused, TooManyJobs, Wanted, new_job_id
+from c2d.database.tables import jobs, notifications
 from c2d.jobs.model import Job
 from c2d.market.compute_request import OrderKey
-from c2d.store import JobTaken, OrderUsed, Store
-from c2d.tables import jobs, notifications
 from tests.unit.examples import job
 
 PUBLIC_KEY = ecies.public_key(ecies.new_private_key())

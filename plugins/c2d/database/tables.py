@@ -1,4 +1,4 @@
-"""The jobs' tables in PostgreSQL, with Ocean's field names; :mod:`c2d.migrations` makes them."""
+"""The jobs' tables in PostgreSQL, with Ocean's field names; :mod:`c2d.database.migrations` makes them."""
 
 from __future__ import annotations
 

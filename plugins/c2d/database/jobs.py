@@ -1,4 +1,4 @@
-"""The jobs' tables in PostgreSQL. With :mod:`c2d.intake`, :mod:`c2d.consumers` and :mod:`c2d.outbox` the only place that knows SQL.
+"""The jobs' tables in PostgreSQL. With :mod:`c2d.database.queue`, :mod:`c2d.database.consumers` and :mod:`c2d.database.notifications` the only place that knows SQL.
 
 One row a job with Ocean's field names, one row for each stage that has ended. Every change of a job goes through :class:`Store`, which
 keeps the order of the numbers (:func:`c2d.jobs.status.can_follow`). A job's end is derived from the ends of its stages, so the row comes
@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
+from c2d.database.tables import jobs, notifications, stages, used_orders
 from c2d.jobs.model import Job, Sealed
 from c2d.jobs.status import FINAL, TEXTS, Outcome, Reason, Stage, StageEnd, Status, can_follow, outcome
 from c2d.keys import after_publishing
-from c2d.tables import jobs, notifications, stages, used_orders
 
 if TYPE_CHECKING:
     from c2d.market.compute_request import OrderKey
@@ -105,7 +105,7 @@ class Store:
             return self._row(c, job_id)
 
     def unfinished(self) -> list[JobRow]:
-        """The jobs that have no end yet and a run, oldest first. (A job that waits for its run is the dispatcher's: c2d.intake.)"""
+        """The jobs that have no end yet and a run, oldest first. (A job that waits for its run is the dispatcher's: c2d.database.queue.)"""
         with self.engine.connect() as c:
             has_run = jobs.c.dateFinished.is_(None) & jobs.c.conf.is_(None)
             rows = c.execute(sa.select(*COLUMNS).where(has_run).order_by(jobs.c.dateCreated))
@@ -189,7 +189,7 @@ class Store:
             if row is None:
                 raise LookupError(f"no job {job_id}")
             end = outcome(self._ends(c, job_id), stopped=row.stopreq == 1)
-            # 62 alone is not for ever: what was published in the end has its results (c2d.retention).
+            # 62 alone is not for ever: what was published in the end has its results (c2d.database.retention).
             republished = row.status == Status.UPLOAD_FAILED and end.status != Status.UPLOAD_FAILED and manifest is not None
             if row.dateFinished is not None and not republished:
                 return Outcome(Status(row.status), row.terminationDetails)

@@ -16,9 +16,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from c2d.crypto import ecies, signatures
-from c2d.intake import Intake
+from c2d.database.queue import Intake
+from c2d.database.tables import jobs, notifications
 from c2d.settings.installation import Settings
-from c2d.tables import jobs, notifications
 
 log = logging.getLogger(__name__)
 

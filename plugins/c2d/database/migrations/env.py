@@ -1,9 +1,9 @@
-"""Alembic's entry: the schema ``c2d`` of the database that :func:`c2d.store.migrate` names."""
+"""Alembic's entry: the schema ``c2d`` of the database that :func:`c2d.database.jobs.migrate` names."""
 
 import sqlalchemy as sa
 from alembic import context
 
-from c2d.tables import SCHEMA, metadata
+from c2d.database.tables import SCHEMA, metadata
 
 engine = sa.create_engine(context.config.attributes["url"], poolclass=sa.NullPool)
 with engine.begin() as connection:

@@ -11,14 +11,14 @@ import pytest
 import sqlalchemy as sa
 
 from c2d import janitor
+from c2d.database.jobs import Store
+from c2d.database.retention import NotRepublishable, Retention
+from c2d.database.tables import jobs
 from c2d.hooks.results import JobResults
 from c2d.jobs.model import Job
 from c2d.jobs.status import Reason, Stage, StageEnd, Status
 from c2d.places import places
-from c2d.retention import NotRepublishable, Retention
 from c2d.settings.installation import Settings, read
-from c2d.store import Store
-from c2d.tables import jobs
 from tests.unit.examples import job
 
 BASE = {"OPERATOR_PRIVATE_KEY": "0x" + "11" * 32, "STORAGE_EXPIRY": "24"}
@@ -160,7 +160,7 @@ def test_the_term_is_kept_with_the_results(tmp_path: Path, expiry: str, term: di
 
 
 def test_what_can_never_be_removed_holds_up_nothing(database_url: str, tmp_path: Path, minio: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from c2d import retention
+    from c2d.database import retention
 
     monkeypatch.setattr(retention, "AT_ONCE", 2)
     store, settings = Store(database_url), settings_of(database_url, tmp_path, **minio.settings(AWS_BUCKET_OUTPUT="another"))
@@ -241,8 +241,8 @@ def test_a_job_that_could_not_be_published_can_be_once_more(database_url: str) -
 
 
 def test_who_was_told_that_there_are_no_results_is_told_when_there_are(database_url: str) -> None:
-    from c2d.intake import Intake
-    from c2d.outbox import Outbox
+    from c2d.database.notifications import Outbox
+    from c2d.database.queue import Intake
 
     store, outbox = Store(database_url), Outbox(Intake(database_url))
     ended(store, publish=Reason.ERROR)
@@ -282,7 +282,7 @@ def test_after_its_volumes_time_a_job_cannot_be_published_again(database_url: st
 def test_the_api_server_lets_publish_run_again_once(database_url: str, tmp_path: Path) -> None:
     from c2d.api.operator_service.background import republish_asked
     from c2d.api.operator_service.service import Service
-    from c2d.intake import Intake
+    from c2d.database.queue import Intake
 
     settings = settings_of(database_url, tmp_path)
     store, cleared = Store(database_url), []

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from c2d import store as store_module
+from c2d.database import jobs as store_module
+from c2d.database.jobs import JobTaken, Store
+from c2d.database.tables import metadata
 from c2d.jobs.model import Job
 from c2d.jobs.status import Reason, Stage, StageEnd, Status
-from c2d.store import JobTaken, Store
-from c2d.tables import metadata
 from tests.unit.examples import OWNER, job
 
 JOB = Job.parse(job(agreementId="0xagreed", chainId=8996), "env")
@@ -159,7 +159,7 @@ def test_migrating_at_once_from_several_processes_is_harmless(postgres: str) -> 
     with sa.create_engine(postgres, isolation_level="AUTOCOMMIT").connect() as c:
         c.execute(sa.text("CREATE DATABASE fresh"))
     url = sa.make_url(postgres).set(database="fresh").render_as_string(hide_password=False)
-    code = "import sys; from c2d.store import migrate; migrate(sys.argv[1])"
+    code = "import sys; from c2d.database.jobs import migrate; migrate(sys.argv[1])"
     env = {**os.environ, "PYTHONPATH": str(Path(store_module.__file__).parents[1])}
     both = [subprocess.Popen([sys.executable, "-c", code, url], env=env) for _ in range(2)]
     assert [p.wait(60) for p in both] == [0, 0]

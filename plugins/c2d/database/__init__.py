@@ -1,0 +1,1 @@
+"""All SQL: the tables of jobs, nonces, consumers and notifications."""
