@@ -136,7 +136,7 @@ class Ended:
 def ended(place: Home, told: dict[str, str], job_id: str) -> Ended:
     """What became of the job; its results from whichever store they are in."""
     from c2d.database.jobs import Store
-    from c2d.hooks.reading import Reader
+    from c2d.results.reader import Reader
     from c2d.settings import installation
 
     file = stack.env_file()

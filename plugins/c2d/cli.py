@@ -8,9 +8,9 @@ import os
 import sys
 from pathlib import Path
 
-from c2d import download
 from c2d.crypto import ecies
 from c2d.jobs.model import BadJob, Job
+from c2d.results import download
 from c2d.settings import installation
 
 
@@ -127,7 +127,7 @@ def _results(arguments: argparse.Namespace) -> None:
 
 
 def _source(arguments: argparse.Namespace, consumers_key: str | None) -> download.Source:
-    from c2d.hooks import sources
+    from c2d.results import sources
 
     (job_id,) = arguments.what
     if not arguments.url:
@@ -149,7 +149,7 @@ def _of_the_stores(env: installation.Environment) -> list[str]:
     """What is wrong with the rights that pods are given: asked of the stores themselves."""
     from c2d.hooks.ipfs import IpfsResults
     from c2d.hooks.s3 import BadStore
-    from c2d.places import places
+    from c2d.results.destinations import places
 
     found = []
     for place in places(env).all:

@@ -11,9 +11,9 @@ from c2d import objects
 from c2d.database.jobs import JobRow, Store
 from c2d.database.retention import UNPUBLISHED_KEPT, Retention, Stored
 from c2d.hooks.pods import Pods
-from c2d.hooks.results import BadStore, DirectoryResults, JobResults, results_at
 from c2d.jobs.status import Reason
-from c2d.places import Place, places
+from c2d.results.destinations import Place, places
+from c2d.results.stores import BadStore, DirectoryResults, JobResults, results_at
 from c2d.settings.installation import BadSettings, Environment, Settings
 
 log = logging.getLogger(__name__)

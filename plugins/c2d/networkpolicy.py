@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
-from c2d.places import places
+from c2d.results.destinations import places
 from c2d.settings.installation import Environment, Settings
 
 NAME = "c2d-publish"

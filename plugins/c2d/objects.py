@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from c2d.jobs.model import JOB_ID, Algorithm, Input, Job
 from c2d.jobs.status import Stage
 from c2d.market.download_grants import Granted
-from c2d.places import places
+from c2d.results.destinations import places
 from c2d.settings.installation import Environment, Settings
 
 if TYPE_CHECKING:
@@ -307,8 +307,8 @@ def stage_input(
 
     :param job: opened, its secrets in clear.
     :param ends_ok: which stages before this one ended well.
-    :param encryption: for publish, the keys of the job's results (:func:`c2d.keys.for_publish`).
-    :param rights: for publish, its stores with what it may do there (:mod:`c2d.hooks.results`); the results volume where there are none.
+    :param encryption: for publish, the keys of the job's results (:func:`c2d.results.keys.for_publish`).
+    :param rights: for publish, its stores with what it may do there (:mod:`c2d.results.stores`); the results volume where there are none.
     :param kept: for configure, the opened files of the job's orders by DID (:mod:`c2d.hooks.kept`).
     :param granted: for configure of a job with assets by transaction: what it downloads them with, in the order of ``job.remotes``.
     :param public_only: for configure: servers on public addresses alone are asked.

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from c2d import admission
 from c2d.database.queue import Caller, Intake, new_job_id
 from c2d.jobs.model import BadJob, Job
-from c2d.keys import consumers_key
 from c2d.market.compute_request import OrderKey
+from c2d.results.keys import consumers_key
 from c2d.settings.installation import Settings
 
 

@@ -108,9 +108,9 @@ def measure(rounds: int, spread: Callable[..., str]) -> None:
 
 def prepare(minio: Any, database: str, results: Path) -> tuple[dict[str, str], dict[str, str], str]:
     """The server's settings, the job of each way, and the key of the file as it is in MinIO."""
-    from c2d import keys
     from c2d.crypto import ecies, result_files
     from c2d.crypto.signatures import address_of
+    from c2d.results import keys
     from c2d.settings import installation
     from tests.conformance.provider import KEY
 

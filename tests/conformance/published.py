@@ -9,14 +9,15 @@ from typing import Any
 
 from fastapi.testclient import TestClient
 
-from c2d import keys, objects
+from c2d import objects
 from c2d.api.operator_service import background
 from c2d.crypto import ecies, result_files
 from c2d.crypto.result_files import SEGMENT
-from c2d.hooks.results import JobResults
 from c2d.jobs.model import Job
 from c2d.jobs.status import Reason, Stage, StageEnd
-from c2d.places import places
+from c2d.results import keys
+from c2d.results.destinations import places
+from c2d.results.stores import JobResults
 from c2d.settings import installation
 from tests.conformance.provider import API, Provider
 from tests.pod_images.conftest import Pod

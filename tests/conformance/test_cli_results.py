@@ -12,12 +12,12 @@ import httpx
 import pytest
 from fastapi.testclient import TestClient
 
-from c2d import cli, download
+from c2d import cli
 from c2d.api.operator_service.app import create_app as create_operator
 from c2d.api.provider.app import create_app
 from c2d.api.provider.service import ProviderService
 from c2d.crypto.signatures import address_of
-from c2d.hooks import sources
+from c2d.results import download, sources
 from c2d.settings.installation import Settings, installation
 from tests.conformance.airflow_app import serving
 from tests.conformance.conftest import Runs

@@ -230,9 +230,9 @@ def test_keys_of_a_former_operator_key_are_said_to_be(
 def test_a_client_that_goes_away_ends_the_reading(
     client: TestClient, loaded: installation.Settings, tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from c2d.hooks import reading
+    from c2d.results import reader
 
-    ended, real = threading.Event(), reading._directory
+    ended, real = threading.Event(), reader._directory
 
     def watched(*arguments: Any) -> Iterator[bytes]:
         try:
@@ -241,7 +241,7 @@ def test_a_client_that_goes_away_ends_the_reading(
             ended.set()
             raise
 
-    monkeypatch.setattr(reading, "_directory", watched)
+    monkeypatch.setattr(reader, "_directory", watched)
     job_id, _ = published(client, loaded, tmp_path, {"outputs/big": os.urandom(64 << 20)})
     with httpx.stream("GET", f"{url}/getResult", params=PROVIDER.signed(job_id, index=0)) as answer:
         next(answer.iter_raw())
@@ -251,9 +251,9 @@ def test_a_client_that_goes_away_ends_the_reading(
 @pytest.mark.parametrize("mode", ["store"])
 def test_a_slow_client_does_not_fill_the_memory(client: TestClient, loaded: installation.Settings, tmp_path: Path, url: str) -> None:
     """Nothing is read ahead of a client that does not read: what is on the way is a few pieces."""
-    from c2d.hooks import reading
+    from c2d.results import reader
 
-    given, real = 0, reading._directory
+    given, real = 0, reader._directory
 
     def counted(*arguments: Any) -> Iterator[bytes]:
         nonlocal given
@@ -263,7 +263,7 @@ def test_a_slow_client_does_not_fill_the_memory(client: TestClient, loaded: inst
 
     job_id, _ = published(client, loaded, tmp_path, {"outputs/big": os.urandom(96 << 20)})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reading, "_directory", counted)
+        patch.setattr(reader, "_directory", counted)
         with httpx.stream("GET", f"{url}/getResult", params=PROVIDER.signed(job_id, index=0)) as answer:
             pieces = answer.iter_raw()
             next(pieces)
@@ -314,7 +314,7 @@ def test_files_beyond_four_gigabytes_and_long_names_fit_into_an_archive() -> Non
     from datetime import UTC, datetime
     from types import SimpleNamespace
 
-    from c2d.api.archive import Archive
+    from c2d.results.archive import Archive
 
     big = 20 * 10**9
     files = [

@@ -16,7 +16,7 @@ from fastapi.testclient import TestClient
 
 from c2d.api.operator_service.app import create_app
 from c2d.crypto.result_files import PLAIN, SEGMENT
-from c2d.hooks import reading
+from c2d.results import reader
 from c2d.settings import installation
 from tests.conformance.conftest import Runs
 from tests.conformance.provider import API
@@ -187,11 +187,11 @@ def test_a_store_that_is_away_is_said_to_be_and_comes_back(
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A store may be silent for a second."""
-    monkeypatch.setattr(reading, "READ_SECONDS", 1)
-    for kept in (reading._s3_client, reading._connections):
+    monkeypatch.setattr(reader, "READ_SECONDS", 1)
+    for kept in (reader._s3_client, reader._connections):
         kept.cache_clear()
     yield
-    for kept in (reading._s3_client, reading._connections):
+    for kept in (reader._s3_client, reader._connections):
         kept.cache_clear()
 
 

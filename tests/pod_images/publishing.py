@@ -8,8 +8,8 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from c2d.hooks.results import PLAN_LINE, JobResults
-from c2d.places import places
+from c2d.results.destinations import places
+from c2d.results.stores import PLAN_LINE, JobResults
 from c2d.settings.installation import Settings, read
 from tests.pod_images.conftest import Outcome, Pod
 

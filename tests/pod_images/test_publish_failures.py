@@ -259,7 +259,7 @@ def test_the_store_encrypts_at_rest_as_the_settings_say(pod: Pod, minio: Minio, 
 
 
 def test_a_file_that_disappears_from_the_store_is_seen_before_the_job_ends(pod: Pod, minio: Minio) -> None:
-    from c2d.hooks.results import BadStore
+    from c2d.results.stores import BadStore
 
     job = job_at(pod, minio)
     outcome = job.publish()
@@ -271,7 +271,7 @@ def test_a_file_that_disappears_from_the_store_is_seen_before_the_job_ends(pod: 
 def test_a_plan_for_another_jobs_place_is_refused(pod: Pod, minio: Minio) -> None:
     import json
 
-    from c2d.hooks.results import BadStore
+    from c2d.results.stores import BadStore
 
     job = job_at(pod, minio)
     for path in ("data/../../other/data/x", "other", "data/", "/data/x"):

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from c2d.hooks.results import BadStore
+from c2d.results.stores import BadStore
 from tests.pod_images.conftest import Pod, sha256
 from tests.pod_images.publishing import Publishing
 
@@ -125,8 +125,8 @@ def test_ipfs_comes_before_s3(outputs: Pod, kubo: Any, minio: Any) -> None:
 
 
 def test_encrypted_results_are_useless_in_ipfs(outputs: Pod, kubo: Any) -> None:
-    from c2d import keys
     from c2d.jobs.model import Job
+    from c2d.results import keys
 
     job = Publishing(outputs, **kubo.settings())  # encrypt_results: store, where results go to IPFS
     job.filter()

@@ -16,9 +16,9 @@ from urllib.parse import quote
 
 from starlette.responses import JSONResponse, Response
 
-from c2d.api.archive import Archive
-from c2d.hooks.reading import NotReadable, Reader
-from c2d.keys import offered
+from c2d.results.archive import Archive
+from c2d.results.keys import offered
+from c2d.results.reader import NotReadable, Reader
 
 log = logging.getLogger(__name__)
 

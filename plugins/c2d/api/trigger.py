@@ -19,7 +19,7 @@ from typing import Any
 from c2d import admission
 from c2d.api.body import loads
 from c2d.jobs.model import JOB_ID, BadJob, Job
-from c2d.keys import consumers_key
+from c2d.results.keys import consumers_key
 from c2d.settings import installation
 
 BODY_BYTES = 2 * 2**20

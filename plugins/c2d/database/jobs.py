@@ -21,7 +21,7 @@ from sqlalchemy.dialects.postgresql import insert
 from c2d.database.tables import jobs, notifications, stages, used_orders
 from c2d.jobs.model import Job, Sealed
 from c2d.jobs.status import FINAL, TEXTS, Outcome, Reason, Stage, StageEnd, Status, can_follow, outcome
-from c2d.keys import after_publishing
+from c2d.results.keys import after_publishing
 
 if TYPE_CHECKING:
     from c2d.market.compute_request import OrderKey
@@ -145,7 +145,7 @@ class Store:
             return self._ends(c, job_id)[end.stage]
 
     def result_keys(self, job_id: str) -> dict[str, str] | None:
-        """The keys of the job's results (:mod:`c2d.keys`); None: there are none, or they have been deleted."""
+        """The keys of the job's results (:mod:`c2d.results.keys`); None: there are none, or they have been deleted."""
         with self.engine.connect() as c:
             return c.execute(sa.select(jobs.c.resultKeys).where(jobs.c.jobId == job_id)).scalar()
 

@@ -25,14 +25,16 @@ jobs = sa.Table(
     sa.Column("stopreq", sa.Integer, nullable=False, server_default="0", comment="0 no, 1 asked for, 2 the time was over"),
     sa.Column("removed", sa.Integer, nullable=False, server_default="0"),
     sa.Column("results", JSONB, nullable=False, server_default="[]", comment="the manifest's files, in Ocean's order"),
-    sa.Column("stores", JSONB(none_as_null=True), comment="where the results and admin logs lie (c2d.places.Place.dump)"),
+    sa.Column("stores", JSONB(none_as_null=True), comment="where the results and admin logs lie (c2d.results.destinations.Place.dump)"),
     sa.Column("withheld", JSONB, nullable=False, server_default="[]", comment="what the filter kept back, and why"),
     sa.Column("terminationDetails", JSONB, comment="exitCode, OOMKilled, reason, message; once the job has ended"),
     sa.Column("provider", sa.Text, comment="address of the Provider that asked, in lower case"),
     sa.Column("conf", JSONB(none_as_null=True), comment="the sealed job, until its run exists"),
     sa.Column("secret", sa.Text, comment="the job's secret, sealed, for notifications"),
     sa.Column(
-        "resultKeys", JSONB(none_as_null=True), comment="that the results are encrypted with, sealed (c2d.keys); gone once they expire"
+        "resultKeys",
+        JSONB(none_as_null=True),
+        comment="that the results are encrypted with, sealed (c2d.results.keys); gone once they expire",
     ),
     sa.Column("confSha256", sa.Text, comment="of the job as it was accepted (c2d.jobs.model.Job.digest): its run must be that one"),
     sa.Column("nonce", sa.Numeric, comment="the owner's that this job used up, where the run was started in Airflow"),

@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from c2d.hooks.s3 import BadStore
-from c2d.places import Place
+from c2d.results.destinations import Place
 from c2d.settings.installation import Environment
 
 ADD = "/api/v0/add"

@@ -27,9 +27,9 @@ from c2d.database.jobs import JobTaken, Store
 from c2d.hooks.pods import LOG_LINE_BYTES, LogLine, Pods, Refused
 from c2d.jobs.model import BadJob, Job
 from c2d.jobs.status import Reason, Stage, StageEnd
-from c2d.keys import consumers_key
 from c2d.market.chain_facts import Unavailable
 from c2d.pod_state import PodEnd, end_of, running_since, why_pending
+from c2d.results.keys import consumers_key
 from c2d.settings import installation
 
 if TYPE_CHECKING:

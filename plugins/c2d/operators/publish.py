@@ -7,15 +7,16 @@ from typing import Any
 
 from airflow.sdk.exceptions import AirflowFailException
 
-from c2d import keys, objects
+from c2d import objects
 from c2d.database.jobs import Store
 from c2d.database.retention import Retention
 from c2d.hooks.pods import Refused
-from c2d.hooks.results import PLAN_LINE, BadStore, JobResults
 from c2d.jobs.status import Reason, Stage, StageEnd, Status
 from c2d.operators.pod import C2DPodOperator
-from c2d.places import places
 from c2d.pod_state import PodEnd
+from c2d.results import keys
+from c2d.results.destinations import places
+from c2d.results.stores import PLAN_LINE, BadStore, JobResults
 
 
 class PublishOperator(C2DPodOperator):

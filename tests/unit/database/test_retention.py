@@ -14,10 +14,10 @@ from c2d import janitor
 from c2d.database.jobs import Store
 from c2d.database.retention import NotRepublishable, Retention
 from c2d.database.tables import jobs
-from c2d.hooks.results import JobResults
 from c2d.jobs.model import Job
 from c2d.jobs.status import Reason, Stage, StageEnd, Status
-from c2d.places import places
+from c2d.results.destinations import places
+from c2d.results.stores import JobResults
 from c2d.settings.installation import Settings, read
 from tests.unit.examples import job
 
@@ -192,7 +192,7 @@ def test_what_was_half_published_goes_with_the_jobs_volume(database_url: str, tm
 
 
 def test_what_had_arrived_when_publishing_was_stopped_is_removed(database_url: str, tmp_path: Path, minio: Any) -> None:
-    from c2d.places import places
+    from c2d.results.destinations import places
 
     store, bucket, logs = Store(database_url), minio.bucket(), minio.bucket()
     settings = settings_of(database_url, tmp_path, **minio.settings(AWS_BUCKET_OUTPUT=bucket, AWS_BUCKET_ADMINLOGS=logs))

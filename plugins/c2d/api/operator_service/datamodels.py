@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from c2d.database.jobs import JobRow
-from c2d.keys import offered
+from c2d.results.keys import offered
 from c2d.settings.installation import Environment, Settings
 
 

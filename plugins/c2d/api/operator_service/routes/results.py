@@ -15,7 +15,7 @@ from c2d.api.operator_service.service import Service, service_of
 from c2d.api.results import archive_answer, file_answer
 from c2d.database.jobs import JobRow
 from c2d.database.queue import Wanted
-from c2d.hooks.reading import EXPIRED, Reader
+from c2d.results.reader import EXPIRED, Reader
 
 router = APIRouter(tags=["operation"])
 ALL = "all"

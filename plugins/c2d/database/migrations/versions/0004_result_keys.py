@@ -9,7 +9,7 @@ down_revision = "0003"
 
 
 def upgrade() -> None:
-    comment = "that the results are encrypted with, sealed (c2d.keys); gone once they expire"
+    comment = "that the results are encrypted with, sealed (c2d.results.keys); gone once they expire"
     op.add_column("jobs", sa.Column("resultKeys", JSONB(), comment=comment), schema="c2d")
 
 

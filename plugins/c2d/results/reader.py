@@ -15,9 +15,9 @@ from urllib.parse import quote
 from c2d.crypto.ecies import BadSeal
 from c2d.crypto.result_files import Decryption, Tampered, header_for
 from c2d.database.jobs import JobRow
-from c2d.keys import key_of
 from c2d.objects import object_name
-from c2d.places import is_admin_log
+from c2d.results.destinations import is_admin_log
+from c2d.results.keys import key_of
 from c2d.settings.installation import BadSettings, Environment, Settings
 
 PIECE = 1 << 20
@@ -54,7 +54,7 @@ class Reader:
     keys: dict[str, str] | None
 
     def read(self, file: dict[str, Any], first: int = 0, last: int | None = None) -> Iterator[bytes]:
-        """The bytes ``first`` up to ``last`` (not included) of a file of the manifest, as it is :func:`c2d.keys.offered`.
+        """The bytes ``first`` up to ``last`` (not included) of a file of the manifest, as it is :func:`c2d.results.keys.offered`.
 
         Closing the iterator ends the request to the store.
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from c2d.crypto.signatures import address_of, sign_hash
 from c2d.database.jobs import Store
-from c2d.download import Interrupted, NotDone, Result, path_of
-from c2d.hooks.reading import NotReadable, Reader
-from c2d.keys import offered
+from c2d.results.download import Interrupted, NotDone, Result, path_of
+from c2d.results.keys import offered
+from c2d.results.reader import NotReadable, Reader
 from c2d.settings.installation import Settings
 
 OPERATOR_SERVICE, PROVIDER = "Operator service", "Provider"

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from c2d import objects
 from c2d.hooks.ipfs import IpfsResults
 from c2d.hooks.s3 import BadStore, S3Results
-from c2d.places import Place, Places, is_admin_log, kept_for
+from c2d.results.destinations import Place, Places, is_admin_log, kept_for
 from c2d.settings.installation import Environment, Settings
 
 PLAN_LINE = "plan "

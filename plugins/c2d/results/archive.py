@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from c2d.hooks.reading import Reader
-from c2d.keys import offered
+from c2d.results.keys import offered
+from c2d.results.reader import Reader
 
 BLOCK = tarfile.BLOCKSIZE
 END = bytes(2 * BLOCK)
@@ -58,7 +58,7 @@ class Archive:
     def read(self, first: int, last: int) -> Iterator[bytes]:
         """The bytes of the archive from ``first`` up to ``last``, not included.
 
-        :raises NotReadable: see :meth:`c2d.hooks.reading.Reader.read`.
+        :raises NotReadable: see :meth:`c2d.results.reader.Reader.read`.
         """
         for n in range(bisect_right(self._begins, first) - 1, len(self._entries)):
             begin = self._begins[n]
