@@ -26,7 +26,7 @@ from c2d.results.destinations import places
 from c2d.settings.installation import Environment, Settings
 
 if TYPE_CHECKING:
-    from c2d.hooks.kept import Kept
+    from c2d.access.own_assets import Kept
 
 UID = 1000
 CONTAINER = "base"  # KubernetesPodOperator's own default name
@@ -309,7 +309,7 @@ def stage_input(
     :param ends_ok: which stages before this one ended well.
     :param encryption: for publish, the keys of the job's results (:func:`c2d.results.keys.for_publish`).
     :param rights: for publish, its stores with what it may do there (:mod:`c2d.results.stores`); the results volume where there are none.
-    :param kept: for configure, the opened files of the job's orders by DID (:mod:`c2d.hooks.kept`).
+    :param kept: for configure, the opened files of the job's orders by DID (:mod:`c2d.access.own_assets`).
     :param granted: for configure of a job with assets by transaction: what it downloads them with, in the order of ``job.remotes``.
     :param public_only: for configure: servers on public addresses alone are asked.
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 
-from c2d import admission
+from c2d.access import admission
 from c2d.database.queue import Caller, Intake, new_job_id
 from c2d.jobs.model import BadJob, Job
 from c2d.market.compute_request import OrderKey

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
+from c2d.access.asset_content import AssetFiles
 from c2d.hooks import fetch, registry
-from c2d.hooks.asset_files import AssetFiles
 from c2d.hooks.fetch import Fetcher, FetchError, TooLarge, Unsafe, is_public, sha256_of
 from c2d.market.service_files import Gateways, Request
 from tests.conformance.provider_server import Files

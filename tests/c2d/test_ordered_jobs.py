@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from c2d import admission
+from c2d.access import admission
 from c2d.crypto import ecies, signatures
 from c2d.database.consumers import Consumers
 from c2d.database.jobs import Store
@@ -191,7 +191,7 @@ def test_a_jobs_first_task_does_not_wait_for_web3(deal: Deal) -> None:
 import sys
 from c2d.market.chain_facts import ChainQuestions
 from c2d.hooks.datatoken import DatatokenHook
-from c2d.hooks.kept import asset_files
+from c2d.access.own_assets import asset_files
 from c2d.operators.configure import ConfigureOperator
 url, nft, datatoken, tx = sys.argv[1:]
 asked = ChainQuestions(frozenset({(nft, datatoken, None)}), frozenset({tx}), frozenset({datatoken}))

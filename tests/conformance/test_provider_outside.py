@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from c2d import admission
+from c2d.access import admission
 from c2d.api.provider.service import FETCHES, QUESTIONS
 from c2d.database.tables import jobs
 from c2d.hooks.networks import networks

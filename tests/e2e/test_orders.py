@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from c2d import admission
+from c2d.access import admission
 from c2d.crypto import signatures
 from c2d.jobs.model import Job as Conf
 from tests.c2d.test_ordered_jobs import fee_for, publish

@@ -16,7 +16,7 @@ import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from c2d import admission
+from c2d.access import admission
 from c2d.api.body import loads
 from c2d.jobs.model import JOB_ID, BadJob, Job
 from c2d.results.keys import consumers_key

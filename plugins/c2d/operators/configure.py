@@ -7,13 +7,14 @@ import json
 import secrets
 import time
 
-from c2d import admission, objects
+from c2d import objects
+from c2d.access import admission
+from c2d.access.checks import access
+from c2d.access.own_assets import Kept, asset_files, kept
 from c2d.database.consumers import Consumers
 from c2d.database.jobs import OrderUsed
-from c2d.hooks.access import access
 from c2d.hooks.datatoken import DatatokenHook
 from c2d.hooks.fetch import FetchError
-from c2d.hooks.kept import Kept, asset_files, kept
 from c2d.hooks.pods import Refused
 from c2d.jobs.model import BadJob
 from c2d.jobs.status import Stage, StageEnd, Status, after_configure

@@ -71,7 +71,9 @@ class Environment(Variables):
     encrypt_results: Literal["store", "consumer", "none"] | None = Field(
         default=None, description="store where results go to IPFS, else none, if it is not set"
     )
-    access_control: Literal["datatoken", "provider", "open"] = Field(default="provider", description="whose jobs it takes (c2d.admission)")
+    access_control: Literal["datatoken", "provider", "open"] = Field(
+        default="provider", description="whose jobs it takes (c2d.access.admission)"
+    )
     enableNetwork: bool = Field(default=True, description="algorithms get the network where each data set's owner allows it; 0: never")
     share_algorithm_logs: bool = Field(default=False, description="the Provider may read the algorithm's log while it runs")
 

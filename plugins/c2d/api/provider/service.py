@@ -12,15 +12,15 @@ from typing import Any, TypeVar, cast
 
 from fastapi import Request
 
+from c2d.access.asset_content import AssetFiles
+from c2d.access.checks import access
+from c2d.access.own_assets import asset_files
 from c2d.api.operator_service.errors import Refusal
 from c2d.api.operator_service.limits import Rate
 from c2d.api.operator_service.service import Service
 from c2d.database.consumers import Consumers
 from c2d.database.queue import Caller
-from c2d.hooks.access import access
-from c2d.hooks.asset_files import AssetFiles
 from c2d.hooks.datatoken import DatatokenHook
-from c2d.hooks.kept import asset_files
 from c2d.hooks.networks import networks
 from c2d.hooks.policy import PolicyHook
 from c2d.hooks.proof import Proofs

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from c2d.hooks.asset_files import AssetFiles
+from c2d.access.asset_content import AssetFiles
 from c2d.hooks.datatoken import DatatokenHook
 from c2d.hooks.fetch import Fetcher
 from c2d.market.compute_request import Granted, GrantedAsset

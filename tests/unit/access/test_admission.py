@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from c2d import admission
+from c2d.access import admission
 from c2d.crypto import signatures
 from c2d.jobs.model import BadJob, Job
 from c2d.market.ddo import Refused

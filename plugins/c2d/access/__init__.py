@@ -1,0 +1,1 @@
+"""Ocean's rules applied with what the outside systems know."""
