@@ -116,10 +116,10 @@ def data_server_policy(address: str) -> dict[str, Any]:
 
 def publish_policy() -> dict[str, Any] | None:
     """Lets publish reach the stores that the settings name (`c2d networkpolicy`)."""
-    from c2d import networkpolicy
+    from c2d.pods import network_policy
     from c2d.settings import installation
 
-    return networkpolicy.publish_policy(installation.load())
+    return network_policy.publish_policy(installation.load())
 
 
 class Cluster:

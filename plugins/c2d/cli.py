@@ -57,10 +57,10 @@ def _run(arguments: argparse.Namespace) -> int:
     elif arguments.command == "networkpolicy":
         import yaml
 
-        from c2d import networkpolicy
+        from c2d.pods import network_policy
 
         try:
-            policy = networkpolicy.publish_policy(installation.load())
+            policy = network_policy.publish_policy(installation.load())
         except OSError:
             raise installation.BadSettings("a host of the stores has no address here; run this where pods' names are resolved") from None
         print(yaml.safe_dump(policy, sort_keys=False) if policy else "# results go to a volume: publish needs no network", end="")

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from c2d import objects
 from c2d.database.jobs import JobRow, Store
 from c2d.database.retention import UNPUBLISHED_KEPT, Retention, Stored
 from c2d.hooks.pods import Pods
 from c2d.jobs.status import Reason
+from c2d.pods import manifests
 from c2d.results.destinations import Place, places
 from c2d.results.stores import BadStore, DirectoryResults, JobResults, results_at
 from c2d.settings.installation import BadSettings, Environment, Settings
@@ -36,8 +36,8 @@ def sweep(store: Store, pods: Pods, run_goes_on: Callable[[str, str], bool], cle
             log.info("job %s: its run has ended, so it has", row.jobId)
             store.finish_job(row.jobId)
     now = datetime.now(UTC)
-    for owner in pods.owners(objects.JOB_LABEL):
-        job_id = owner["metadata"]["annotations"][objects.JOB_ANNOTATION]
+    for owner in pods.owners(manifests.JOB_LABEL):
+        job_id = owner["metadata"]["annotations"][manifests.JOB_ANNOTATION]
         job = store.job(job_id)
         if not is_left_behind(owner, job, now):
             continue
@@ -115,7 +115,7 @@ def _remove(stored: Stored, env: Environment | None, settings: Settings, retenti
                 raise BadSettings(
                     "the account of its store was in the environment's settings; put the environment back, or empty it by hand"
                 )
-            DirectoryResults(settings.C2D_RESULTS_PATH, objects.object_name(stored.jobId)).remove(kept)
+            DirectoryResults(settings.C2D_RESULTS_PATH, manifests.object_name(stored.jobId)).remove(kept)
             continue
         if "cid" in kept and retention.shared(stored.jobId, kept["cid"]):
             kept = {name: value for name, value in kept.items() if name != "cid"}

@@ -14,12 +14,12 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
-from c2d import objects
 from c2d.database.jobs import Store
 from c2d.hooks.pods import Pods, Seen, _lines
 from c2d.jobs.model import Job
 from c2d.jobs.status import Stage
-from c2d.pod_state import end_of, running_since
+from c2d.pods import manifests
+from c2d.pods.status import end_of, running_since
 from c2d.settings import installation
 from local.airflow import Client
 
@@ -74,14 +74,14 @@ def chain(pods: Pods, loaded: installation.Settings) -> float:
     """Seconds for the same volume and four pods, each made when the one before is in its last phase. Its Secrets are made beforehand."""
     job_id = f"chain-{uuid.uuid4().hex[:8]}"
     env, job = loaded.environment(ENVIRONMENT), Job.parse(JOB, ENVIRONMENT)
-    owner = pods.ensure(objects.owner(job_id, env.id))
+    owner = pods.ensure(manifests.owner(job_id, env.id))
     uid = owner["metadata"]["uid"]
     for stage in Stage:
-        pods.ensure(objects.secret(job_id, stage, objects.stage_input(stage, job_id, job, env, {Stage.FILTER: True}), env.id, uid))
+        pods.ensure(manifests.secret(job_id, stage, manifests.stage_input(stage, job_id, job, env, {Stage.FILTER: True}), env.id, uid))
     begin = time.monotonic()
-    pods.ensure(objects.claim(job_id, env, uid))
+    pods.ensure(manifests.claim(job_id, env, uid))
     for stage in Stage:
-        for event in pods.follow(pods.ensure(objects.pod(stage, job_id, job, env, loaded, uid)), 1024):
+        for event in pods.follow(pods.ensure(manifests.pod(stage, job_id, job, env, loaded, uid)), 1024):
             if isinstance(event, Seen) and (event.pod or {}).get("status", {}).get("phase") in ("Succeeded", "Failed"):
                 break
     seconds = time.monotonic() - begin
@@ -113,7 +113,7 @@ def parts(client: Client, watcher: Watcher, job_id: str, posted: float) -> dict[
     tasks = {t["task_id"]: t for t in answer["task_instances"]}
     before, result = posted, {}
     for stage in Stage:
-        m, task = watcher.seen[objects.stage_name(job_id, stage)], tasks[str(stage)]
+        m, task = watcher.seen[manifests.stage_name(job_id, stage)], tasks[str(stage)]
         start = datetime.fromisoformat(task["start_date"]).timestamp()
         end = datetime.fromisoformat(task["end_date"]).timestamp() if task["end_date"] else time.time()
         marks = [before, start, m.made, m.works or m.ended, m.ended, end]

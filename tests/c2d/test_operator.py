@@ -23,7 +23,7 @@ from c2d.operators.algorithm import AlgorithmOperator
 from c2d.operators.configure import ConfigureOperator
 from c2d.operators.pod import C2DPodOperator, PodLost, readable
 from c2d.operators.publish import PublishOperator
-from c2d.pod_state import PodEnd
+from c2d.pods.status import PodEnd
 from c2d.settings import installation
 from tests.unit.examples import job, remote_job
 

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from c2d.hooks.pods import LogLine, Pods, Refused, Seen
-from c2d.pod_state import end_of
+from c2d.pods.status import end_of
 from tests.runner_client import Cluster, Runner
 
 ROOT = Path(__file__).parents[2]

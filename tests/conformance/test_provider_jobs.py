@@ -11,7 +11,7 @@ from c2d.api.provider.service import ProviderService
 from c2d.crypto.signatures import sign_hash
 from c2d.database.queue import Caller
 from c2d.jobs.model import Job
-from c2d.objects import object_name
+from c2d.pods.manifests import object_name
 from c2d.submit import submit
 from tests.conformance.consumer import SERVICES, Consumer
 from tests.conformance.provider import OTHER_KEY, OWNER

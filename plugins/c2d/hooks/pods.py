@@ -1,4 +1,4 @@
-"""The edge to Kubernetes: creates, follows and deletes a job's objects. What they are is decided in :mod:`c2d.objects`."""
+"""The edge to Kubernetes: creates, follows and deletes a job's objects. What they are is decided in :mod:`c2d.pods.manifests`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from c2d.objects import CONTAINER
+from c2d.pods.manifests import CONTAINER
 
 if TYPE_CHECKING:
     from kubernetes.client import CoreV1Api

@@ -77,7 +77,7 @@ def client_of(env: Environment, **options: Any) -> Any:
 class S3Results:
     """A job's results in one bucket, below ``<job>/``.
 
-    :param job_name: :func:`c2d.objects.object_name` of the job.
+    :param job_name: :func:`c2d.pods.manifests.object_name` of the job.
     """
 
     def __init__(self, env: Environment, bucket: str, job_name: str, client: Any = None):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from c2d import objects
 from c2d.hooks.pods import Refused
 from c2d.jobs.status import Stage, Status
 from c2d.operators.pod import C2DPodOperator
-from c2d.pod_state import deadline, end_of
+from c2d.pods import manifests
+from c2d.pods.status import deadline, end_of
 
 
 class AlgorithmOperator(C2DPodOperator):
@@ -31,6 +31,6 @@ class AlgorithmOperator(C2DPodOperator):
         if end_of(pod):
             return
         # The consumer's time begins now. The node sees to its end, also while no operator is there.
-        limit = objects.seconds_of(self.stage, self.job, self.environment)
+        limit = manifests.seconds_of(self.stage, self.job, self.environment)
         if not self.pods.set_deadline(self.pod_name, deadline(pod, limit)):
             self.log.warning("the operators may not patch pods (helm_values/jobs-namespace): the time limit is kept by this task alone")

@@ -7,7 +7,6 @@ import json
 import secrets
 import time
 
-from c2d import objects
 from c2d.access import admission
 from c2d.access.checks import access
 from c2d.access.own_assets import Kept, asset_files, kept
@@ -21,7 +20,8 @@ from c2d.jobs.status import Stage, StageEnd, Status, after_configure
 from c2d.market import ddo, download_grants
 from c2d.market.service_files import BadFiles
 from c2d.operators.pod import C2DPodOperator
-from c2d.pod_state import PodEnd
+from c2d.pods import manifests
+from c2d.pods.status import PodEnd
 
 
 class ConfigureOperator(C2DPodOperator):
@@ -47,7 +47,7 @@ class ConfigureOperator(C2DPodOperator):
         except (BadJob, OrderUsed, ddo.Refused, BadFiles, FetchError) as e:
             raise Refused(str(e)) from None
         public_only = not self.settings.provider.ALLOW_NON_PUBLIC_IP
-        made = functools.partial(objects.stage_input, self.stage, self.job_id, self.job, self.environment, ends_ok)
+        made = functools.partial(manifests.stage_input, self.stage, self.job_id, self.job, self.environment, ends_ok)
         content = made(kept=kept, public_only=public_only)
         if not self.job.remotes:
             return content

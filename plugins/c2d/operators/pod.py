@@ -22,13 +22,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
-from c2d import objects
 from c2d.database.jobs import JobTaken, Store
 from c2d.hooks.pods import LOG_LINE_BYTES, LogLine, Pods, Refused
 from c2d.jobs.model import BadJob, Job
 from c2d.jobs.status import Reason, Stage, StageEnd
 from c2d.market.chain_facts import Unavailable
-from c2d.pod_state import PodEnd, end_of, running_since, why_pending
+from c2d.pods import manifests
+from c2d.pods.status import PodEnd, end_of, running_since, why_pending
 from c2d.results.keys import consumers_key
 from c2d.settings import installation
 
@@ -84,7 +84,7 @@ class C2DPodOperator(KubernetesPodOperator):
 
     def content(self, ends_ok: dict[Stage, bool]) -> dict[str, str]:
         """What the pod may know. Called once for each pod that is made."""
-        return objects.stage_input(self.stage, self.job_id, self.job, self.environment, ends_ok)
+        return manifests.stage_input(self.stage, self.job_id, self.job, self.environment, ends_ok)
 
     def secret_name(self) -> str:
         """The name of the Secret with :meth:`content`."""
@@ -128,7 +128,7 @@ class C2DPodOperator(KubernetesPodOperator):
         except (BadJob, JobTaken) as e:
             raise AirflowFailException(f"the job is refused: {e}") from None
         self.pods = Pods(self.client, self.settings.C2D_NAMESPACE)
-        self.pod_name = objects.stage_name(self.job_id, self.stage)
+        self.pod_name = manifests.stage_name(self.job_id, self.stage)
         self._following = True
         ends = self.store.stage_ends(self.job_id)
         end = ends.get(self.stage)
@@ -152,7 +152,7 @@ class C2DPodOperator(KubernetesPodOperator):
 
         pods = Pods(CoreV1Api(ApiClient(self.client.api_client.configuration)), self.settings.C2D_NAMESPACE)
         if row.dateFinished is not None or self.stage is Stage.PUBLISH:  # the whole run was ended: no later stage will tidy up
-            pods.delete_owner(objects.object_name(self.job_id))
+            pods.delete_owner(manifests.object_name(self.job_id))
         pods.delete(self.pod_name)
         store.end_stage(self.job_id, StageEnd(self.stage, Reason.STOPPED, message="the job was stopped"), None, None)
         self.stopped(store)
@@ -185,16 +185,16 @@ class C2DPodOperator(KubernetesPodOperator):
             self.log.info("taking over pod %s of a former try", self.pod_name)
             return found
         env, job_id = self.environment, self.job_id
-        owner = self.pods.owner(objects.object_name(job_id)) if self.stage is not Stage.CONFIGURE else None
+        owner = self.pods.owner(manifests.object_name(job_id)) if self.stage is not Stage.CONFIGURE else None
         if owner is None:
-            owner = self.pods.ensure(objects.owner(job_id, env.id))
-            self.pods.ensure(objects.claim(job_id, env, owner["metadata"]["uid"]))
+            owner = self.pods.ensure(manifests.owner(job_id, env.id))
+            self.pods.ensure(manifests.claim(job_id, env, owner["metadata"]["uid"]))
         uid = owner["metadata"]["uid"]
         secret = self.secret_name()
-        self.pods.ensure(objects.secret(job_id, self.stage, self.content(ends_ok), env.id, uid, secret))
+        self.pods.ensure(manifests.secret(job_id, self.stage, self.content(ends_ok), env.id, uid, secret))
         if self.stage is Stage.CONFIGURE:
-            self.pods.await_volume(f"{objects.object_name(job_id)}-data")
-        pod = self.pods.ensure(objects.pod(self.stage, job_id, self.job, env, self.settings, uid, secret, self.network()))
+            self.pods.await_volume(f"{manifests.object_name(job_id)}-data")
+        pod = self.pods.ensure(manifests.pod(self.stage, job_id, self.job, env, self.settings, uid, secret, self.network()))
         if pod["metadata"].get("deletionTimestamp"):
             raise PodLost("the former pod is still going away")
         return pod
@@ -205,7 +205,7 @@ class C2DPodOperator(KubernetesPodOperator):
         end: PodEnd | None = None
         log_ended, drain_until = False, 0.0
         shown = 0
-        limit = objects.seconds_of(self.stage, self.job, self.environment)
+        limit = manifests.seconds_of(self.stage, self.job, self.environment)
         for event in self.pods.follow(pod, TASK_LOG_BYTES, tick=0.5):
             now = time.monotonic()
             if isinstance(event, LogLine):

@@ -7,13 +7,13 @@ from typing import Any
 
 from airflow.sdk.exceptions import AirflowFailException
 
-from c2d import objects
 from c2d.database.jobs import Store
 from c2d.database.retention import Retention
 from c2d.hooks.pods import Refused
 from c2d.jobs.status import Reason, Stage, StageEnd, Status
 from c2d.operators.pod import C2DPodOperator
-from c2d.pod_state import PodEnd
+from c2d.pods import manifests
+from c2d.pods.status import PodEnd
 from c2d.results import keys
 from c2d.results.destinations import places
 from c2d.results.stores import PLAN_LINE, BadStore, JobResults
@@ -41,11 +41,11 @@ class PublishOperator(C2DPodOperator):
             rights = self._results.rights(self._seconds)
         except BadStore as e:
             raise Refused(str(e)) from None
-        return objects.stage_input(self.stage, self.job_id, self.job, self.environment, ends_ok, encryption=encryption, rights=rights)
+        return manifests.stage_input(self.stage, self.job_id, self.job, self.environment, ends_ok, encryption=encryption, rights=rights)
 
     def make_pod(self, ends_ok: dict[Stage, bool], may_exist: bool) -> dict[str, Any]:
         row = self.store.job(self.job_id)
-        if row is not None and row.dateFinished is not None and self.pods.owner(objects.object_name(self.job_id)) is None:
+        if row is not None and row.dateFinished is not None and self.pods.owner(manifests.object_name(self.job_id)) is None:
             raise Refused("the job had ended, and its volume is gone: there is nothing left to publish")
         return super().make_pod(ends_ok, may_exist)
 
@@ -88,7 +88,7 @@ class PublishOperator(C2DPodOperator):
         manifest, stores = (self._published or self._verified(end)) if end.ok and not ended else (None, None)
         outcome = self.store.finish_job(self.job_id, manifest, stores)
         if end.ok:
-            self.pods.delete_owner(objects.object_name(self.job_id))
+            self.pods.delete_owner(manifests.object_name(self.job_id))
         details = outcome.terminationDetails
         if not end.ok:
             raise AirflowFailException(f"publish: {end.message or end.reason}")  # the volume stays for the janitor's grace time

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from c2d import objects
 from c2d.hooks.ipfs import IpfsResults
 from c2d.hooks.s3 import BadStore, S3Results
+from c2d.pods import manifests
 from c2d.results.destinations import Place, Places, is_admin_log, kept_for
 from c2d.settings.installation import Environment, Settings
 
@@ -75,7 +75,7 @@ class DirectoryResults:
 
 def results_at(place: Place, env: Environment, settings: Settings, job_id: str) -> Results:
     """The job's part of one store."""
-    name = objects.object_name(job_id)
+    name = manifests.object_name(job_id)
     if place.type == "s3":
         return S3Results(env, place.at, name)
     if place.type == "ipfs":

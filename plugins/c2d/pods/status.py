@@ -10,7 +10,7 @@ from math import ceil
 from typing import Any
 
 from c2d.jobs.status import Reason, Stage, StageEnd
-from c2d.objects import CONTAINER, ISOLATED
+from c2d.pods.manifests import CONTAINER, ISOLATED
 
 MESSAGE_CHARS = 1000
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import yaml
 
-from c2d.networkpolicy import PRIVATE, publish_policy
+from c2d.pods.network_policy import PRIVATE, publish_policy
 from c2d.settings.installation import read
 from tests.unit.settings.test_installation import BASE
 

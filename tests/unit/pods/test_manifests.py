@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from c2d import objects
 from c2d.crypto import ecies
 from c2d.jobs.model import Job
 from c2d.jobs.status import Stage
 from c2d.market import download_grants
+from c2d.pods import manifests
 from c2d.settings.installation import read
 from tests.unit.examples import REMOTE, job, remote_job
 
@@ -29,12 +29,12 @@ BASE = {
 
 def pod(stage: str, conf: dict[str, Any] | None = None, job_id: str = "j1", **variables: str) -> dict[str, Any]:
     settings = read({**BASE, **variables})
-    return objects.pod(Stage(stage), job_id, Job.parse(conf or job(), "ocean-compute"), settings.environments[0], settings, "uid-1")
+    return manifests.pod(Stage(stage), job_id, Job.parse(conf or job(), "ocean-compute"), settings.environments[0], settings, "uid-1")
 
 
 def stage_input(stage: str, conf: dict[str, Any] | None = None, ends_ok: dict[Stage, bool] | None = None) -> dict[str, str]:
     env = read(BASE).environments[0]
-    return objects.stage_input(Stage(stage), "j1", Job.parse(conf or job(), "ocean-compute"), env, ends_ok or {})
+    return manifests.stage_input(Stage(stage), "j1", Job.parse(conf or job(), "ocean-compute"), env, ends_ok or {})
 
 
 STAGES = ["configure", "algorithm", "filter", "publish"]
@@ -87,7 +87,7 @@ def test_the_algorithm_sees_inputs_read_only_and_neither_admin_logs_nor_the_stag
 @pytest.mark.parametrize(("own", "limit"), [(None, 600), (30, 30), (9999, 600)])
 def test_the_algorithms_time_is_the_smaller_of_the_jobs_and_the_environments(own: int | None, limit: int) -> None:
     wanted, env = job(maxJobDuration=own), read(BASE).environments[0]
-    assert objects.seconds_of(Stage.ALGORITHM, Job.parse(wanted, "ocean-compute"), env) == limit
+    assert manifests.seconds_of(Stage.ALGORITHM, Job.parse(wanted, "ocean-compute"), env) == limit
     assert pod("algorithm", wanted)["spec"]["activeDeadlineSeconds"] == limit + 900, "to pull an image is not the consumer's time"
 
 
@@ -130,7 +130,7 @@ def test_the_entrypoint_is_an_argument_of_its_own_and_kubernetes_expands_nothing
 
 def run_wrapper(entrypoint: str, logs: Path, blocks: int = 2048) -> subprocess.CompletedProcess[bytes]:
     env = {"LOGS": str(logs), "PATH": os.environ["PATH"]}
-    return subprocess.run(["sh", "-c", objects.ALGORITHM_WRAPPER, "algorithm", str(blocks), entrypoint], env=env, capture_output=True)
+    return subprocess.run(["sh", "-c", manifests.ALGORITHM_WRAPPER, "algorithm", str(blocks), entrypoint], env=env, capture_output=True)
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_the_log_file_is_cut_while_the_algorithm_runs_on(tmp_path: Path) -> None
 
 def test_the_wrapper_ends_at_once_when_it_is_told_to(tmp_path: Path) -> None:
     env = {"LOGS": str(tmp_path), "PATH": os.environ["PATH"]}
-    command = ["sh", "-c", objects.ALGORITHM_WRAPPER, "algorithm", "2048", "echo $$; exec sleep 600"]
+    command = ["sh", "-c", manifests.ALGORITHM_WRAPPER, "algorithm", "2048", "echo $$; exec sleep 600"]
     with subprocess.Popen(command, env=env, stdout=subprocess.PIPE) as wrapper:
         assert wrapper.stdout
         algorithm = int(wrapper.stdout.readline())
@@ -186,7 +186,7 @@ def test_the_cluster_settings_reach_the_pod() -> None:
     terms = spec["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
     assert terms == [{"matchExpressions": [{"key": "scope", "operator": "In", "values": ["compute"]}]}]
     env = read({**BASE, "STORAGE_CLASS": "fast"}).environments[0]
-    assert objects.claim("j1", env, "u")["spec"] == {
+    assert manifests.claim("j1", env, "u")["spec"] == {
         "accessModes": ["ReadWriteOnce"],
         "resources": {"requests": {"storage": str(3 * 2**30)}},
         "storageClassName": "fast",
@@ -202,7 +202,7 @@ def test_configure_is_told_what_to_fetch_and_its_limits() -> None:
 def test_configure_is_told_how_to_fetch_what_is_named_by_transaction_and_not_the_key() -> None:
     env, conf = read(BASE).environments[0], Job.parse(remote_job(), "ocean-compute")
     granted = download_grants.grant(BASE["OPERATOR_PRIVATE_KEY"], ["did:op:aa", "did:op:cc"], 1000, 8, 60)
-    text = objects.stage_input(Stage.CONFIGURE, "j1", conf, env, {}, granted)["stage.json"]
+    text = manifests.stage_input(Stage.CONFIGURE, "j1", conf, env, {}, granted)["stage.json"]
     content = json.loads(text)
     assert content["metadataUri"] == "https://aquarius.example" and content["consumerAddress"] == granted.consumer
     given = [content["inputs"][0]["remote"], content["algorithm"]["remote"]]
@@ -220,15 +220,15 @@ def test_publish_releases_outputs_only_with_the_filters_consent(filtered: bool |
 
 @pytest.mark.parametrize("job_id", ["manual__2026-11-22T06:05:00+00:00", "UPPER", "x" * 80, "-a", "a_b"])
 def test_a_run_id_that_is_no_kubernetes_name_becomes_a_digest(job_id: str) -> None:
-    name = objects.object_name(job_id)
+    name = manifests.object_name(job_id)
     assert name.startswith("job-") and len(name) == 36
     assert pod("publish", job_id=job_id)["metadata"]["annotations"]["c2d/job-id"] == job_id
 
 
 def test_names_fit_where_kubernetes_wants_them() -> None:
     longest = "a" * 50
-    assert objects.object_name(longest) == longest
-    assert max(len(objects.stage_name(longest, s)) for s in Stage) <= 63
+    assert manifests.object_name(longest) == longest
+    assert max(len(manifests.stage_name(longest, s)) for s in Stage) <= 63
 
 
 def test_an_algorithm_with_the_network_says_so_to_the_policies_and_still_waits_until_it_is_cut_off_from_the_cluster() -> None:
@@ -236,7 +236,7 @@ def test_an_algorithm_with_the_network_says_so_to_the_policies_and_still_waits_u
     wanted, env = Job.parse(job(), "ocean-compute"), settings.environments[0]
 
     def made(stage: str, network: bool) -> dict[str, Any]:
-        return objects.pod(Stage(stage), "j1", wanted, env, settings, "uid-1", network=network)
+        return manifests.pod(Stage(stage), "j1", wanted, env, settings, "uid-1", network=network)
 
     pod_with = made("algorithm", True)
     assert pod_with["metadata"]["labels"] == {"c2d/job": "j1", "c2d/stage": "algorithm", "c2d/network": "public"}
@@ -252,7 +252,7 @@ def test_the_policy_for_such_an_algorithm_leaves_out_what_configures_leaves_out(
     text = (Path(__file__).parents[2] / "helm_values/jobs-namespace/20-networkpolicy.yaml").read_text()
     policies = {p["metadata"]["name"]: p["spec"] for p in yaml.safe_load_all(text)}
     algorithm, configure = policies["c2d-algorithm-network"], policies["c2d-configure"]
-    assert algorithm["podSelector"] == {"matchLabels": {"c2d/stage": "algorithm", objects.NETWORK_LABEL: objects.PUBLIC}}
+    assert algorithm["podSelector"] == {"matchLabels": {"c2d/stage": "algorithm", manifests.NETWORK_LABEL: manifests.PUBLIC}}
     assert algorithm["egress"] == configure["egress"] and algorithm["policyTypes"] == ["Egress"]
     (block,) = [rule["to"][0]["ipBlock"] for rule in algorithm["egress"] if "to" in rule]
     assert {"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "127.0.0.0/8", "100.64.0.0/10"} <= set(block["except"])

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from c2d.jobs.status import Reason, Stage
-from c2d.pod_state import deadline, end_of, running_since, why_pending
+from c2d.pods.status import deadline, end_of, running_since, why_pending
 
 
 def pod(state: dict[str, Any] | None = None, phase: str = "Running", reason: str | None = None, **status: Any) -> dict[str, Any]:

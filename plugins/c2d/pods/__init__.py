@@ -1,0 +1,1 @@
+"""A job's Kubernetes objects, as pure functions."""
