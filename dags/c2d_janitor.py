@@ -1,4 +1,4 @@
-"""Every five minutes: ends the jobs and removes the objects that a crash left behind; removes results that have expired (c2d.janitor)."""
+"""Every five minutes: ends the jobs and removes the objects that a crash left behind; removes results that have expired (c2d.lifecycle.sweep)."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ with DAG(
         from airflow.providers.cncf.kubernetes.hooks.kubernetes import KubernetesHook
         from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
-        from c2d import janitor
         from c2d.database.jobs import Store
         from c2d.hooks.pods import Pods
+        from c2d.lifecycle import sweep
         from c2d.settings import installation
 
         def run_goes_on(dag_id: str, run_id: str) -> bool:
@@ -32,17 +32,17 @@ with DAG(
 
         loaded = installation.load()
         api = KubernetesHook(conn_id="kubernetes_default").core_v1_client
-        clear = janitor.clear_half(loaded)
-        janitor.sweep(Store(loaded.C2D_DATABASE_URL), Pods(api, loaded.C2D_NAMESPACE), run_goes_on, clear)
+        clear = sweep.clear_half(loaded)
+        sweep.sweep(Store(loaded.C2D_DATABASE_URL), Pods(api, loaded.C2D_NAMESPACE), run_goes_on, clear)
 
     @task(retries=0)
     def expire() -> None:
-        from c2d import janitor
         from c2d.database.jobs import Store
+        from c2d.lifecycle import sweep
         from c2d.settings import installation
 
         loaded = installation.load()
-        janitor.expire(Store(loaded.C2D_DATABASE_URL), loaded, datetime.now(UTC))
+        sweep.expire(Store(loaded.C2D_DATABASE_URL), loaded, datetime.now(UTC))
 
     sweep()
     expire()

@@ -9,11 +9,11 @@ from typing import Any
 
 from fastapi.testclient import TestClient
 
-from c2d.api.operator_service import background
 from c2d.crypto import ecies, result_files
 from c2d.crypto.result_files import SEGMENT
 from c2d.jobs.model import Job
 from c2d.jobs.status import Reason, Stage, StageEnd
+from c2d.lifecycle import dispatch
 from c2d.pods import manifests
 from c2d.results import keys
 from c2d.results.destinations import places
@@ -35,7 +35,7 @@ def published(client: TestClient, loaded: installation.Settings, tmp_path: Path,
     body = PROVIDER.start_body(f"0x{time.time_ns()}")
     body["workflow"]["stages"][0]["output"]["publicKey"] = ecies.public_key(CONSUMER)
     job_id = str(client.post(f"{API}/compute", json=body).json()[0]["jobId"])
-    background.release_all(service)
+    dispatch.release_all(service)
     (env,) = loaded.environments
     job = Job.parse(client.app.state.runs.started[job_id], env.id)  # type: ignore[attr-defined]
     root, folder = tmp_path / "pods" / job_id, loaded.C2D_RESULTS_PATH / manifests.object_name(job_id)

@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from c2d.api.operator_service import auth, background
+from c2d.api.operator_service import auth
 from c2d.api.operator_service.app import create_app
 from c2d.jobs.model import Job
 from c2d.jobs.status import Reason, Stage, StageEnd, Status
+from c2d.lifecycle import dispatch
 from c2d.settings import installation
 from tests.conformance.conftest import Runs, unprotected
 from tests.conformance.provider import API, DATA, KEY, OTHER_KEY, OWNER, Provider, workflow
@@ -118,7 +119,7 @@ def test_a_start_is_answered_as_the_incumbent_does(client: TestClient) -> None:
 
 def test_the_run_gets_the_whole_job_sealed(client: TestClient, runs: Runs, loaded: installation.Settings) -> None:
     job_id = start(client)
-    background.release_all(client.app.state.service)  # type: ignore[attr-defined]
+    dispatch.release_all(client.app.state.service)  # type: ignore[attr-defined]
     conf = runs.started[job_id]
     assert "TOPSECRET" not in str(conf)
     job = Job.parse(conf, "ocean-compute").opened(loaded.OPERATOR_PRIVATE_KEY, job_id)
@@ -139,7 +140,7 @@ def test_assets_that_are_named_by_transaction_reach_the_job(client: TestClient, 
     body = PROVIDER.start_body("0xa1", workflow=workflow(input=[{"index": 0, "id": "did:op:aa", "remote": order}], algorithm=algorithm))
     answer = client.post(f"{API}/compute", json=body)
     assert answer.status_code == 200, answer.text
-    background.release_all(client.app.state.service)  # type: ignore[attr-defined]
+    dispatch.release_all(client.app.state.service)  # type: ignore[attr-defined]
     (conf,) = runs.started.values()
     assert conf["inputs"] == [{"id": "did:op:aa", "remote": order}]
     assert conf["algorithm"]["remote"] == {**order, "serviceEndpoint": "https://provider.example"}
@@ -147,7 +148,7 @@ def test_assets_that_are_named_by_transaction_reach_the_job(client: TestClient, 
 
 def test_paid_time_bounds_the_algorithm(client: TestClient, runs: Runs) -> None:
     job_id = start(client, validUntil=int(time.time()) + 100)
-    background.release_all(client.app.state.service)  # type: ignore[attr-defined]
+    dispatch.release_all(client.app.state.service)  # type: ignore[attr-defined]
     assert 95 <= runs.started[job_id]["maxJobDuration"] <= 100
     late = PROVIDER.start_body("0xa2", validUntil=int(time.time()) - 1)
     assert error(client.post(f"{API}/compute", json=late)) == (400, "validUntil: must be in the future")
@@ -356,7 +357,7 @@ def test_a_stop_in_the_queue_ends_the_job_at_once(client: TestClient, runs: Runs
     job_id = start(client)
     (job,) = client.put(f"{API}/compute", params=PROVIDER.signed(job_id)).json()
     assert (job["status"], job["stopreq"], job["terminationDetails"]["reason"]) == (70, 1, "Stopped")
-    background.release_all(client.app.state.service)  # type: ignore[attr-defined]
+    dispatch.release_all(client.app.state.service)  # type: ignore[attr-defined]
     assert runs.started == {} and runs.stopped == []
     again = client.put(f"{API}/compute", params=PROVIDER.signed(job_id)).json()
     assert again == [job]
@@ -367,19 +368,19 @@ def test_a_stop_reaches_the_run_and_is_repeated_until_the_job_has_ended(
 ) -> None:
     service = client.app.state.service  # type: ignore[attr-defined]
     job_id = start(client)
-    background.release_all(service)
+    dispatch.release_all(service)
     (job,) = client.put(f"{API}/compute", json=PROVIDER.signed(job_id)).json()
     assert (job["status"], job["stopreq"]) == (1, 1)
-    background.repeat_stops(service)
+    dispatch.repeat_stops(service)
     assert runs.stopped == [job_id, job_id]
     service.store.finish_job(job_id)
-    background.repeat_stops(service)
+    dispatch.repeat_stops(service)
     assert len(runs.stopped) == 2
 
 
 def test_a_stop_by_agreement_or_owner_reaches_all_that_fit(client: TestClient, runs: Runs) -> None:
     first, second = start(client, "0xa1"), start(client, "0xa2")
-    background.release_all(client.app.state.service)  # type: ignore[attr-defined]
+    dispatch.release_all(client.app.state.service)  # type: ignore[attr-defined]
     client.put(f"{API}/compute", params=PROVIDER.signed(agreementId="0xa2"))
     assert runs.stopped == [second]
     client.put(f"{API}/compute", params=PROVIDER.signed())
@@ -444,7 +445,7 @@ def finished(client: TestClient, loaded: installation.Settings, content: bytes =
 
     service = client.app.state.service  # type: ignore[attr-defined]
     job_id = start(client, f"0x{time.time_ns()}")
-    background.release_all(service)
+    dispatch.release_all(service)
     folder = loaded.C2D_RESULTS_PATH / job_id
     files = []
     for n, (path, kind) in enumerate((("outputs/sub/ä b.csv", "output"), ("logs/algorithm.log", "algorithmLog"))):
@@ -566,7 +567,7 @@ def test_the_live_view_follows_a_job(variables: dict[str, str], runs: Runs) -> N
 
         service.tail = tail
         first, second, third = (start(client, f"0xa{n}") for n in range(3))
-        background.release_all(service)
+        dispatch.release_all(service)
         assert [live(client, i).json()["queuePosition"] for i in (first, second, third)] == [0, 0, 1]
         service.store.set_status(first, Status.CONFIGURING)
         told = live(client, first).json()
@@ -587,7 +588,7 @@ def test_the_algorithms_log_is_not_shared_unless_the_environment_says_so(client:
     service = client.app.state.service  # type: ignore[attr-defined]
     service.tail = lambda *_: pytest.fail("the log was read")
     job_id = start(client)
-    background.release_all(service)
+    dispatch.release_all(service)
     service.store.set_status(job_id, Status.RUNNING)
     assert live(client, job_id).json()["algorithmLog"] is None
     assert live(client, job_id, OTHER).status_code == 404

@@ -13,7 +13,6 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
-from c2d.api.operator_service import background
 from c2d.api.operator_service.service import Service
 from c2d.crypto import ecies
 from c2d.crypto.signatures import address_of, signer_of_text
@@ -22,8 +21,9 @@ from c2d.database.notifications import body_of, pause_after
 from c2d.database.queue import Caller, Intake
 from c2d.database.tables import notifications
 from c2d.jobs.model import Job
+from c2d.lifecycle import dispatch
+from c2d.lifecycle.submit import submit
 from c2d.settings import installation
-from c2d.submit import submit
 from tests.unit.crypto.test_signatures import ENGINE, NOTIFY_SIGNATURE
 from tests.unit.database.test_queue import NONCES, PROVIDER
 from tests.unit.examples import job
@@ -92,7 +92,7 @@ def deliver(service: Service) -> None:
     async def once() -> None:
         running: set[asyncio.Task[None]] = set()
         async with httpx.AsyncClient(follow_redirects=False, timeout=service.settings.C2D_NOTIFY_SECONDS) as client:
-            await background.deliver_due(service, client, running)
+            await dispatch.deliver_due(service, client, running)
             await asyncio.gather(*running)
 
     asyncio.run(once())

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from c2d import janitor
 from c2d.database.jobs import Store
 from c2d.database.retention import NotRepublishable, Retention
 from c2d.database.tables import jobs
 from c2d.jobs.model import Job
 from c2d.jobs.status import Reason, Stage, StageEnd, Status
+from c2d.lifecycle import sweep
 from c2d.results.destinations import places
 from c2d.results.stores import JobResults
 from c2d.settings.installation import Settings, read
@@ -51,9 +51,9 @@ def test_results_on_the_volume_go_when_their_time_is_over_and_not_before(databas
     (tmp_path / "j1/data/outputs").mkdir(parents=True)
     (tmp_path / "j1/data/outputs/a").write_text("a")
     ended(store, stores={"results": {"type": "directory"}})
-    janitor.expire(store, settings, SOONER)
+    sweep.expire(store, settings, SOONER)
     assert store.job("j1").removed == 0 and (tmp_path / "j1").exists()  # type: ignore[union-attr]
-    janitor.expire(store, settings, LATER)
+    sweep.expire(store, settings, LATER)
     row = store.job("j1")
     assert row is not None and (row.removed, row.stores, len(row.results)) == (1, None, 1)
     assert not (tmp_path / "j1").exists()
@@ -67,7 +67,7 @@ def test_results_in_s3_go_from_both_buckets_and_no_other_jobs(database_url: str,
         for key in ("j1/data/outputs/a", "j1/manifest.json", "j11/data/outputs/a"):
             minio.client().put_object(Bucket=bucket, Key=key, Body=b"a")
     ended(store, stores={"results": {"type": "s3", "bucket": results}, "adminLogs": {"type": "s3", "bucket": logs}})
-    janitor.expire(store, settings, LATER)
+    sweep.expire(store, settings, LATER)
     for bucket in (results, logs):
         assert [o["Key"] for o in minio.client().list_objects_v2(Bucket=bucket)["Contents"]] == ["j11/data/outputs/a"]
 
@@ -83,9 +83,9 @@ def test_results_in_ipfs_are_unpinned_after_their_own_term(database_url: str, tm
         cids.append(httpx.post(f"{kubo.url}/api/v0/add?pin=true", headers=headers, files={"file": content}).json()["Hash"])
     ended(store, stores={"results": {"type": "ipfs", "api": kubo.url, "cid": cids[0], "manifest": cids[1]}})
     assert set(cids) <= kubo.pins().keys()
-    janitor.expire(store, settings, datetime.now(UTC) + timedelta(minutes=59))
+    sweep.expire(store, settings, datetime.now(UTC) + timedelta(minutes=59))
     assert set(cids) <= kubo.pins().keys()
-    janitor.expire(store, settings, datetime.now(UTC) + timedelta(minutes=61))
+    sweep.expire(store, settings, datetime.now(UTC) + timedelta(minutes=61))
     assert not set(cids) & kubo.pins().keys()
     assert store.job("j1").removed == 1  # type: ignore[union-attr]
 
@@ -103,9 +103,9 @@ def test_a_pin_that_another_jobs_results_need_stays(database_url: str, tmp_path:
 
     with store.engine.begin() as c:
         c.execute(sa.text("""UPDATE c2d.jobs SET "dateFinished" = now() + interval '1 day' WHERE "jobId" = 'j2'"""))
-    janitor.expire(store, settings, datetime.now(UTC) + timedelta(minutes=61))
+    sweep.expire(store, settings, datetime.now(UTC) + timedelta(minutes=61))
     assert store.job("j1").removed == 1 and cid in kubo.pins()  # type: ignore[union-attr]
-    janitor.expire(store, settings, datetime.now(UTC) + timedelta(days=2))
+    sweep.expire(store, settings, datetime.now(UTC) + timedelta(days=2))
     assert cid not in kubo.pins()
 
 
@@ -115,11 +115,11 @@ def test_a_store_that_does_not_answer_keeps_nothing_readable_and_is_emptied_late
     ended(store, stores={"results": {"type": "s3", "bucket": bucket}})
     store.keep_keys("j1", {"results": "sealed"})
     away = settings_of(database_url, tmp_path, **{**minio.settings(AWS_BUCKET_OUTPUT=bucket), "AWS_ENDPOINT_URL": "http://127.0.0.1:1"})
-    janitor.expire(store, away, LATER)
+    sweep.expire(store, away, LATER)
     row = store.job("j1")
     assert row is not None and (row.removed, row.stores) == (1, {"results": {"type": "s3", "bucket": bucket}})
     assert store.result_keys("j1") is None, "the key is deleted at once"
-    janitor.expire(store, settings_of(database_url, tmp_path, **minio.settings(AWS_BUCKET_OUTPUT=bucket)), LATER)
+    sweep.expire(store, settings_of(database_url, tmp_path, **minio.settings(AWS_BUCKET_OUTPUT=bucket)), LATER)
     assert store.job("j1").stores is None  # type: ignore[union-attr]
     assert minio.client().list_objects_v2(Bucket=bucket)["KeyCount"] == 0
 
@@ -134,9 +134,9 @@ def test_results_of_an_environment_that_is_gone_go_by_the_term_they_were_publish
     with store.engine.begin() as c:
         c.execute(sa.update(jobs).values(resultKeys={"results": "0x00"}))
     changed = settings_of(database_url, tmp_path, C2D_ENVIRONMENT="another")
-    janitor.expire(store, changed, SOONER)
+    sweep.expire(store, changed, SOONER)
     assert [store.job(j).removed for j in ("j1", "j2", "j3")] == [0, 0, 0]  # type: ignore[union-attr]
-    janitor.expire(store, changed, LATER)
+    sweep.expire(store, changed, LATER)
     rows = {j: store.job(j) for j in ("j1", "j2", "j3")}
     assert {j: (row.removed, row.stores is None) for j, row in rows.items() if row} == {
         "j1": (1, True),
@@ -169,7 +169,7 @@ def test_what_can_never_be_removed_holds_up_nothing(database_url: str, tmp_path:
     (tmp_path / "j1").mkdir()
     ended(store, stores={"results": {"type": "directory"}})
     for _ in range(100):
-        janitor.expire(store, settings, LATER)
+        sweep.expire(store, settings, LATER)
         if not (tmp_path / "j1").exists():
             break
     assert store.job("j1").stores is None  # type: ignore[union-attr]
@@ -185,9 +185,9 @@ def test_what_was_half_published_goes_with_the_jobs_volume(database_url: str, tm
     with store.engine.begin() as c:
         c.execute(sa.text("""UPDATE c2d.jobs SET "dateFinished" = now() - interval '25 hours'"""))
     pods = _Pods()
-    janitor.sweep(store, pods, lambda dag, run: True, janitor.clear_half(settings))  # type: ignore[arg-type]
+    sweep.sweep(store, pods, lambda dag, run: True, sweep.clear_half(settings))  # type: ignore[arg-type]
     assert pods.deleted == [] and minio.client().list_objects_v2(Bucket=bucket)["KeyCount"] == 1, "it is being published again"
-    janitor.sweep(store, pods, lambda dag, run: False, janitor.clear_half(settings))  # type: ignore[arg-type]
+    sweep.sweep(store, pods, lambda dag, run: False, sweep.clear_half(settings))  # type: ignore[arg-type]
     assert pods.deleted == ["j1"] and minio.client().list_objects_v2(Bucket=bucket)["KeyCount"] == 0
 
 
@@ -200,11 +200,11 @@ def test_what_had_arrived_when_publishing_was_stopped_is_removed(database_url: s
         minio.client().put_object(Bucket=each, Key="j1/data/outputs/a", Body=b"a")
     store.open_job("j1", "ocean-compute", Job.parse(job(), "ocean-compute"))
     Retention(store).abandon("j1", places(settings.environments[0]).dump())
-    janitor.expire(store, settings, datetime.now(UTC))
+    sweep.expire(store, settings, datetime.now(UTC))
     assert minio.client().list_objects_v2(Bucket=bucket)["KeyCount"] == 1, "the job has not ended yet"
     store.request_stop("j1")
     store.finish_job("j1")
-    janitor.expire(store, settings, datetime.now(UTC))
+    sweep.expire(store, settings, datetime.now(UTC))
     assert [minio.client().list_objects_v2(Bucket=each)["KeyCount"] for each in (bucket, logs)] == [0, 0]
     row = store.job("j1")
     assert row is not None and (row.removed, row.stores) == (0, None)
@@ -280,9 +280,9 @@ def test_after_its_volumes_time_a_job_cannot_be_published_again(database_url: st
 
 
 def test_the_api_server_lets_publish_run_again_once(database_url: str, tmp_path: Path) -> None:
-    from c2d.api.operator_service.background import republish_asked
     from c2d.api.operator_service.service import Service
     from c2d.database.queue import Intake
+    from c2d.lifecycle.dispatch import republish_asked
 
     settings = settings_of(database_url, tmp_path)
     store, cleared = Store(database_url), []

@@ -5,13 +5,13 @@ import json
 
 import pytest
 
-from c2d import submit
 from c2d.api import trigger
 from c2d.crypto import ecies, result_files
 from c2d.database.jobs import Store
 from c2d.database.queue import Caller, Intake
 from c2d.jobs.model import BadJob, Job
 from c2d.jobs.status import Reason, Stage, StageEnd
+from c2d.lifecycle import submit
 from c2d.pods import manifests
 from c2d.results import keys
 from c2d.settings.installation import Settings, installation

@@ -7,19 +7,21 @@ from collections.abc import AsyncIterator
 
 from fastapi import Depends, FastAPI
 
-from c2d.api.operator_service import background, errors
+from c2d.api.operator_service import errors
 from c2d.api.operator_service.auth import admit
 from c2d.api.operator_service.routes import admin, compute, environments, live, results, root, running_jobs
 from c2d.api.operator_service.routes.root import our_version
 from c2d.api.operator_service.service import Service, StartRun, StopRun
 from c2d.database.queue import Intake
-from c2d.hooks import runs
+from c2d.lifecycle import airflow_runs, dispatch
 from c2d.settings.installation import Settings
 
 PREFIX = "/api/v1/operator"
 
 
-def create_app(settings: Settings, start_run: StartRun = runs.start, stop_run: StopRun = runs.stop, work: bool = True) -> FastAPI:
+def create_app(
+    settings: Settings, start_run: StartRun = airflow_runs.start, stop_run: StopRun = airflow_runs.stop, work: bool = True
+) -> FastAPI:
     """Ocean's Operator-Service.
 
     :param start_run, stop_run: the edge to Airflow.
@@ -32,7 +34,7 @@ def create_app(settings: Settings, start_run: StartRun = runs.start, stop_run: S
         if not work:
             yield
             return
-        async with background.working(service):
+        async with dispatch.working(service):
             yield
 
     app = FastAPI(

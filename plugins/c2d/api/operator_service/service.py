@@ -12,7 +12,8 @@ from c2d.api.operator_service.limits import Rate
 from c2d.database.jobs import Store
 from c2d.database.notifications import Outbox
 from c2d.database.queue import Intake
-from c2d.hooks import logs, runs
+from c2d.hooks import logs
+from c2d.lifecycle import airflow_runs
 from c2d.settings.installation import Settings
 
 StartRun = Callable[[str, str, dict[str, Any]], None]
@@ -22,7 +23,7 @@ Tail = Callable[[str, str, int], str | None]
 
 @dataclass
 class Service:
-    """:param start_run, stop_run, republish_run: the edge to Airflow (:mod:`c2d.hooks.runs`).
+    """:param start_run, stop_run, republish_run: the edge to Airflow (:mod:`c2d.lifecycle.airflow_runs`).
     :param tail: the edge to a pod's log (:mod:`c2d.hooks.logs`).
     """
 
@@ -30,7 +31,7 @@ class Service:
     intake: Intake
     start_run: StartRun
     stop_run: StopRun
-    republish_run: Callable[[str, str], None] = runs.republish
+    republish_run: Callable[[str, str], None] = airflow_runs.republish
     tail: Tail = logs.tail
     wake: Callable[[], None] = lambda: None
     store: Store = field(init=False)

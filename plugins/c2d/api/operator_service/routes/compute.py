@@ -14,8 +14,8 @@ from c2d.api.operator_service.service import service_of
 from c2d.api.operator_service.workflow import job_of
 from c2d.database.jobs import JobRow
 from c2d.database.queue import Wanted
+from c2d.lifecycle.submit import submit
 from c2d.settings.installation import BadSettings
-from c2d.submit import submit
 
 router = APIRouter(tags=["operation"])
 ANSWER: dict[int | str, dict[str, Any]] = {200: {"model": list[JobStatus]}, **FAILURES}

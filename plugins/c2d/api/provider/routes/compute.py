@@ -17,9 +17,9 @@ from c2d.api.provider.jobs import job_of
 from c2d.api.provider.service import ProviderService, service_of
 from c2d.database.jobs import JobRow
 from c2d.database.queue import Wanted
+from c2d.lifecycle.submit import submit
 from c2d.market.compute_request import ComputeRequest
 from c2d.market.ddo import Refused
-from c2d.submit import submit
 
 router = APIRouter(tags=["compute"])
 

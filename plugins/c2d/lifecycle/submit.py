@@ -14,7 +14,7 @@ from c2d.settings.installation import Settings
 
 
 def submit(settings: Settings, intake: Intake, job: Job, environment: str, caller: Caller, orders: Sequence[OrderKey] = ()) -> str:
-    """Accepts ``job`` for ``environment`` and returns its id. Its run follows (c2d.api.operator_service.background).
+    """Accepts ``job`` for ``environment`` and returns its id. Its run follows (c2d.lifecycle.dispatch).
 
     A job without a ``secret`` gets one, as the incumbent gives one: the algorithm and the receiver of notifications know it.
 

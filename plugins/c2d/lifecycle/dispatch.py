@@ -16,7 +16,7 @@ import httpx
 from c2d.api.operator_service.service import Service
 from c2d.database import notifications
 from c2d.database.retention import Retention
-from c2d.hooks.runs import NoSuchDag
+from c2d.lifecycle.airflow_runs import NoSuchDag
 
 log = logging.getLogger(__name__)
 

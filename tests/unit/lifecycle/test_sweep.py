@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from c2d.database.jobs import JobRow, Store
-from c2d.janitor import is_left_behind
 from c2d.jobs.model import Job
+from c2d.lifecycle.sweep import is_left_behind
 from tests.unit.examples import job
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -39,7 +39,7 @@ def test_objects_go_when_they_serve_nobody(known: JobRow | None, age: timedelta,
 
 
 def test_a_job_whose_run_has_ended_is_ended_and_one_that_goes_on_is_not(database_url: str) -> None:
-    from c2d.janitor import sweep
+    from c2d.lifecycle.sweep import sweep
 
     store = Store(database_url)
     for job_id in ("ended", "goes-on"):
@@ -49,7 +49,7 @@ def test_a_job_whose_run_has_ended_is_ended_and_one_that_goes_on_is_not(database
 
 
 def test_a_sweep_that_cannot_tell_whether_a_run_goes_on_ends_nothing(database_url: str) -> None:
-    from c2d.janitor import sweep
+    from c2d.lifecycle.sweep import sweep
 
     def unknown(dag_id: str, run_id: str) -> bool:
         raise ConnectionError

@@ -1,0 +1,1 @@
+"""A job's way through the system: submit, dispatch, stop, sweep."""
