@@ -23,7 +23,7 @@ with DAG(
         from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
         from c2d.database.jobs import Store
-        from c2d.hooks.pods import Pods
+        from c2d.hooks.kubernetes import Pods
         from c2d.lifecycle import sweep
         from c2d.settings import installation
 

@@ -15,7 +15,7 @@ from itertools import pairwise
 from typing import Any
 
 from c2d.database.jobs import Store
-from c2d.hooks.pods import Pods, Seen, _lines
+from c2d.hooks.kubernetes import Pods, Seen, _lines
 from c2d.jobs.model import Job
 from c2d.jobs.status import Stage
 from c2d.pods import manifests

@@ -14,7 +14,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from c2d.crypto import ecies
 from c2d.crypto.signatures import signer_of_hash
-from c2d.hooks.pods import LogLine, Refused, Seen
+from c2d.hooks.kubernetes import LogLine, Refused, Seen
 from c2d.jobs.model import Job
 from c2d.jobs.status import Reason, Stage
 from c2d.market.chain_facts import Unavailable

@@ -20,7 +20,7 @@ from c2d.crypto import ecies, signatures
 from c2d.database.consumers import Consumers
 from c2d.database.jobs import Store
 from c2d.database.tables import jobs
-from c2d.hooks.pods import Refused
+from c2d.hooks.kubernetes import Refused
 from c2d.jobs.model import Job
 from c2d.market import fees
 from c2d.market.chain_facts import Unavailable

@@ -556,11 +556,11 @@ def test_a_name_is_resolved_once_and_every_address_counts(web: WebServer, monkey
 
 
 def test_the_stage_and_the_server_judge_addresses_alike() -> None:
-    from c2d.hooks import fetch
+    from c2d.hooks import guarded_http
 
     for address in (
         "127.0.0.1", "10.0.0.1", "169.254.169.254", "100.64.0.1", "192.0.0.8", "224.0.0.1", "0.0.0.0", "::", "::1", "fe80::1%eth0",
         "fc00::1", "fec0::1", "::ffff:10.0.0.1", "64:ff9b::a9fe:a9fe", "2002:7f00:1::", "2001:0:0:0:0:0:80ff:fffe",
         "1.1.1.1", "2606:4700::1111",
     ):  # fmt: skip
-        assert addresses.is_public(address) == fetch.is_public(address) == (address in ("1.1.1.1", "2606:4700::1111")), address
+        assert addresses.is_public(address) == guarded_http.is_public(address) == (address in ("1.1.1.1", "2606:4700::1111")), address

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit
 
-from c2d.hooks.fetch import Answer, Fetcher, FetchError, sha256_of
+from c2d.hooks.guarded_http import Answer, Fetcher, FetchError, sha256_of
 from c2d.market.chain_facts import Unavailable
 from c2d.market.service_files import BadFiles, ContractCall, Gateways, Request, to_fetch
 

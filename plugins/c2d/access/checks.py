@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from c2d.hooks.assets import AssetsHook
+from c2d.hooks.aquarius import AssetsHook
 from c2d.hooks.datatoken import DatatokenHook
-from c2d.hooks.policy import PolicyHook
+from c2d.hooks.policy_server import PolicyHook
 from c2d.market.compute_access import Access
 from c2d.market.compute_request import Rules
 from c2d.settings.installation import Settings

@@ -8,7 +8,7 @@ from typing import Any
 
 from c2d.access.asset_content import AssetFiles
 from c2d.hooks.datatoken import DatatokenHook
-from c2d.hooks.fetch import Fetcher
+from c2d.hooks.guarded_http import Fetcher
 from c2d.market.compute_request import Granted, GrantedAsset
 from c2d.market.service_files import ContractCall, Gateways, to_fetch
 from c2d.settings.provider import ProviderSettings
@@ -38,7 +38,7 @@ def kept(granted: Granted, own: ProviderSettings, files: AssetFiles) -> dict[str
     """The assets of a start whose files we open ourselves, by DID.
 
     :raises c2d.market.service_files.BadFiles: a file object is malformed.
-    :raises c2d.hooks.fetch.FetchError: a contract that is called for a file does not answer.
+    :raises c2d.hooks.guarded_http.FetchError: a contract that is called for a file does not answer.
     """
     found = {each.asset.did: _kept(each, own, files, ()) for each in granted.datasets if each.files is not None}
     if granted.algorithm:

@@ -12,7 +12,7 @@ from airflow.sdk.bases.hook import BaseHook
 
 from c2d import provider_info
 from c2d.crypto.signatures import checksummed
-from c2d.hooks.rpc import Answer, Call, Rpc
+from c2d.hooks.json_rpc import Answer, Call, Rpc
 from c2d.market import orders
 from c2d.market.chain_facts import ChainFacts, ChainQuestions, NftFacts, Unavailable
 from c2d.market.orders import Receipt

@@ -9,7 +9,7 @@ from typing import Any
 
 from c2d.database.jobs import JobRow, Store
 from c2d.database.retention import UNPUBLISHED_KEPT, Retention, Stored
-from c2d.hooks.pods import Pods
+from c2d.hooks.kubernetes import Pods
 from c2d.jobs.status import Reason
 from c2d.pods import manifests
 from c2d.results.destinations import Place, places

@@ -58,7 +58,7 @@ class Chains(Protocol):
 
 
 class Assets(Protocol):
-    """:class:`c2d.hooks.assets.AssetsHook`."""
+    """:class:`c2d.hooks.aquarius.AssetsHook`."""
 
     def ddos(self, dids: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
         """The DDOs that there are, by DID.

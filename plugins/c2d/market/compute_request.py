@@ -147,7 +147,7 @@ class Granted:
 
 
 class Policies(Protocol):
-    """:class:`c2d.hooks.policy.PolicyHook`: RBAC and policy server."""
+    """:class:`c2d.hooks.policy_server.PolicyHook`: RBAC and policy server."""
 
     @property
     def replaces_credentials(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from c2d.hooks.pods import Refused
+from c2d.hooks.kubernetes import Refused
 from c2d.jobs.status import Stage, Status
 from c2d.operators.pod import C2DPodOperator
 from c2d.pods import manifests

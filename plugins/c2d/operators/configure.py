@@ -13,8 +13,8 @@ from c2d.access.own_assets import Kept, asset_files, kept
 from c2d.database.consumers import Consumers
 from c2d.database.jobs import OrderUsed
 from c2d.hooks.datatoken import DatatokenHook
-from c2d.hooks.fetch import FetchError
-from c2d.hooks.pods import Refused
+from c2d.hooks.guarded_http import FetchError
+from c2d.hooks.kubernetes import Refused
 from c2d.jobs.model import BadJob
 from c2d.jobs.status import Stage, StageEnd, Status, after_configure
 from c2d.market import ddo, download_grants

@@ -23,7 +23,7 @@ from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperato
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from c2d.database.jobs import JobTaken, Store
-from c2d.hooks.pods import LOG_LINE_BYTES, LogLine, Pods, Refused
+from c2d.hooks.kubernetes import LOG_LINE_BYTES, LogLine, Pods, Refused
 from c2d.jobs.model import BadJob, Job
 from c2d.jobs.status import Reason, Stage, StageEnd
 from c2d.market.chain_facts import Unavailable

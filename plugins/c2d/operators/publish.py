@@ -9,7 +9,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from c2d.database.jobs import Store
 from c2d.database.retention import Retention
-from c2d.hooks.pods import Refused
+from c2d.hooks.kubernetes import Refused
 from c2d.jobs.status import Reason, Stage, StageEnd, Status
 from c2d.operators.pod import C2DPodOperator
 from c2d.pods import manifests

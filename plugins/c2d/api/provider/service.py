@@ -21,9 +21,9 @@ from c2d.api.operator_service.service import Service
 from c2d.database.consumers import Consumers
 from c2d.database.queue import Caller
 from c2d.hooks.datatoken import DatatokenHook
+from c2d.hooks.download_proof import Proofs
 from c2d.hooks.networks import networks
-from c2d.hooks.policy import PolicyHook
-from c2d.hooks.proof import Proofs
+from c2d.hooks.policy_server import PolicyHook
 from c2d.market.chain_facts import ChainQuestions, Unavailable
 from c2d.market.compute_access import Access
 from c2d.market.fees import ZERO_ADDRESS

@@ -11,7 +11,7 @@ from c2d.api.provider.auth import access, data_of
 from c2d.api.provider.errors import Forbidden
 from c2d.api.provider.service import service_of
 from c2d.hooks import registry
-from c2d.hooks.fetch import FetchError
+from c2d.hooks.guarded_http import FetchError
 from c2d.jobs.model import DIGEST, IMAGE
 from c2d.market import asset_rules
 

@@ -19,7 +19,7 @@ from c2d.api.provider.auth import access, data_of
 from c2d.api.provider.errors import Forbidden
 from c2d.api.provider.service import ProviderService, service_of
 from c2d.api.results import disposition
-from c2d.hooks.fetch import FetchError
+from c2d.hooks.guarded_http import FetchError
 from c2d.market.compute_request import GrantedAsset
 from c2d.market.service_files import BadFiles, to_fetch
 

@@ -15,7 +15,7 @@ from c2d.api.provider.assets import a_few, by_resource, consumed, environment_of
 from c2d.api.provider.auth import access, data_of
 from c2d.api.provider.errors import Forbidden
 from c2d.api.provider.service import ProviderService, service_of
-from c2d.hooks.fetch import FetchError
+from c2d.hooks.guarded_http import FetchError
 from c2d.market import fees
 from c2d.market.chain_facts import Unavailable
 from c2d.market.compute_request import AlgorithmRequest, AssetRequest, ComputeRequest, GrantedAsset

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from c2d.crypto import signatures
-from c2d.hooks.assets import client
+from c2d.hooks.aquarius import client
 from c2d.market.chain_facts import Unavailable
 from c2d.market.ddo import Refused
 

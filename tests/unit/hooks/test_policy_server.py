@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from c2d.crypto import signatures
-from c2d.hooks.assets import DDO_BYTES, AssetsHook
-from c2d.hooks.policy import PolicyHook
+from c2d.hooks.aquarius import DDO_BYTES, AssetsHook
+from c2d.hooks.policy_server import PolicyHook
 from c2d.market.chain_facts import Unavailable
 from c2d.market.compute_access import Access
 from c2d.market.compute_request import Rules

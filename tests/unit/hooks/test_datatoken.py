@@ -12,7 +12,7 @@ import pytest
 
 from c2d.hooks import datatoken
 from c2d.hooks.datatoken import DatatokenHook
-from c2d.hooks.rpc import ANSWER_BYTES, Rpc
+from c2d.hooks.json_rpc import ANSWER_BYTES, Rpc
 from c2d.market import orders
 from c2d.market.chain_facts import ChainQuestions, Unavailable
 from c2d.market.compute_access import Access

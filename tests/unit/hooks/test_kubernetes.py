@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from c2d.hooks.pods import LogLine, Pods, Refused, Seen
+from c2d.hooks.kubernetes import LogLine, Pods, Refused, Seen
 from c2d.pods.status import end_of
 from tests.runner_client import Cluster, Runner
 

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from c2d.access.asset_content import AssetFiles
-from c2d.hooks import fetch, registry
-from c2d.hooks.fetch import Fetcher, FetchError, TooLarge, Unsafe, is_public, sha256_of
+from c2d.hooks import guarded_http, registry
+from c2d.hooks.guarded_http import Fetcher, FetchError, TooLarge, Unsafe, is_public, sha256_of
 from c2d.market.service_files import Gateways, Request
 from tests.conformance.provider_server import Files
 
@@ -72,7 +72,7 @@ def test_no_form_of_a_private_address_is_fetched_from(served: Files, host: str) 
 
 
 def public(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> None:
-    monkeypatch.setattr(fetch, "is_public", lambda address: address in addresses)
+    monkeypatch.setattr(guarded_http, "is_public", lambda address: address in addresses)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from c2d.hooks.assets import client
+from c2d.hooks.aquarius import client
 from c2d.market.chain_facts import Unavailable
 
 log = logging.getLogger(__name__)
