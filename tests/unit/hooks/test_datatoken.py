@@ -17,8 +17,8 @@ from c2d.market import orders
 from c2d.market.chain_facts import ChainQuestions, Unavailable
 from c2d.market.compute_access import Access
 from c2d.market.compute_request import AlgorithmRequest, AssetRequest, ComputeRequest, Rules
-from tests.c2d.test_ordered_jobs import fee_for, publish
 from tests.unit import sample_market as m
+from tests.unit.operators.test_ordered_jobs import fee_for, publish
 from tests.unit.rpc_server import Behaviour, no_logs, server  # noqa: F401
 
 
