@@ -8,7 +8,7 @@ from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
 
-from c2d.api.slash import PROVIDER, WithSlash
+from c2d.api.common.slash import PROVIDER, WithSlash
 from c2d.api.trigger import TriggerGuard
 from c2d.lifecycle import listener
 from c2d.settings import installation

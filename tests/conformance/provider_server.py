@@ -14,10 +14,10 @@ from typing import Any
 import httpx
 from fastapi import FastAPI
 
+from c2d.api.common.slash import PROVIDER, WithSlash
 from c2d.api.operator_service.app import create_app as create_operator
 from c2d.api.provider.app import create_app
 from c2d.api.provider.service import ProviderService
-from c2d.api.slash import PROVIDER, WithSlash
 from c2d.crypto import ecies
 from c2d.market import service_files
 from c2d.settings import installation

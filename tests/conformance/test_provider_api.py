@@ -16,10 +16,10 @@ from fastapi import FastAPI
 from fastapi.responses import PlainTextResponse
 from fastapi.testclient import TestClient
 
+from c2d.api.common.slash import PROVIDER, WithSlash
 from c2d.api.operator_service.app import create_app as create_operator
 from c2d.api.provider.app import create_app
 from c2d.api.provider.service import ProviderService
-from c2d.api.slash import PROVIDER, WithSlash
 from c2d.crypto.signatures import address_of
 from c2d.settings import installation
 from tests.conformance.conftest import Runs, unprotected

@@ -17,8 +17,8 @@ import pytest
 import sqlalchemy as sa
 from fastapi.testclient import TestClient
 
+from c2d.api.common.result_responses import byte_range
 from c2d.api.operator_service.app import create_app
-from c2d.api.results import byte_range
 from c2d.crypto import ecies
 from c2d.crypto.result_files import PLAIN, SEGMENT
 from c2d.database import jobs, tables

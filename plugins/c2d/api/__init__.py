@@ -1,0 +1,1 @@
+"""The HTTP APIs: Ocean's Operator-Service and Provider."""

@@ -215,7 +215,7 @@ def place(chain: Chain, database_url: str, folder: Any, runs: Any) -> Iterator[P
 @contextlib.contextmanager
 def provider(variables: dict[str, str], runs: Any) -> Iterator[str]:
     """A Provider of ours with these settings; its URL as clients are given it."""
-    from c2d.api.slash import PROVIDER
+    from c2d.api.common.slash import PROVIDER
     from c2d.settings import installation
     from tests.conformance.airflow_app import serving
     from tests.conformance.provider_server import provider_app

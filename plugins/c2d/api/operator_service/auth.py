@@ -18,9 +18,9 @@ from typing import Any, TypeVar
 
 from fastapi import Request
 
-from c2d.api.body import loads
+from c2d.api.common.body import loads
+from c2d.api.common.limits import BODY_BYTES
 from c2d.api.operator_service.errors import Refusal
-from c2d.api.operator_service.limits import BODY_BYTES
 from c2d.api.operator_service.service import service_of
 from c2d.crypto.signatures import BadSignature, signer_of_hash
 from c2d.database.queue import NONCE_LIMIT, Caller

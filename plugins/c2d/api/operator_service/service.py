@@ -8,7 +8,7 @@ from typing import Any
 
 from fastapi import Request
 
-from c2d.api.operator_service.limits import Rate
+from c2d.api.common.limits import Rate
 from c2d.database.jobs import Store
 from c2d.database.notifications import Outbox
 from c2d.database.queue import Intake

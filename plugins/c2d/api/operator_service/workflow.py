@@ -7,7 +7,7 @@ import json
 import time
 from typing import Any
 
-from c2d.api.body import loads
+from c2d.api.common.body import loads
 from c2d.api.operator_service.datamodels import seconds_at_most
 from c2d.api.operator_service.errors import Refusal
 from c2d.jobs.model import BadJob, Job

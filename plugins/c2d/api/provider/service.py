@@ -15,8 +15,8 @@ from fastapi import Request
 from c2d.access.asset_content import AssetFiles
 from c2d.access.checks import access
 from c2d.access.own_assets import asset_files
+from c2d.api.common.limits import Rate
 from c2d.api.operator_service.errors import Refusal
-from c2d.api.operator_service.limits import Rate
 from c2d.api.operator_service.service import Service
 from c2d.database.consumers import Consumers
 from c2d.database.queue import Caller

@@ -11,12 +11,12 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
+from c2d.api.common.result_responses import file_answer
 from c2d.api.operator_service.auth import access, data_of, text_of
 from c2d.api.operator_service.datamodels import FAILURES, status_of
 from c2d.api.operator_service.errors import Refusal
 from c2d.api.operator_service.routes.results import reader_of
 from c2d.api.operator_service.service import Service, service_of
-from c2d.api.results import file_answer
 from c2d.database import jobs
 from c2d.database.jobs import JobRow
 from c2d.database.notifications import STATES

@@ -8,11 +8,11 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
+from c2d.api.common.result_responses import archive_answer, file_answer
 from c2d.api.operator_service.auth import access, caller_of, data_of, text_of
 from c2d.api.operator_service.datamodels import FAILURES, Failure
 from c2d.api.operator_service.errors import Refusal
 from c2d.api.operator_service.service import Service, service_of
-from c2d.api.results import archive_answer, file_answer
 from c2d.database.jobs import JobRow
 from c2d.database.queue import Wanted
 from c2d.results.reader import EXPIRED, Reader

@@ -12,8 +12,8 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import PlainTextResponse, Response
 
-from c2d.api.body import loads
-from c2d.api.operator_service.limits import BODY_BYTES
+from c2d.api.common.body import loads
+from c2d.api.common.limits import BODY_BYTES
 from c2d.api.provider import rules
 from c2d.api.provider.auth import access, data_of
 from c2d.api.provider.errors import Forbidden

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import PlainTextResponse, Response
 from starlette.concurrency import run_in_threadpool
 
-from c2d.api.operator_service.limits import BODY_BYTES
+from c2d.api.common.limits import BODY_BYTES
 from c2d.api.provider import rules
 from c2d.api.provider.auth import access
 from c2d.api.provider.errors import Forbidden

@@ -13,12 +13,12 @@ from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from c2d.access.asset_content import filename
+from c2d.api.common.result_responses import disposition
 from c2d.api.provider import rules
 from c2d.api.provider.assets import consumed, files_of
 from c2d.api.provider.auth import access, data_of
 from c2d.api.provider.errors import Forbidden
 from c2d.api.provider.service import ProviderService, service_of
-from c2d.api.results import disposition
 from c2d.hooks.guarded_http import FetchError
 from c2d.market.compute_request import GrantedAsset
 from c2d.market.service_files import BadFiles, to_fetch

@@ -9,7 +9,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
-from c2d.api.body import loads
+from c2d.api.common.body import loads
 from c2d.api.provider import rules
 from c2d.api.provider.assets import a_few, by_resource, consumed, environment_of, in_a_sentence
 from c2d.api.provider.auth import access, data_of

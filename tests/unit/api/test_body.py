@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from c2d.api.body import DEPTH, loads
+from c2d.api.common.body import DEPTH, loads
 
 
 @pytest.mark.parametrize("value", [{}, [], 'a[{"\\', {"a": ['["[[[', "\\\\", {"b": "}]"}]}, 1.5, None])
@@ -29,7 +29,7 @@ def test_brackets_in_texts_do_not_count() -> None:
 def test_a_deep_body_does_not_end_the_process_where_web3_is_loaded(body: str) -> None:
     code = f"""
 import sys, threading, eth_account
-from c2d.api.body import loads
+from c2d.api.common.body import loads
 assert sys.getrecursionlimit() >= 100000
 def read():
     try: loads({body})

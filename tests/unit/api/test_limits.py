@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from c2d.api.common.limits import KEYS, Rate
 from c2d.api.operator_service.app import create_app
-from c2d.api.operator_service.limits import KEYS, Rate
 from c2d.crypto import ecies
 from c2d.crypto.signatures import address_of
 from c2d.settings import installation
