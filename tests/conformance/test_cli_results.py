@@ -12,10 +12,10 @@ import httpx
 import pytest
 from fastapi.testclient import TestClient
 
-from c2d import cli
 from c2d.api.operator_service.app import create_app as create_operator
 from c2d.api.provider.app import create_app
 from c2d.api.provider.service import ProviderService
+from c2d.cli import main
 from c2d.crypto.signatures import address_of
 from c2d.results import download, sources
 from c2d.settings.installation import Settings, installation
@@ -49,7 +49,7 @@ def c2d(variables: dict[str, str], mode: str, monkeypatch: pytest.MonkeyPatch, c
             for name, value in {**({**variables, "encrypt_results": mode} if operator else {}), **environ}.items():
                 patch.setenv(name, value)
             installation.load.cache_clear()
-            code = cli.main(["results", *map(str, words)])
+            code = main.main(["results", *map(str, words)])
         out, err = capsys.readouterr()
         assert not any(secret.removeprefix("0x") in out + err for secret in (CONSUMER, PROVIDER.key))
         return code, out, err
@@ -289,10 +289,10 @@ def test_a_consumer_downloads_from_the_provider(
     service.jobs.store.finish_job(job_id, {"files": files, "withheld": []})
     monkeypatch.setenv("CONSUMER_PRIVATE_KEY", CONSUMER)
     with serving(create_app(service)) as url:
-        assert cli.main(["results", job_id, "--url", url]) == 0
+        assert main.main(["results", job_id, "--url", url]) == 0
         assert "outputs/a/b.csv" in capsys.readouterr().out
-        assert cli.main(["results", job_id, "--url", url, "--to", str(tmp_path / "got")]) == 0, capsys.readouterr()
+        assert main.main(["results", job_id, "--url", url, "--to", str(tmp_path / "got")]) == 0, capsys.readouterr()
         assert contents(tmp_path / "got") == {"outputs/a/b.csv": b"0123456789", "logs/algorithm.log": b"0123456789"}
         monkeypatch.setenv("CONSUMER_PRIVATE_KEY", PROVIDER.key)  # somebody else
-        assert cli.main(["results", job_id, "--url", url]) == 1
+        assert main.main(["results", job_id, "--url", url]) == 1
         assert "there is no such job of" in capsys.readouterr().err

@@ -302,17 +302,17 @@ def test_the_api_server_lets_publish_run_again_once(database_url: str, tmp_path:
 
 
 def test_the_command_asks_for_it(database_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    from c2d import cli
+    from c2d.cli import main
     from c2d.settings import installation
 
     monkeypatch.setenv("OPERATOR_PRIVATE_KEY", BASE["OPERATOR_PRIVATE_KEY"])
     monkeypatch.setenv("C2D_DATABASE_URL", database_url)
     installation.load.cache_clear()
     try:
-        assert cli.main(["republish", "nobody"]) == 1
+        assert main.main(["republish", "nobody"]) == 1
         assert capsys.readouterr().err == "c2d: there is no job nobody\n"
         ended(Store(database_url), publish=Reason.ERROR)
-        assert cli.main(["republish", "j1"]) == 0
+        assert main.main(["republish", "j1"]) == 0
         assert capsys.readouterr().out == "job j1: will be published again; its status tells how that went\n"
     finally:
         installation.load.cache_clear()

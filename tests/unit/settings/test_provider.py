@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from c2d import cli
+from c2d.cli import main
 from c2d.crypto.signatures import address_of
 from c2d.settings.installation import BadSettings, installation, read
 from tests.unit.settings.test_installation import BASE
@@ -107,7 +107,7 @@ def test_check_shows_the_provider_and_no_secret(monkeypatch: pytest.MonkeyPatch,
         monkeypatch.setenv(name, value)
     installation.load.cache_clear()
     try:
-        assert cli.main(["check"]) == 0
+        assert main.main(["check"]) == 0
     finally:
         installation.load.cache_clear()
     printed = capsys.readouterr().out

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from c2d import cli
+from c2d.cli import main
 from c2d.crypto import ecies
 from c2d.jobs.model import Job
 from c2d.settings import installation
@@ -23,7 +23,7 @@ def fresh_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def run(monkeypatch: pytest.MonkeyPatch, text: str, *argv: str) -> int:
     monkeypatch.setattr(sys, "stdin", io.StringIO(text))
-    return cli.main(list(argv))
+    return main.main(list(argv))
 
 
 def test_seal_prints_the_job_without_its_secrets(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -52,7 +52,7 @@ def test_a_mistake_is_one_sentence(
 
 
 def test_keygen_prints_a_key_that_works(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["keygen"]) == 0
+    assert main.main(["keygen"]) == 0
     key = capsys.readouterr().out.strip()
     assert ecies.unseal(key, ecies.seal(ecies.public_key(key), {"a": 1}), "j") == {"a": 1}
 
@@ -64,7 +64,7 @@ def test_check_names_what_is_not_in_force(monkeypatch: pytest.MonkeyPatch, capsy
         "LOG_CFG": "/etc/logging.cfg",
     }.items():
         monkeypatch.setenv(name, value)
-    assert cli.main(["check"]) == 0
+    assert main.main(["check"]) == 0
     assert "LOG_CFG is set but not in force yet: Airflow's own logging configuration holds" in capsys.readouterr().out
 
 
@@ -75,6 +75,6 @@ def test_check_tells_of_a_right_that_is_more_than_to_add(
     variables["C2D_IPFS_ADD_AUTH"] = f"bearer:{kubo.operator_token}"
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    assert cli.main(["check"]) == 0
+    assert main.main(["check"]) == 0
     told = capsys.readouterr().out
     assert "C2D_IPFS_ADD_AUTH: at the IPFS API a pod could do more than add" in told and kubo.operator_token not in told
