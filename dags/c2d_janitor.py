@@ -1,4 +1,4 @@
-"""Every five minutes: ends the jobs and removes the objects that a crash left behind; removes results that have expired (c2d.lifecycle.sweep)."""
+"""Every five minutes: ends the jobs and removes the objects that a crash left behind; removes results that have expired."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Which addresses may be fetched from: public ones only, unless the operator says otherwise (ALLOW_NON_PUBLIC_IP).
 
 The pod's network policy says the same; this holds too where a cluster has none, or a policy that opens more. The same rules as the API
-server's own (plugins/c2d/hooks/guarded_http.py): a name is resolved once, all its addresses are looked at, and the connection goes to one of them.
+server's own (plugins/c2d/hooks/guarded_http.py): a name is resolved once, all its addresses are looked at, and the connection goes to
+one of them.
 """
 
 import ipaddress

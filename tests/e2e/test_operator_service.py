@@ -114,7 +114,7 @@ def test_results_that_only_the_consumer_can_read(operator: Operator, stack: Stac
     told = read_env(Home(stack.path).env_file)
     words = ["results", job.id, "--url", told["OPERATOR_SERVICE_URL"], "--owner", operator.provider.owner, "--to", str(tmp_path)]
     keys = {"PROVIDER_PRIVATE_KEY": told["PROVIDER_PRIVATE_KEY"], "CONSUMER_PRIVATE_KEY": consumer}
-    command = [sys.executable, "-m", "c2d.cli.main", *words]
+    command = [sys.executable, "-m", "c2d.cli", *words]
     subprocess.run(command, env={**os.environ, "PYTHONPATH": "plugins", **keys}, cwd=PROJECT, check=True, timeout=60)
     assert (tmp_path / "outputs/answer.txt").read_text() == "forty-two"
     assert (tmp_path / "logs/algorithm.log").read_text() == "thought long\n"

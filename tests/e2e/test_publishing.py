@@ -121,7 +121,7 @@ def c2d(stack: Stack, *arguments: str) -> subprocess.CompletedProcess[str]:
     """The c2d command with the settings that the stack's scheduler has."""
     plan = json.loads((stack.path / "run" / "plan.json").read_text())
     environ = next(unit["env"] for unit in plan if unit["name"] == "scheduler")
-    return subprocess.run([sys.executable, "-m", "c2d.cli.main", *arguments], env=environ, capture_output=True, text=True, cwd=PROJECT)
+    return subprocess.run([sys.executable, "-m", "c2d.cli", *arguments], env=environ, capture_output=True, text=True, cwd=PROJECT)
 
 
 def test_a_job_whose_store_is_away_ends_at_62_and_is_published_when_it_is_back(stack: Stack) -> None:

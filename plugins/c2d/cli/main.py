@@ -160,6 +160,3 @@ def _of_the_stores(env: installation.Environment) -> list[str]:
                 found.append(str(e))
     return found
 
-
-if __name__ == "__main__":
-    sys.exit(main())

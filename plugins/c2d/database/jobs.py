@@ -1,8 +1,8 @@
-"""The jobs' tables in PostgreSQL. With :mod:`c2d.database.queue`, :mod:`c2d.database.consumers` and :mod:`c2d.database.notifications` the only place that knows SQL.
+"""The jobs' tables in PostgreSQL.
 
 One row a job with Ocean's field names, one row for each stage that has ended. Every change of a job goes through :class:`Store`, which
 keeps the order of the numbers (:func:`c2d.jobs.status.can_follow`). A job's end is derived from the ends of its stages, so the row comes
-the same whoever writes it: the publish task, or after a crash the listener or the janitor.
+out the same whoever writes it: the publish task, or after a crash the listener or the janitor.
 """
 
 from __future__ import annotations

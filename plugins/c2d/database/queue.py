@@ -1,4 +1,4 @@
-"""How a job enters by an API and waits for its run, and what a Provider may see of it. Beside :mod:`c2d.database.jobs` a place that knows SQL.
+"""How a job enters by an API and waits for its run, and what a Provider may see of it.
 
 A job is accepted in one transaction: the caller's nonce, the job's row with its sealed conf, and the notification of its start. The conf
 stays in the row until the job's run exists in Airflow, so whatever dies in between, the run is made once: run ids are unique.

@@ -53,7 +53,7 @@ def create_app(service: ProviderService) -> FastAPI:
 
 
 def _load_web3() -> None:
-    """Now, so that the first request does not wait for it; and it must not leave Python's recursion limit at 100,000 (see c2d.api.common.body),
+    """Now, so that the first request does not wait for it; and it must not leave Python's recursion limit at 100,000,
     for Airflow's own routes read JSON without counting its depth.
     """
     limit = sys.getrecursionlimit()

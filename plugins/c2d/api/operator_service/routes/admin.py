@@ -17,8 +17,7 @@ from c2d.api.operator_service.datamodels import FAILURES, status_of
 from c2d.api.operator_service.errors import Refusal
 from c2d.api.operator_service.routes.results import reader_of
 from c2d.api.operator_service.service import Service, service_of
-from c2d.database import jobs
-from c2d.database.jobs import JobRow
+from c2d.database.jobs import JobRow, migrate
 from c2d.database.notifications import STATES
 
 router = APIRouter(tags=["admin"], responses=FAILURES)
@@ -33,7 +32,7 @@ LOG_TYPES = {
 @router.post("/pgsqlinit", summary="Make or update the tables")
 @access("admin")
 def pgsqlinit(request: Request) -> JSONResponse:
-    jobs.migrate(service_of(request).settings.C2D_DATABASE_URL)
+    migrate(service_of(request).settings.C2D_DATABASE_URL)
     return JSONResponse("")
 
 
