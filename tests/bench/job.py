@@ -16,6 +16,7 @@ from typing import Any
 
 from c2d.database.jobs import Store
 from c2d.hooks.kubernetes import Pods, Seen, _lines
+from c2d.jobs import ids
 from c2d.jobs.model import Job
 from c2d.jobs.status import Stage
 from c2d.pods import manifests
@@ -113,7 +114,7 @@ def parts(client: Client, watcher: Watcher, job_id: str, posted: float) -> dict[
     tasks = {t["task_id"]: t for t in answer["task_instances"]}
     before, result = posted, {}
     for stage in Stage:
-        m, task = watcher.seen[manifests.stage_name(job_id, stage)], tasks[str(stage)]
+        m, task = watcher.seen[ids.stage_name(job_id, stage)], tasks[str(stage)]
         start = datetime.fromisoformat(task["start_date"]).timestamp()
         end = datetime.fromisoformat(task["end_date"]).timestamp() if task["end_date"] else time.time()
         marks = [before, start, m.made, m.works or m.ended, m.ended, end]

@@ -11,10 +11,10 @@ from fastapi.testclient import TestClient
 
 from c2d.crypto import ecies, result_files
 from c2d.crypto.result_files import SEGMENT
+from c2d.jobs import ids
 from c2d.jobs.model import Job
 from c2d.jobs.status import Reason, Stage, StageEnd
 from c2d.lifecycle import dispatch
-from c2d.pods import manifests
 from c2d.results import keys
 from c2d.results.destinations import places
 from c2d.results.stores import JobResults
@@ -38,7 +38,7 @@ def published(client: TestClient, loaded: installation.Settings, tmp_path: Path,
     dispatch.release_all(service)
     (env,) = loaded.environments
     job = Job.parse(client.app.state.runs.started[job_id], env.id)  # type: ignore[attr-defined]
-    root, folder = tmp_path / "pods" / job_id, loaded.C2D_RESULTS_PATH / manifests.object_name(job_id)
+    root, folder = tmp_path / "pods" / job_id, loaded.C2D_RESULTS_PATH / ids.object_name(job_id)
     root.mkdir(parents=True)
     folder.mkdir(parents=True)
     pod = Pod(root)

@@ -10,9 +10,9 @@ from fastapi.testclient import TestClient
 from c2d.api.provider.service import ProviderService
 from c2d.crypto.signatures import sign_hash
 from c2d.database.queue import Caller
+from c2d.jobs.ids import object_name
 from c2d.jobs.model import Job
 from c2d.lifecycle.submit import submit
-from c2d.pods.manifests import object_name
 from tests.conformance.consumer import SERVICES, Consumer
 from tests.conformance.provider import OTHER_KEY, OWNER
 from tests.conformance.test_provider_api import DID, INVALID_SIGNATURE, client, consumer, error, faults, service  # noqa: F401

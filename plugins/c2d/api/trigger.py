@@ -18,7 +18,8 @@ from typing import Any
 
 from c2d.access import admission
 from c2d.api.common.body import loads
-from c2d.jobs.model import JOB_ID, BadJob, Job
+from c2d.jobs.ids import JOB_ID
+from c2d.jobs.model import BadJob, Job
 from c2d.results.keys import consumers_key
 from c2d.settings import installation
 

@@ -155,8 +155,7 @@ def _of_the_stores(env: installation.Environment) -> list[str]:
     for place in places(env).all:
         if place.type == "ipfs":
             try:
-                IpfsResults(env, place, "check").right(60, 0)
+                IpfsResults(env, place.at, place.prefix, "check").right(60, 0)
             except (BadStore, ConnectionError) as e:
                 found.append(str(e))
     return found
-

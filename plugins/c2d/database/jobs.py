@@ -21,7 +21,6 @@ from sqlalchemy.dialects.postgresql import insert
 from c2d.database.tables import jobs, notifications, stages, used_orders
 from c2d.jobs.model import Job, Sealed
 from c2d.jobs.status import FINAL, TEXTS, Outcome, Reason, Stage, StageEnd, Status, can_follow, outcome
-from c2d.results.keys import after_publishing
 
 if TYPE_CHECKING:
     from c2d.market.compute_request import OrderKey
@@ -208,7 +207,7 @@ class Store:
                     "stores": stores,
                     "results": manifest["files"],
                     "withheld": manifest["withheld"],
-                    "resultKeys": after_publishing(row.resultKeys),
+                    "resultKeys": keys_after_publishing(row.resultKeys),
                 }
             c.execute(sa.update(jobs).where(jobs.c.jobId == job_id).values(values))
             if republished:  # who was told that there are no results is told once more; as a new one, for the former may be on its way
@@ -228,6 +227,11 @@ class Store:
     def _ends(self, c: sa.Connection, job_id: str) -> dict[Stage, StageEnd]:
         rows = c.execute(sa.select(stages).where(stages.c.jobId == job_id))
         return {Stage(r.stage): StageEnd(Stage(r.stage), Reason(r.reason), r.exitCode, r.message, r.answer) for r in rows}
+
+
+def keys_after_publishing(keys: dict[str, str] | None) -> dict[str, str] | None:
+    """The result keys to keep once the results are published: only the consumer's own, if the results are sealed to the consumer."""
+    return {n: k for n, k in keys.items() if n != "results"} if keys and "consumer" in keys else keys
 
 
 def new_job(job_id: str, environment: str, job: Job) -> dict[str, Any]:

@@ -13,8 +13,6 @@ Only the API server uses this; it keeps a pool of connections.
 from __future__ import annotations
 
 import functools
-import re
-import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,11 +24,11 @@ from sqlalchemy.dialects.postgresql import insert
 
 from c2d.database.jobs import COLUMNS, JobRow, OrderUsed, new_job, use_orders, who_used
 from c2d.database.tables import jobs, nonces, notifications, stages
+from c2d.jobs.ids import API_JOB_ID
 from c2d.jobs.model import Job
 from c2d.jobs.status import TEXTS, Reason, Status
 from c2d.market.compute_request import OrderKey
 
-OUR_JOB_ID = re.compile(r"^[0-9a-f]{31}[a-f]$")
 NONCE_LIMIT = 2**63
 
 
@@ -72,18 +70,6 @@ class Wanted:
     jobId: str | None = None
     agreementId: str | None = None
     owner: str | None = None
-
-
-def new_job_id() -> str:
-    """A UUID4 in hex that ends in a letter.
-
-    A Provider signs owner + job id + nonce without a mark between them; as the id ends in a letter and a nonce is digits only, no signed
-    text can be read in two ways.
-    """
-    while True:
-        job_id = uuid.uuid4().hex
-        if OUR_JOB_ID.match(job_id):
-            return job_id
 
 
 @functools.cache
@@ -158,7 +144,7 @@ class Intake:
 
         :raises NonceUsed:
         """
-        if wanted.jobId is not None and not OUR_JOB_ID.match(wanted.jobId):
+        if wanted.jobId is not None and not API_JOB_ID.match(wanted.jobId):
             return []  # none of ours, so there is nothing to tell and no nonce to use up (see new_job_id)
         if caller.nonce is None:
             return self.see(caller.sees, wanted)
@@ -220,7 +206,7 @@ class Intake:
 
         :raises NonceUsed:
         """
-        if wanted.jobId is not None and not OUR_JOB_ID.match(wanted.jobId):
+        if wanted.jobId is not None and not API_JOB_ID.match(wanted.jobId):
             return []
         with self.engine.begin() as c:
             _use_nonce(c, caller)

@@ -14,7 +14,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from c2d.hooks.s3 import BadStore
-from c2d.results.destinations import Place
 from c2d.settings.installation import Environment
 
 ADD = "/api/v0/add"
@@ -51,10 +50,10 @@ def node_of(env: Environment, api: str) -> tuple[str, dict[str, str]]:
 class IpfsResults:
     """A job's directory in IPFS, and beside it its manifest (``kept``: ``cid`` and ``manifest``)."""
 
-    def __init__(self, env: Environment, place: Place, job_name: str):
-        self.env, self.place, self.name = env, place, job_name
-        self.node, self._node_headers = node_of(env, place.at)
-        self.pins: Pins = ClusterPins(env, place.at, job_name) if env.IPFS_TYPE == "CLUSTER" else NodePins(env, place.at, job_name)
+    def __init__(self, env: Environment, api: str, prefix: str, job_name: str):
+        self.env, self.prefix, self.name = env, prefix, job_name
+        self.node, self._node_headers = node_of(env, api)
+        self.pins: Pins = ClusterPins(env, api, job_name) if env.IPFS_TYPE == "CLUSTER" else NodePins(env, api, job_name)
 
     # -- before the pod --------------------------------------------------------------------------------------------------------
 
@@ -69,7 +68,7 @@ class IpfsResults:
                 f"C2D_IPFS_ADD_AUTH: at the IPFS API a pod could do more than add ({more}); let API.Authorizations of kubo give it"
                 f' AllowedPaths ["{ADD}"], or accept this with C2D_IPFS_OPEN=1'
             )
-        return {"type": "ipfs", "url": self.node, "headers": headers, "prefix": self.place.prefix}
+        return {"type": "ipfs", "url": self.node, "headers": headers, "prefix": self.prefix}
 
     def more_than_add(self, headers: dict[str, str]) -> str | None:
         """A command beside ``add`` that the node runs for these headers; None: it runs none."""

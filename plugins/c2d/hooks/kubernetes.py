@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from c2d.pods.manifests import CONTAINER
-
 if TYPE_CHECKING:
     from kubernetes.client import CoreV1Api
 
+CONTAINER = "base"
+"""The container of a stage's pod that does the stage's work: KubernetesPodOperator's default name."""
 WATCH_SECONDS = 240
 VOLUME_SECONDS = 30
 CONSUMER_SECONDS = 0.3

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from c2d.pods.manifests import CONTAINER
+from c2d.hooks.kubernetes import CONTAINER
 
 TAIL_BYTES = 64 * 1024
 

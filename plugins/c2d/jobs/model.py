@@ -32,9 +32,6 @@ from pydantic import (
 
 from c2d.crypto import ecies
 
-JOB_ID = r"^[a-z0-9]([a-z0-9-]{0,48}[a-z0-9])?$"
-"""A job id: it names the job's Kubernetes objects (``<job id>-configure`` must fit in a label) and its folder of results."""
-
 DID = r"^did:op:[A-Za-z0-9]{1,128}$"
 IMAGE = r"^[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*(?::[0-9]{1,5})?(?:/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)*$"
 TAG = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$"

@@ -6,7 +6,8 @@ import secrets
 from collections.abc import Sequence
 
 from c2d.access import admission
-from c2d.database.queue import Caller, Intake, new_job_id
+from c2d.database.queue import Caller, Intake
+from c2d.jobs.ids import new_job_id
 from c2d.jobs.model import BadJob, Job
 from c2d.market.compute_request import OrderKey
 from c2d.results.keys import consumers_key

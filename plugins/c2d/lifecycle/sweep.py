@@ -10,6 +10,7 @@ from typing import Any
 from c2d.database.jobs import JobRow, Store
 from c2d.database.retention import UNPUBLISHED_KEPT, Retention, Stored
 from c2d.hooks.kubernetes import Pods
+from c2d.jobs import ids
 from c2d.jobs.status import Reason
 from c2d.pods import manifests
 from c2d.results.destinations import Place, places
@@ -115,7 +116,7 @@ def _remove(stored: Stored, env: Environment | None, settings: Settings, retenti
                 raise BadSettings(
                     "the account of its store was in the environment's settings; put the environment back, or empty it by hand"
                 )
-            DirectoryResults(settings.C2D_RESULTS_PATH, manifests.object_name(stored.jobId)).remove(kept)
+            DirectoryResults(settings.C2D_RESULTS_PATH, ids.object_name(stored.jobId)).remove(kept)
             continue
         if "cid" in kept and retention.shared(stored.jobId, kept["cid"]):
             kept = {name: value for name, value in kept.items() if name != "cid"}

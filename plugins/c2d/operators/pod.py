@@ -24,6 +24,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from c2d.database.jobs import JobTaken, Store
 from c2d.hooks.kubernetes import LOG_LINE_BYTES, LogLine, Pods, Refused
+from c2d.jobs import ids
 from c2d.jobs.model import BadJob, Job
 from c2d.jobs.status import Reason, Stage, StageEnd
 from c2d.market.chain_facts import Unavailable
@@ -128,7 +129,7 @@ class C2DPodOperator(KubernetesPodOperator):
         except (BadJob, JobTaken) as e:
             raise AirflowFailException(f"the job is refused: {e}") from None
         self.pods = Pods(self.client, self.settings.C2D_NAMESPACE)
-        self.pod_name = manifests.stage_name(self.job_id, self.stage)
+        self.pod_name = ids.stage_name(self.job_id, self.stage)
         self._following = True
         ends = self.store.stage_ends(self.job_id)
         end = ends.get(self.stage)
@@ -152,7 +153,7 @@ class C2DPodOperator(KubernetesPodOperator):
 
         pods = Pods(CoreV1Api(ApiClient(self.client.api_client.configuration)), self.settings.C2D_NAMESPACE)
         if row.dateFinished is not None or self.stage is Stage.PUBLISH:  # the whole run was ended: no later stage will tidy up
-            pods.delete_owner(manifests.object_name(self.job_id))
+            pods.delete_owner(ids.object_name(self.job_id))
         pods.delete(self.pod_name)
         store.end_stage(self.job_id, StageEnd(self.stage, Reason.STOPPED, message="the job was stopped"), None, None)
         self.stopped(store)
@@ -185,7 +186,7 @@ class C2DPodOperator(KubernetesPodOperator):
             self.log.info("taking over pod %s of a former try", self.pod_name)
             return found
         env, job_id = self.environment, self.job_id
-        owner = self.pods.owner(manifests.object_name(job_id)) if self.stage is not Stage.CONFIGURE else None
+        owner = self.pods.owner(ids.object_name(job_id)) if self.stage is not Stage.CONFIGURE else None
         if owner is None:
             owner = self.pods.ensure(manifests.owner(job_id, env.id))
             self.pods.ensure(manifests.claim(job_id, env, owner["metadata"]["uid"]))
@@ -193,7 +194,7 @@ class C2DPodOperator(KubernetesPodOperator):
         secret = self.secret_name()
         self.pods.ensure(manifests.secret(job_id, self.stage, self.content(ends_ok), env.id, uid, secret))
         if self.stage is Stage.CONFIGURE:
-            self.pods.await_volume(f"{manifests.object_name(job_id)}-data")
+            self.pods.await_volume(f"{ids.object_name(job_id)}-data")
         pod = self.pods.ensure(manifests.pod(self.stage, job_id, self.job, env, self.settings, uid, secret, self.network()))
         if pod["metadata"].get("deletionTimestamp"):
             raise PodLost("the former pod is still going away")

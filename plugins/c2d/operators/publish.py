@@ -10,6 +10,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from c2d.database.jobs import Store
 from c2d.database.retention import Retention
 from c2d.hooks.kubernetes import Refused
+from c2d.jobs import ids
 from c2d.jobs.status import Reason, Stage, StageEnd, Status
 from c2d.operators.pod import C2DPodOperator
 from c2d.pods import manifests
@@ -45,7 +46,7 @@ class PublishOperator(C2DPodOperator):
 
     def make_pod(self, ends_ok: dict[Stage, bool], may_exist: bool) -> dict[str, Any]:
         row = self.store.job(self.job_id)
-        if row is not None and row.dateFinished is not None and self.pods.owner(manifests.object_name(self.job_id)) is None:
+        if row is not None and row.dateFinished is not None and self.pods.owner(ids.object_name(self.job_id)) is None:
             raise Refused("the job had ended, and its volume is gone: there is nothing left to publish")
         return super().make_pod(ends_ok, may_exist)
 
@@ -88,7 +89,7 @@ class PublishOperator(C2DPodOperator):
         manifest, stores = (self._published or self._verified(end)) if end.ok and not ended else (None, None)
         outcome = self.store.finish_job(self.job_id, manifest, stores)
         if end.ok:
-            self.pods.delete_owner(manifests.object_name(self.job_id))
+            self.pods.delete_owner(ids.object_name(self.job_id))
         details = outcome.terminationDetails
         if not end.ok:
             raise AirflowFailException(f"publish: {end.message or end.reason}")  # the volume stays for the janitor's grace time

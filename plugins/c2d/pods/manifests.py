@@ -12,14 +12,14 @@ consumer's own shell reads.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import re
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from c2d.jobs.model import JOB_ID, Algorithm, Input, Job
+from c2d.hooks.kubernetes import CONTAINER
+from c2d.jobs.ids import object_name, stage_name
+from c2d.jobs.model import Algorithm, Input, Job
 from c2d.jobs.status import Stage
 from c2d.market.download_grants import Granted
 from c2d.results.destinations import places
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from c2d.access.own_assets import Kept
 
 UID = 1000
-CONTAINER = "base"  # KubernetesPodOperator's own default name
 ISOLATED = "isolated"
 """The init container that lets the next one start only once the pod is cut off from the cluster's network."""
 JOB_LABEL = "c2d/job"
@@ -56,11 +55,6 @@ wait $!
 """
 
 
-def object_name(job_id: str) -> str:
-    """The name of a job's objects: the job id, or a digest of it where it is not a Kubernetes name."""
-    return job_id if re.fullmatch(JOB_ID, job_id) else "job-" + hashlib.sha256(job_id.encode()).hexdigest()[:32]
-
-
 def owner(job_id: str, environment: str) -> dict[str, Any]:
     """The object that all others of the job hang on."""
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": _metadata(job_id, environment, object_name(job_id)), "immutable": True}
@@ -83,10 +77,6 @@ def secret(job_id: str, stage: Stage, content: dict[str, str], environment: str,
     """What one stage may know, by key."""
     metadata = _metadata(job_id, environment, name or stage_name(job_id, stage), owner_uid, stage)
     return {"apiVersion": "v1", "kind": "Secret", "type": "Opaque", "metadata": metadata, "immutable": True, "stringData": content}
-
-
-def stage_name(job_id: str, stage: Stage) -> str:
-    return f"{object_name(job_id)}-{stage}"
 
 
 def seconds_of(stage: Stage, job: Job, env: Environment) -> int:

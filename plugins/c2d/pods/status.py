@@ -9,8 +9,9 @@ from datetime import datetime
 from math import ceil
 from typing import Any
 
+from c2d.hooks.kubernetes import CONTAINER
 from c2d.jobs.status import Reason, Stage, StageEnd
-from c2d.pods.manifests import CONTAINER, ISOLATED
+from c2d.pods.manifests import ISOLATED
 
 MESSAGE_CHARS = 1000
 

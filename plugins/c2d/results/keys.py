@@ -65,11 +65,6 @@ def open_manifest(stored: bytes, keys: dict[str, str] | None, private_key: str, 
     return result_files.decrypted(stored, bytes.fromhex(ecies.unseal(private_key, keys["results"], job_id)), "manifest.json")
 
 
-def after_publishing(keys: dict[str, str] | None) -> dict[str, str] | None:
-    """What of them is kept once the results are where they belong."""
-    return {n: k for n, k in keys.items() if n != "results"} if keys and "consumer" in keys else keys
-
-
 def key_of(file: dict[str, Any], keys: dict[str, str] | None, private_key: str, job_id: str) -> bytes | None:
     """The key that the operator reads a file of the manifest with; None where it is stored as it is, or for the consumer alone.
 

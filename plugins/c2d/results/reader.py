@@ -15,7 +15,7 @@ from urllib.parse import quote
 from c2d.crypto.ecies import BadSeal
 from c2d.crypto.result_files import Decryption, Tampered, header_for
 from c2d.database.jobs import JobRow
-from c2d.pods.manifests import object_name
+from c2d.jobs.ids import object_name
 from c2d.results.destinations import is_admin_log
 from c2d.results.keys import key_of
 from c2d.settings.installation import BadSettings, Environment, Settings

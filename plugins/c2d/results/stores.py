@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from c2d.hooks.ipfs import IpfsResults
 from c2d.hooks.s3 import BadStore, S3Results
-from c2d.pods import manifests
+from c2d.jobs.ids import object_name
 from c2d.results.destinations import Place, Places, is_admin_log, kept_for
 from c2d.settings.installation import Environment, Settings
 
@@ -75,11 +75,11 @@ class DirectoryResults:
 
 def results_at(place: Place, env: Environment, settings: Settings, job_id: str) -> Results:
     """The job's part of one store."""
-    name = manifests.object_name(job_id)
+    name = object_name(job_id)
     if place.type == "s3":
         return S3Results(env, place.at, name)
     if place.type == "ipfs":
-        return IpfsResults(env, place, name)
+        return IpfsResults(env, place.at, place.prefix, name)
     return DirectoryResults(settings.C2D_RESULTS_PATH, name)
 
 

@@ -12,8 +12,9 @@ import sqlalchemy as sa
 
 from c2d.crypto import ecies
 from c2d.database.jobs import JobTaken, OrderUsed, Store
-from c2d.database.queue import AgreementInUse, Caller, Intake, NonceUsed, Refused, TooManyJobs, Wanted, new_job_id
+from c2d.database.queue import AgreementInUse, Caller, Intake, NonceUsed, Refused, TooManyJobs, Wanted
 from c2d.database.tables import jobs, notifications
+from c2d.jobs.ids import new_job_id
 from c2d.jobs.model import Job
 from c2d.market.compute_request import OrderKey
 from tests.unit.examples import job

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from c2d.crypto import ecies
+from c2d.jobs import ids
 from c2d.jobs.model import Job
 from c2d.jobs.status import Stage
 from c2d.market import download_grants
@@ -220,15 +221,15 @@ def test_publish_releases_outputs_only_with_the_filters_consent(filtered: bool |
 
 @pytest.mark.parametrize("job_id", ["manual__2026-11-22T06:05:00+00:00", "UPPER", "x" * 80, "-a", "a_b"])
 def test_a_run_id_that_is_no_kubernetes_name_becomes_a_digest(job_id: str) -> None:
-    name = manifests.object_name(job_id)
+    name = ids.object_name(job_id)
     assert name.startswith("job-") and len(name) == 36
     assert pod("publish", job_id=job_id)["metadata"]["annotations"]["c2d/job-id"] == job_id
 
 
 def test_names_fit_where_kubernetes_wants_them() -> None:
     longest = "a" * 50
-    assert manifests.object_name(longest) == longest
-    assert max(len(manifests.stage_name(longest, s)) for s in Stage) <= 63
+    assert ids.object_name(longest) == longest
+    assert max(len(ids.stage_name(longest, s)) for s in Stage) <= 63
 
 
 def test_an_algorithm_with_the_network_says_so_to_the_policies_and_still_waits_until_it_is_cut_off_from_the_cluster() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from c2d.api import trigger
 from c2d.crypto import ecies, result_files
-from c2d.database.jobs import Store
+from c2d.database.jobs import Store, keys_after_publishing
 from c2d.database.queue import Caller, Intake
 from c2d.jobs.model import BadJob, Job
 from c2d.jobs.status import Reason, Stage, StageEnd
@@ -68,7 +68,7 @@ def test_the_consumer_can_open_its_key_and_the_operator_soon_cannot() -> None:
     kept = made("consumer")
     given = keys.for_publish(kept, OPERATOR, "j1")
     assert given and ecies.unseal(CONSUMER, given["sealedKey"], "") == given["results"]
-    later = keys.after_publishing(kept)
+    later = keys_after_publishing(kept)
     assert later == {n: kept[n] for n in ("adminlogs", "consumer")}
     assert keys.key_of({"type": "output", "encrypted": "consumer"}, later, OPERATOR, "j1") is None
     log = keys.key_of({"type": "configrationLog", "encrypted": "store"}, later, OPERATOR, "j1")
@@ -89,7 +89,7 @@ def test_the_operator_verifies_the_manifest_that_was_stored() -> None:
         result_files.prefix_for(key, given["sealedKey"], "manifest.json"),
     ).read(0, 10_000)
     assert keys.open_manifest(stored, kept, OPERATOR, "j1") == b"{}" == keys.open_manifest(b"{}", None, OPERATOR, "j1")
-    for wrong, with_keys in ((stored[:-1], kept), (b"{}", kept), (stored, keys.after_publishing(kept))):
+    for wrong, with_keys in ((stored[:-1], kept), (b"{}", kept), (stored, keys_after_publishing(kept))):
         with pytest.raises(ValueError, match=r"cut off|another|forgotten|changed"):
             keys.open_manifest(wrong, with_keys, OPERATOR, "j1")
 
@@ -97,7 +97,7 @@ def test_the_operator_verifies_the_manifest_that_was_stored() -> None:
 def test_what_the_operator_reads_with_which_key() -> None:
     kept = made("store")
     given = keys.for_publish(kept, OPERATOR, "j1")
-    assert given and keys.after_publishing(kept) == kept
+    assert given and keys_after_publishing(kept) == kept
     for kind, name in (("output", "results"), ("algorithmLog", "results"), ("filteringLog", "adminlogs"), ("publishLog", "adminlogs")):
         key = keys.key_of({"type": kind, "encrypted": "store"}, kept, OPERATOR, "j1")
         assert key and key.hex() == given[name]
@@ -122,7 +122,7 @@ def test_the_consumers_key_is_forgotten_once_the_results_are_published_and_not_b
     store.keep_keys("j1", kept)
     store.end_stage("j1", StageEnd(Stage.PUBLISH, Reason.COMPLETED if published else Reason.ERROR, 0, "", {}), None, None)
     store.finish_job("j1", MANIFEST if published else None)
-    assert store.result_keys("j1") == (keys.after_publishing(kept) if published else kept)
+    assert store.result_keys("j1") == (keys_after_publishing(kept) if published else kept)
 
 
 def test_a_job_without_the_consumers_key_is_refused_where_it_is_needed(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:

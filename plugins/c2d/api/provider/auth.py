@@ -22,7 +22,7 @@ from c2d.api.provider.rules import Rules, faults
 from c2d.api.provider.service import ProviderService, service_of
 from c2d.crypto.signatures import BadSignature, public_key_of_hash, signer_of_hash
 from c2d.database.consumers import NONCE, BadToken
-from c2d.database.queue import OUR_JOB_ID
+from c2d.jobs.ids import API_JOB_ID
 from c2d.jobs.model import ADDRESS
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
@@ -137,7 +137,7 @@ def _stops_leniently(service: ProviderService, data: dict[str, Any]) -> bool:
     address, job_id, signature = (data.get(name) for name in ("consumerAddress", "jobId", "signature"))
     if not service.own.C2D_LENIENT_STOP or not all(isinstance(given, str) for given in (address, job_id, signature)):
         return False
-    if not re.match(ADDRESS, str(address)) or not OUR_JOB_ID.match(str(job_id)):
+    if not re.match(ADDRESS, str(address)) or not API_JOB_ID.match(str(job_id)):
         return False
     try:
         return signer_of_hash(f"{address}{job_id}", str(signature)).lower() == str(address).lower()

@@ -15,8 +15,8 @@ from c2d.api.operator_service.errors import Refusal
 from c2d.api.operator_service.service import Service, service_of
 from c2d.database.jobs import JobRow
 from c2d.database.queue import Wanted
+from c2d.jobs.ids import stage_name
 from c2d.jobs.status import Stage, Status
-from c2d.pods.manifests import stage_name
 
 router = APIRouter(tags=["operation"])
 LINES = 200
