@@ -22,7 +22,7 @@ with DAG(
         from airflow.providers.cncf.kubernetes.hooks.kubernetes import KubernetesHook
         from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
-        from c2d.database.jobs import Store
+        from c2d.database.jobs import JobRepository
         from c2d.hooks.kubernetes import Pods
         from c2d.lifecycle import sweep
         from c2d.settings import installation
@@ -33,16 +33,16 @@ with DAG(
         loaded = installation.load()
         api = KubernetesHook(conn_id="kubernetes_default").core_v1_client
         clear = sweep.clear_half(loaded)
-        sweep.sweep(Store(loaded.C2D_DATABASE_URL), Pods(api, loaded.C2D_NAMESPACE), run_goes_on, clear)
+        sweep.sweep(JobRepository(loaded.C2D_DATABASE_URL), Pods(api, loaded.C2D_NAMESPACE), run_goes_on, clear)
 
     @task(retries=0)
     def expire() -> None:
-        from c2d.database.jobs import Store
+        from c2d.database.jobs import JobRepository
         from c2d.lifecycle import sweep
         from c2d.settings import installation
 
         loaded = installation.load()
-        sweep.expire(Store(loaded.C2D_DATABASE_URL), loaded, datetime.now(UTC))
+        sweep.expire(JobRepository(loaded.C2D_DATABASE_URL), loaded, datetime.now(UTC))
 
     sweep()
     expire()

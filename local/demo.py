@@ -135,13 +135,13 @@ class Ended:
 
 def ended(place: Home, told: dict[str, str], job_id: str) -> Ended:
     """What became of the job; its results from whichever store they are in."""
-    from c2d.database.jobs import Store
+    from c2d.database.jobs import JobRepository
     from c2d.results.reader import Reader
     from c2d.settings import installation
 
     file = stack.env_file()
     given = {"OPERATOR_PRIVATE_KEY": place.secrets()["operator_private_key"], **(stack.operator_settings(file) if file else {}), **told}
-    store = Store(told["C2D_DATABASE_URL"])
+    store = JobRepository(told["C2D_DATABASE_URL"])
     row = store.job(job_id)
     if row is None:
         return Ended("no record of the job", {}, {}, [])

@@ -14,7 +14,7 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
-from c2d.database.jobs import Store
+from c2d.database.jobs import JobRepository
 from c2d.hooks.kubernetes import Pods, Seen, _lines
 from c2d.jobs import ids
 from c2d.jobs.model import Job
@@ -90,7 +90,7 @@ def chain(pods: Pods, loaded: installation.Settings) -> float:
     return seconds
 
 
-def ours(client: Client, store: Store) -> tuple[float, str, float]:
+def ours(client: Client, store: JobRepository) -> tuple[float, str, float]:
     """Seconds from the POST to number 70 in PostgreSQL; the job's id; when it was posted."""
     job_id = f"bench-{uuid.uuid4().hex[:8]}"
     posted, begin = time.time(), time.monotonic()
@@ -131,7 +131,7 @@ def measure(env: dict[str, str], rounds: int, spread: Callable[..., str]) -> Non
     names = ("C2D_NAMESPACE", "C2D_RESULTS_CLAIM", "C2D_STAGE_IMAGE", "C2D_DATABASE_URL")
     variables = {"OPERATOR_PRIVATE_KEY": "0x" + "01" * 32, "maxJobDuration": "600", **{n: env[n] for n in names}}
     loaded = installation.read(variables)
-    pods, store = Pods(api, loaded.C2D_NAMESPACE), Store(loaded.C2D_DATABASE_URL)
+    pods, store = Pods(api, loaded.C2D_NAMESPACE), JobRepository(loaded.C2D_DATABASE_URL)
     client = Client(env["AIRFLOW_URL"], env["AIRFLOW_PASSWORD"])
     client.log_in()
     watcher = Watcher(api, loaded.C2D_NAMESPACE)

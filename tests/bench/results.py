@@ -171,7 +171,7 @@ def add_job(database: str, job_id: str, files: list[dict[str, Any]], kept: dict[
 
     values = jobs.new_job(job_id, "ocean-compute", any_job())
     ended = {"status": 70, "dateFinished": datetime.now(UTC), "provider": address_of(KEY).lower(), "owner": OWNER}
-    with jobs.Store(database).engine.begin() as c:
+    with jobs.JobRepository(database).engine.begin() as c:
         c.execute(sa.insert(tables.jobs).values({**values, **ended, "results": files, "resultKeys": kept, "stores": stores}))
 
 

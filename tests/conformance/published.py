@@ -16,8 +16,8 @@ from c2d.jobs.model import Job
 from c2d.jobs.status import Reason, Stage, StageEnd
 from c2d.lifecycle import dispatch
 from c2d.results import keys
-from c2d.results.destinations import places
-from c2d.results.stores import JobResults
+from c2d.results.destinations import destinations
+from c2d.results.stores import JobResultStores
 from c2d.settings import installation
 from tests.conformance.provider import API, Provider
 from tests.pod_images.conftest import Pod
@@ -49,7 +49,7 @@ def published(client: TestClient, loaded: installation.Settings, tmp_path: Path,
     kept = keys.new_keys(job_id, job, env, loaded.public_key)
     kept = service.store.keep_keys(job_id, kept) if kept else kept
     publishing = Publishing(pod, job_id)
-    publishing.results = JobResults(places(env), env, loaded, job_id)
+    publishing.results = JobResultStores(destinations(env), env, loaded, job_id)
     publishing.filter()
     encryption_keys = keys.for_publish(kept, loaded.OPERATOR_PRIVATE_KEY, job_id)
     outcome = publishing.follow(publishing.start(lambda stage: stage.update(encryption=encryption_keys)))

@@ -17,6 +17,7 @@ from c2d.api.provider.app import create_app
 from c2d.api.provider.service import ProviderService
 from c2d.cli import main
 from c2d.crypto.signatures import address_of
+from c2d.errors import DownloadFailed, DownloadInterrupted
 from c2d.results import download, sources
 from c2d.settings.installation import Settings, installation
 from tests.conformance.airflow_app import serving
@@ -143,7 +144,7 @@ class Broken:
         def pieces() -> Any:
             yield self.content[first : first + self.at]
             if first + self.at < len(self.content):
-                raise download.Interrupted("the connection broke")
+                raise DownloadInterrupted("the connection broke")
 
         return self.sha256(0), pieces()
 
@@ -154,21 +155,21 @@ def test_a_connection_that_breaks_is_made_again_and_nothing_comes_twice(tmp_path
     download.download(source, source.list()[0], tmp_path, None, lambda text: None)
     assert (tmp_path / "outputs/x").read_bytes() == source.content and source.opened == 10
     never = Broken(b"12345", 0)
-    with pytest.raises(download.NotDone, match="run the same again"):
+    with pytest.raises(DownloadFailed, match="run the same again"):
         download.download(never, never.list()[0], tmp_path / "never", None, lambda text: None)
     assert never.opened == download.ATTEMPTS
 
 
 def test_what_does_not_verify_is_not_kept(tmp_path: Path) -> None:
     source = Broken(b"12345", 10, wrong=True)
-    with pytest.raises(download.NotDone, match="is not what was published"):
+    with pytest.raises(DownloadFailed, match="is not what was published"):
         download.download(source, source.list()[0], tmp_path, None, lambda text: None)
     assert contents(tmp_path) == {}
 
 
 @pytest.mark.parametrize("name", ["../x", "/etc/passwd", "a/../../x", "a//b", "a\\b", "", "x\x00"])
 def test_a_name_that_leads_elsewhere_is_refused(name: str) -> None:
-    with pytest.raises(download.NotDone, match="is no name"):
+    with pytest.raises(DownloadFailed, match="is no name"):
         sources.result_of(0, name, 1, "output")
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from c2d.crypto import ecies
-from c2d.database.queue import Wanted
+from c2d.database.queue import JobFilter
 from c2d.database.tables import jobs
 from tests.conformance.consumer import SERVICES, Consumer
 from tests.conformance.deals import (  # noqa: F401
@@ -198,6 +198,6 @@ def test_jobs_are_released_with_the_orders_they_came_with(place: Market, consume
     own = place.service.jobs.intake
     while job["jobId"] not in place.runs.started:
         assert own.release_next("free", 100, place.runs.start)
-    (row,) = own.see(place.service.caller.sees, Wanted(jobId=job["jobId"]))
+    (row,) = own.see(place.service.caller.sees, JobFilter(jobId=job["jobId"]))
     assert row.provider == place.service.settings.address.lower()
     assert place.runs.started[job["jobId"]]["inputs"][0]["order"]["txId"] == of_data["transferTxId"]

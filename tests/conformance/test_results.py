@@ -192,7 +192,7 @@ def test_a_file_that_is_gone_or_cut_off_is_an_error(client: TestClient, loaded: 
 
 
 def change(loaded: installation.Settings, job_id: str, **values: Any) -> None:
-    with jobs.Store(loaded.C2D_DATABASE_URL).engine.begin() as c:
+    with jobs.JobRepository(loaded.C2D_DATABASE_URL).engine.begin() as c:
         c.execute(sa.update(tables.jobs).where(tables.jobs.c.jobId == job_id).values(**values))
 
 

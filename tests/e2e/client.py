@@ -22,7 +22,7 @@ import yaml
 from kubernetes import client as kubernetes
 from kubernetes import config as kubernetes_config
 
-from c2d.database.jobs import JobRow, Store
+from c2d.database.jobs import JobRepository, JobRow
 from c2d.jobs.status import Stage, StageEnd
 from local import images, processes
 from local.airflow import Client
@@ -110,7 +110,7 @@ class Stack:
         self.command("up")
         self.number("stack up", time.monotonic() - begun)
         told = read_env(Home(self.path).env_file)
-        self.store = Store(told["DATABASE_URL"])
+        self.store = JobRepository(told["DATABASE_URL"])
         self.database_url = sa.make_url(told["DATABASE_URL"])
         self.results = Path(told["C2D_RESULTS_PATH"])
         self.api = Client(told["AIRFLOW_URL"], told["AIRFLOW_PASSWORD"])

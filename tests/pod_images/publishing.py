@@ -8,8 +8,8 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from c2d.results.destinations import places
-from c2d.results.stores import PLAN_LINE, JobResults
+from c2d.results.destinations import destinations
+from c2d.results.stores import PLAN_LINE, JobResultStores
 from c2d.settings.installation import Settings, read
 from tests.pod_images.conftest import Outcome, Pod
 
@@ -29,7 +29,7 @@ class Publishing:
         self.job = job or f"j{secrets.token_hex(6)}"
         self.settings = settings_of(pod, **variables)
         self.env = self.settings.environments[0]
-        self.results = JobResults(places(self.env), self.env, self.settings, self.job)
+        self.results = JobResultStores(destinations(self.env), self.env, self.settings, self.job)
         self.plans = 0
 
     def filter(self) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from c2d.hooks.s3 import S3Results
+from c2d.hooks.s3 import S3ResultStore
 from tests.pod_images.conftest import Pod, sha256
 from tests.pod_images.publishing import Publishing, settings_of
 from tests.proxy import Proxy
@@ -259,25 +259,25 @@ def test_the_store_encrypts_at_rest_as_the_settings_say(pod: Pod, minio: Minio, 
 
 
 def test_a_file_that_disappears_from_the_store_is_seen_before_the_job_ends(pod: Pod, minio: Minio) -> None:
-    from c2d.results.stores import BadStore
+    from c2d.errors import ResultStoreError
 
     job = job_at(pod, minio)
     outcome = job.publish()
     minio.client().delete_object(Bucket=job.results.places.results.at, Key=f"{job.job}/data/outputs/a.bin")
-    with pytest.raises(BadStore, match=r"data/outputs/a\.bin: is not in the store as it was sent"):
+    with pytest.raises(ResultStoreError, match=r"data/outputs/a\.bin: is not in the store as it was sent"):
         job.verified(outcome)
 
 
 def test_a_plan_for_another_jobs_place_is_refused(pod: Pod, minio: Minio) -> None:
     import json
 
-    from c2d.results.stores import BadStore
+    from c2d.errors import ResultStoreError
 
     job = job_at(pod, minio)
     for path in ("data/../../other/data/x", "other", "data/", "/data/x"):
         plan = {"id": "x", "files": [{"path": path, "size": 1, "sha256": "00" * 32}]}
         minio.client().put_object(Bucket=job.results.places.results.at, Key=f"{job.job}/.publish/plan.json", Body=json.dumps(plan))
-        with pytest.raises(BadStore, match="outside of the job's results"):
+        with pytest.raises(ResultStoreError, match="outside of the job's results"):
             job.results.answer_plans(60)
 
 
@@ -330,7 +330,7 @@ def test_a_silent_store_does_not_hold_the_pod_back(pod: Pod, tmp_path: Path, pro
     env = settings_of(pod, **minio.settings(AWS_BUCKET_OUTPUT=minio.bucket(), AWS_ENDPOINT_URL=proxy.url)).environments[0]
     minio.pause()
     try:
-        right = S3Results(env, str(env.AWS_BUCKET_OUTPUT), "job").right(60, 1000)
+        right = S3ResultStore(env, str(env.AWS_BUCKET_OUTPUT), "job").right(60, 1000)
         assert right["resume"] and proxy.connections == 1
     finally:
         minio.resume()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from c2d.results.stores import BadStore
+from c2d.errors import ResultStoreError
 from tests.pod_images.conftest import Pod, sha256
 from tests.pod_images.publishing import Publishing
 
@@ -146,7 +146,7 @@ def test_encrypted_results_are_useless_in_ipfs(outputs: Pod, kubo: Any) -> None:
 
 def test_a_pod_is_not_given_more_than_a_right_to_add(outputs: Pod, kubo: Any) -> None:
     job = job_at(outputs, kubo, C2D_IPFS_ADD_AUTH=f"bearer:{kubo.operator_token}")
-    with pytest.raises(BadStore, match=r"C2D_IPFS_ADD_AUTH: at the IPFS API a pod could do more than add \(pin/ls\)") as e:
+    with pytest.raises(ResultStoreError, match=r"C2D_IPFS_ADD_AUTH: at the IPFS API a pod could do more than add \(pin/ls\)") as e:
         job.results.rights(60)
     assert kubo.operator_token not in str(e.value) and kubo.url not in str(e.value)
 
@@ -186,7 +186,7 @@ def test_a_cluster_has_the_results_on_as_many_peers_as_it_must(outputs: Pod, ipf
 @pytest.mark.parametrize(
     ("wrong", "error", "sentence"),
     [
-        ({"C2D_IPFS_AUTH": "basic:operator:SECRETWRONG"}, BadStore, "the IPFS cluster does not pin what was sent: it answered 401"),
+        ({"C2D_IPFS_AUTH": "basic:operator:SECRETWRONG"}, ResultStoreError, "the IPFS cluster does not pin what was sent: it answered 401"),
         ({"IPFS_OUTPUT": "http://127.0.0.1:1"}, ConnectionError, "the IPFS cluster does not answer"),
         ({"C2D_IPFS_REPLICATION_MIN": "5", "C2D_IPFS_REPLICATION_MAX": "5"}, ConnectionError, "the IPFS cluster answered 500"),
     ],
@@ -210,6 +210,6 @@ def test_a_directory_that_is_not_whole_is_not_pinned(outputs: Pod, kubo: Any, mo
     # The log is of this test alone: what another test has pinned too the node would not let go of.
     lost = next(f["cid"] for f in json.loads(manifest)["files"] if f["path"] == "data/logs/algorithm.log")
     assert "Error" not in kubo.api("block/rm", arg=lost).json()
-    with pytest.raises(BadStore, match="the node does not pin what was sent"):
+    with pytest.raises(ResultStoreError, match="the node does not pin what was sent"):
         job.verified(outcome)
     assert job.job not in kubo.pins().values()

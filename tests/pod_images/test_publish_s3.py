@@ -108,10 +108,10 @@ def test_a_large_file_goes_in_parts_that_the_operator_signed(job: Publishing, mi
 
 
 def test_a_bucket_that_refuses_is_told_before_there_is_a_pod(pod: Pod, minio: Any) -> None:
-    from c2d.results.stores import BadStore
+    from c2d.errors import ResultStoreError
 
     job = Publishing(pod, **minio.settings(AWS_BUCKET_OUTPUT="no-such-bucket"))
-    with pytest.raises(BadStore, match=r"bucket no-such-bucket: the store refuses to list it \(NoSuchBucket\)"):
+    with pytest.raises(ResultStoreError, match=r"bucket no-such-bucket: the store refuses to list it \(NoSuchBucket\)"):
         job.results.rights(60)
 
 

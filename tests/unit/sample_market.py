@@ -13,7 +13,7 @@ from typing import Any
 from c2d.crypto import ecies, signatures
 from c2d.market import ddo, service_files
 from c2d.market.chain_facts import ChainFacts, ChainQuestions, NftFacts
-from c2d.market.compute_access import Access
+from c2d.market.compute_access import ComputeAccess
 from c2d.market.compute_request import AlgorithmRequest, AssetRequest, ComputeRequest, Rules
 from c2d.market.fees import make
 from c2d.market.orders import FeePaid, OrderStarted, Receipt
@@ -140,9 +140,9 @@ class World:
 
     check_download = check_start
 
-    def access(self, **rules: Any) -> Access:
+    def access(self, **rules: Any) -> ComputeAccess:
         given = Rules(**{"key": lambda chain: PROVIDER_KEY, "fee_token": lambda chain: OCEAN, **rules})
-        return Access(given, self, self, self, lambda *_: self.checksum, lambda: self.now)
+        return ComputeAccess(given, self, self, self, lambda *_: self.checksum, lambda: self.now)
 
 
 @dataclass

@@ -13,8 +13,9 @@ import json
 from typing import Any
 
 from c2d.crypto import signatures
-from c2d.jobs.model import BadJob, Input, Job
-from c2d.market.compute_request import AlgorithmRequest, AssetRequest, ComputeRequest, Granted
+from c2d.errors import InvalidJob, InvalidSignature
+from c2d.jobs.model import Input, Job
+from c2d.market.compute_request import AlgorithmRequest, ApprovedCompute, AssetRequest, ComputeRequest
 from c2d.settings.installation import Environment
 
 
@@ -24,31 +25,31 @@ def check(job: Job, env: Environment, provider: str | None, own: str) -> None:
     :param job: opened.
     :param provider: address of the Provider that sent it; None: a run that was started in Airflow.
     :param own: the address that our own Provider API's jobs are entered under.
-    :raises BadJob: naming the field.
+    :raises InvalidJob: naming the field.
     """
     if provider is None:
         if env.access_control == "provider":
-            raise BadJob("access_control: this environment takes jobs from Ocean Providers only (operator-service or Provider API)")
+            raise InvalidJob("access_control: this environment takes jobs from Ocean Providers only (operator-service or Provider API)")
         if job.remotes:
             # Who may use an order, and with which algorithm, only the asset's Provider checks.
-            raise BadJob("remote: an order is taken from an Ocean Provider only (the operator-service API); give files")
+            raise InvalidJob("remote: an order is taken from an Ocean Provider only (the operator-service API); give files")
         if job.orders:
             check_signature(job)
     if job.orders and job.chainId is None:
-        raise BadJob("chainId: is required with orders")
+        raise InvalidJob("chainId: is required with orders")
     if env.access_control == "datatoken":
         _check_ordered(job, ours=provider is not None and provider.lower() == own.lower())
 
 
 def _check_ordered(job: Job, ours: bool) -> None:
     if not job.inputs:
-        raise BadJob("inputs: this environment computes on data sets that were ordered; name one with its order")
+        raise InvalidJob("inputs: this environment computes on data sets that were ordered; name one with its order")
     for n, asset in enumerate(job.inputs):
         # An additional data set that another Provider hands out: our own Provider API has its order too, and it is checked again.
         if asset.order is None and not (ours and asset.remote):
-            raise BadJob(f"inputs[{n}].order: is required, this environment takes nothing but data sets that were ordered")
+            raise InvalidJob(f"inputs[{n}].order: is required, this environment takes nothing but data sets that were ordered")
     if job.algorithm.remote:
-        raise BadJob("algorithm.remote: this environment takes algorithms that are kept here (order), files or rawcode")
+        raise InvalidJob("algorithm.remote: this environment takes algorithms that are kept here (order), files or rawcode")
 
 
 def signed_text(job: Job) -> str:
@@ -58,15 +59,15 @@ def signed_text(job: Job) -> str:
 
 
 def check_signature(job: Job) -> None:
-    """:raises BadJob: the owner has not signed for this job."""
+    """:raises InvalidJob: the owner has not signed for this job."""
     if job.nonce is None or not isinstance(job.signature, str):
-        raise BadJob("signature: with orders, nonce and signature are required: the owner's, over owner + first input's id + nonce")
+        raise InvalidJob("signature: with orders, nonce and signature are required: the owner's, over owner + first input's id + nonce")
     try:
         signer = signatures.signer_of_hash(signed_text(job), job.signature)
-    except signatures.BadSignature as e:
-        raise BadJob(f"signature: {e}") from None
+    except InvalidSignature as e:
+        raise InvalidJob(f"signature: {e}") from None
     if signer.lower() != job.owner.lower():
-        raise BadJob("signature: must be the owner's, over owner + first input's id + nonce")
+        raise InvalidJob("signature: must be the owner's, over owner + first input's id + nonce")
 
 
 # -- orders ------------------------------------------------------------------------------------------------------------------------
@@ -75,11 +76,11 @@ def check_signature(job: Job) -> None:
 def request_of(job: Job, env: Environment) -> ComputeRequest:
     """What the orders in a job ask for, in the words of the Provider API's compute start.
 
-    :raises BadJob: none of the inputs has one.
+    :raises InvalidJob: none of the inputs has one.
     """
     ordered = [i for i in job.inputs if i.order or i.remote]
     if not ordered:
-        raise BadJob("inputs: an algorithm that was ordered needs a data set that was ordered")
+        raise InvalidJob("inputs: an algorithm that was ordered needs a data set that was ordered")
     first, *others = (_asset(i) for i in ordered)
     return ComputeRequest(
         consumerAddress=job.owner,
@@ -100,7 +101,7 @@ def _for_the_policy_server(job: Job) -> Any:
     try:
         return json.loads(job.policyServer)
     except (ValueError, RecursionError):
-        raise BadJob("policyServer: must be JSON text") from None
+        raise InvalidJob("policyServer: must be JSON text") from None
 
 
 def _asset(asset: Input) -> AssetRequest:
@@ -118,19 +119,19 @@ def _algorithm(job: Job) -> AlgorithmRequest:
     return AlgorithmRequest(meta={**source, "container": container}, algocustomdata=custom)
 
 
-def check_granted(job: Job, env: Environment, granted: Granted, now: float | None) -> None:
+def check_granted(job: Job, env: Environment, granted: ApprovedCompute, now: float | None) -> None:
     """Whether the job is what its orders allow.
 
     :param now: of a run that was started in Airflow: seconds since 1970; its algorithm ends with the time that was paid for. None: an
         API has seen to that.
-    :raises BadJob: the container is another one, or the time too long.
+    :raises InvalidJob: the container is another one, or the time too long.
     """
     if job.algorithm.order:
         own = job.algorithm.container
         for name in ("image", "checksum", "entrypoint") if own.checksum else ("image", "tag", "checksum", "entrypoint"):
             if getattr(own, name) != (granted.container.get(name) or None):
-                raise BadJob(f"algorithm.container.{name}: must be the one in the algorithm's DDO")
+                raise InvalidJob(f"algorithm.container.{name}: must be the one in the algorithm's DDO")
     if now is not None and granted.validUntil:
         left = int(granted.validUntil - now)
         if (job.maxJobDuration or env.maxJobDuration) > left:
-            raise BadJob(f"maxJobDuration: must be at most {max(0, left)}, the seconds that are left of the time that was ordered")
+            raise InvalidJob(f"maxJobDuration: must be at most {max(0, left)}, the seconds that are left of the time that was ordered")

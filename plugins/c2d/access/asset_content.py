@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit
 
-from c2d.hooks.guarded_http import Answer, Fetcher, FetchError, sha256_of
-from c2d.market.chain_facts import Unavailable
-from c2d.market.service_files import BadFiles, ContractCall, Gateways, Request, to_fetch
+from c2d.errors import FetchError, InvalidServiceFiles, UpstreamUnavailable
+from c2d.hooks.guarded_http import Answer, Fetcher, sha256_of
+from c2d.market.service_files import ContractCall, Gateways, Request, to_fetch
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class AssetFiles:
         """The file's content.
 
         :param headers: besides the file's own, such as Range.
-        :raises BadFiles, FetchError:
+        :raises InvalidServiceFiles, FetchError:
         """
         wanted = to_fetch(file, userdata, self.gateways, chain_id)
         if isinstance(wanted, ContractCall):
@@ -59,7 +59,7 @@ class AssetFiles:
                 if answer.status != 200:
                     raise FetchError(f"the server answered {answer.status}")
                 return sha256_of(answer, self.most)
-        except (BadFiles, FetchError) as e:
+        except (InvalidServiceFiles, FetchError) as e:
             log.info("no checksum of an algorithm's file on chain %s: %s", chain_id, e)
             return None
 
@@ -68,7 +68,7 @@ class AssetFiles:
 
         Its size is asked for without the content, where the server can tell.
 
-        :raises BadFiles: the object is malformed.
+        :raises InvalidServiceFiles: the object is malformed.
         """
         wanted = to_fetch(file, userdata, self.gateways, chain_id)
         try:
@@ -90,7 +90,7 @@ class AssetFiles:
     def _called(self, call: ContractCall) -> Answer:
         try:
             result = self.contracts.call(call.chainId, call.address, call.abi, call.arguments)
-        except (ValueError, Unavailable) as e:
+        except (ValueError, UpstreamUnavailable) as e:
             raise FetchError(str(e)) from None
         content = json.dumps(result, default=_as_json).encode()
         headers = {"content-type": "application/json", "content-length": str(len(content))}

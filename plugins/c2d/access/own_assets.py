@@ -9,7 +9,7 @@ from typing import Any
 from c2d.access.asset_content import AssetFiles
 from c2d.hooks.datatoken import DatatokenHook
 from c2d.hooks.guarded_http import Fetcher
-from c2d.market.compute_request import Granted, GrantedAsset
+from c2d.market.compute_request import ApprovedAsset, ApprovedCompute
 from c2d.market.service_files import ContractCall, Gateways, to_fetch
 from c2d.settings.provider import ProviderSettings
 
@@ -27,18 +27,18 @@ def gateways(own: ProviderSettings) -> Gateways:
 
 
 @dataclass(frozen=True)
-class Kept:
+class OwnAsset:
     """An asset that is kept here, ready to be fetched by configure: its files as stage.json has them, and its DDO."""
 
     files: tuple[dict[str, Any], ...] = field(repr=False)
     ddo: Mapping[str, Any] = field(repr=False)
 
 
-def kept(granted: Granted, own: ProviderSettings, files: AssetFiles) -> dict[str, Kept]:
+def own_assets(granted: ApprovedCompute, own: ProviderSettings, files: AssetFiles) -> dict[str, OwnAsset]:
     """The assets of a start whose files we open ourselves, by DID.
 
-    :raises c2d.market.service_files.BadFiles: a file object is malformed.
-    :raises c2d.hooks.guarded_http.FetchError: a contract that is called for a file does not answer.
+    :raises c2d.errors.InvalidServiceFiles: a file object is malformed.
+    :raises c2d.errors.FetchError: a contract that is called for a file does not answer.
     """
     found = {each.asset.did: _kept(each, own, files, ()) for each in granted.datasets if each.files is not None}
     if granted.algorithm:
@@ -46,14 +46,14 @@ def kept(granted: Granted, own: ProviderSettings, files: AssetFiles) -> dict[str
     return found
 
 
-def _kept(asset: GrantedAsset, own: ProviderSettings, files: AssetFiles, checksums: Sequence[str]) -> Kept:
+def _kept(asset: ApprovedAsset, own: ProviderSettings, files: AssetFiles, checksums: Sequence[str]) -> OwnAsset:
     made = [_source(file, asset, own, files) for file in asset.files or ()]
     for source, checksum in zip(made, checksums, strict=False):
         source["checksum"] = f"sha256:{checksum}"  # of the code that was trusted; it could be another one by the time that it is fetched
-    return Kept(tuple(made), asset.asset.document)
+    return OwnAsset(tuple(made), asset.asset.document)
 
 
-def _source(file: Mapping[str, Any], asset: GrantedAsset, own: ProviderSettings, files: AssetFiles) -> dict[str, Any]:
+def _source(file: Mapping[str, Any], asset: ApprovedAsset, own: ProviderSettings, files: AssetFiles) -> dict[str, Any]:
     wanted = to_fetch(file, asset.userdata, gateways(own), asset.asset.chainId)
     if isinstance(wanted, ContractCall):
         with files.open(file, asset.userdata, asset.asset.chainId) as answer:

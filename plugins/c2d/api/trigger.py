@@ -18,8 +18,9 @@ from typing import Any
 
 from c2d.access import admission
 from c2d.api.common.body import loads
+from c2d.errors import InvalidJob
 from c2d.jobs.ids import JOB_ID
-from c2d.jobs.model import BadJob, Job
+from c2d.jobs.model import Job
 from c2d.results.keys import consumers_key
 from c2d.settings import installation
 
@@ -48,7 +49,7 @@ class TriggerGuard:
         try:
             # Not in the event loop: unsealing and sealing take milliseconds a file, and everybody would wait.
             body = await asyncio.to_thread(guarded, body, environment)
-        except BadJob as e:
+        except InvalidJob as e:
             await _refuse(send, 400, str(e))
             return
         headers = [(n, v) for n, v in scope["headers"] if n != b"content-length"] + [(b"content-length", str(len(body)).encode())]
@@ -58,19 +59,19 @@ class TriggerGuard:
 def guarded(body: bytes, environment: str) -> bytes:
     """The trigger's body as Airflow may have it: the job checked and sealed, the run with an id.
 
-    :raises BadJob: naming each field that is wrong.
+    :raises InvalidJob: naming each field that is wrong.
     """
     try:
         trigger = loads(body)
     except UnicodeDecodeError:
-        raise BadJob("body: must be valid UTF-8") from None
+        raise InvalidJob("body: must be valid UTF-8") from None
     except ValueError:
-        raise BadJob("body: must be valid JSON") from None
+        raise InvalidJob("body: must be valid JSON") from None
     if not isinstance(trigger, dict):
-        raise BadJob("body: must be a JSON object")
+        raise InvalidJob("body: must be a JSON object")
     job_id = trigger.get("dag_run_id") or uuid.uuid4().hex
     if not isinstance(job_id, str) or not re.fullmatch(JOB_ID, job_id):
-        raise BadJob("dag_run_id: must be 1 to 50 lower-case letters, digits and inner '-', or be left out")
+        raise InvalidJob("dag_run_id: must be 1 to 50 lower-case letters, digits and inner '-', or be left out")
     loaded = installation.load()
     job = Job.parse(trigger.get("conf"), environment).opened(loaded.OPERATOR_PRIVATE_KEY, job_id)
     consumers_key(job, loaded.environment(environment))

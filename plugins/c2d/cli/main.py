@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 
 from c2d.crypto import ecies
-from c2d.jobs.model import BadJob, Job
+from c2d.errors import DownloadFailed, InvalidJob, InvalidSettings
+from c2d.jobs.model import Job
 from c2d.results import download
 from c2d.settings import installation
 
@@ -40,7 +41,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     try:
         return _run(arguments)
-    except (BadJob, installation.BadSettings, download.NotDone) as e:
+    except (InvalidJob, InvalidSettings, DownloadFailed) as e:
         print(f"c2d: {e}", file=sys.stderr)
         return 1
 
@@ -62,15 +63,15 @@ def _run(arguments: argparse.Namespace) -> int:
         try:
             policy = network_policy.publish_policy(installation.load())
         except OSError:
-            raise installation.BadSettings("a host of the stores has no address here; run this where pods' names are resolved") from None
+            raise InvalidSettings("a host of the stores has no address here; run this where pods' names are resolved") from None
         print(yaml.safe_dump(policy, sort_keys=False) if policy else "# results go to a volume: publish needs no network", end="")
     elif arguments.command == "republish":
         from datetime import UTC, datetime
 
-        from c2d.database.jobs import Store
+        from c2d.database.jobs import JobRepository
         from c2d.database.retention import Retention
 
-        Retention(Store(installation.load().C2D_DATABASE_URL)).ask_republish(arguments.job, datetime.now(UTC))
+        Retention(JobRepository(installation.load().C2D_DATABASE_URL)).ask_republish(arguments.job, datetime.now(UTC))
         print(f"job {arguments.job}: will be published again; its status tells how that went")
     elif arguments.command == "results":
         _results(arguments)
@@ -90,15 +91,15 @@ def _run(arguments: argparse.Namespace) -> int:
     else:
         public_key = arguments.public_key or (installation.load().public_key if "OPERATOR_PRIVATE_KEY" in os.environ else None)
         if public_key is None:
-            raise installation.BadSettings("--public-key: give the operator's public key, or set OPERATOR_PRIVATE_KEY")
+            raise InvalidSettings("--public-key: give the operator's public key, or set OPERATOR_PRIVATE_KEY")
         try:
             conf = json.load(sys.stdin)
         except ValueError:
-            raise BadJob("stdin: must be a job as JSON") from None
+            raise InvalidJob("stdin: must be a job as JSON") from None
         environment = conf.get("environment", "") if isinstance(conf, dict) else ""
         job = Job.parse(conf, environment)
         if not ecies.is_public_key(public_key):
-            raise installation.BadSettings("--public-key: must be a secp256k1 public key, 0x and hex")
+            raise InvalidSettings("--public-key: must be a secp256k1 public key, 0x and hex")
         json.dump(job.sealed(public_key, arguments.job).dump(), sys.stdout, indent=1)
         print()
     return 0
@@ -109,15 +110,15 @@ def _results(arguments: argparse.Namespace) -> None:
     consumers_key = download.key_from("CONSUMER_PRIVATE_KEY", None if arguments.owner else arguments.key_file)
     if arguments.decrypt:
         if consumers_key is None:
-            raise download.NotDone("CONSUMER_PRIVATE_KEY: set it, or name a file that holds it with --key-file")
+            raise DownloadFailed("CONSUMER_PRIVATE_KEY: set it, or name a file that holds it with --key-file")
         download.decrypt_all([Path(p) for p in arguments.what], folder, consumers_key, _say)
         return
     if len(arguments.what) > 1:
-        raise download.NotDone("give one job id")
+        raise DownloadFailed("give one job id")
     source = _source(arguments, consumers_key)
     results = source.list()
     if unknown := set(arguments.index or ()) - {r.index for r in results}:
-        raise download.NotDone(f"--index: there is no result {min(unknown)}")
+        raise DownloadFailed(f"--index: there is no result {min(unknown)}")
     wanted = [r for r in results if not arguments.index or r.index in arguments.index]
     if folder is None:
         print(download.listing(wanted))
@@ -137,7 +138,7 @@ def _source(arguments: argparse.Namespace, consumers_key: str | None) -> downloa
     else:
         key, name = consumers_key, "CONSUMER_PRIVATE_KEY"
     if key is None:
-        raise download.NotDone(f"{name}: set it, or name a file that holds it with --key-file")
+        raise DownloadFailed(f"{name}: set it, or name a file that holds it with --key-file")
     return sources.Api(arguments.url, job_id, key, arguments.owner)
 
 
@@ -147,15 +148,15 @@ def _say(text: str) -> None:
 
 def _of_the_stores(env: installation.Environment) -> list[str]:
     """What is wrong with the rights that pods are given: asked of the stores themselves."""
-    from c2d.hooks.ipfs import IpfsResults
-    from c2d.hooks.s3 import BadStore
-    from c2d.results.destinations import places
+    from c2d.errors import ResultStoreError
+    from c2d.hooks.ipfs import IpfsResultStore
+    from c2d.results.destinations import destinations
 
     found = []
-    for place in places(env).all:
+    for place in destinations(env).all:
         if place.type == "ipfs":
             try:
-                IpfsResults(env, place.at, place.prefix, "check").right(60, 0)
-            except (BadStore, ConnectionError) as e:
+                IpfsResultStore(env, place.at, place.prefix, "check").right(60, 0)
+            except (ResultStoreError, ConnectionError) as e:
                 found.append(str(e))
     return found

@@ -9,9 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-
-class BadSeal(ValueError):
-    """A sealed value cannot be opened here; the text says why and shows nothing of it."""
+from c2d.errors import InvalidSeal
 
 
 def new_private_key() -> str:
@@ -49,7 +47,7 @@ def seal(public_key: str, value: Any, job_id: str | None = None) -> str:
 def unseal(private_key: str, sealed: str, job_id: str) -> Any:
     """The value in ``sealed``.
 
-    :raises BadSeal: it was not sealed to this operator, was altered, or belongs to another job.
+    :raises InvalidSeal: it was not sealed to this operator, was altered, or belongs to another job.
     """
     from ecies import decrypt
 
@@ -57,7 +55,7 @@ def unseal(private_key: str, sealed: str, job_id: str) -> Any:
         content = json.loads(decrypt(private_key.removeprefix("0x"), bytes.fromhex(sealed.removeprefix("0x"))))
         bound, value = content["job"], content["value"]
     except Exception:  # the library raises its own kinds for each way to be wrong; none may tell more
-        raise BadSeal("must be sealed to this operator's public key (`c2d seal`)") from None
+        raise InvalidSeal("must be sealed to this operator's public key (`c2d seal`)") from None
     if bound is not None and bound != job_id:
-        raise BadSeal("was sealed for another job; seal it again")
+        raise InvalidSeal("was sealed for another job; seal it again")
     return value

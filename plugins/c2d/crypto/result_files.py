@@ -20,6 +20,8 @@ import os
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
+from c2d.errors import TamperedResult
+
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
@@ -39,10 +41,6 @@ Read = Callable[[int, int], bytes]
 """``read(offset, length)``: that many bytes of a file from there."""
 
 
-class Tampered(ValueError):
-    """The bytes are not what was written for this file; nothing of the part that is wrong was given out."""
-
-
 def new_key() -> bytes:
     """A job's key."""
     return os.urandom(32)
@@ -56,12 +54,12 @@ def stored_size(size: int, prefix: bytes = b"") -> int:
 def content_size(stored: int, prefix: bytes = b"") -> int:
     """The reverse of :func:`stored_size`.
 
-    :raises Tampered: no content becomes a file of this size.
+    :raises TamperedResult: no content becomes a file of this size.
     """
     rest = stored - len(prefix)
     size = rest - HEADER - TAG * -(-rest // SEGMENT)
     if size < 0 or stored_size(size, prefix) != stored:
-        raise Tampered("the file has been cut off")
+        raise TamperedResult("the file has been cut off")
     return size
 
 
@@ -92,14 +90,14 @@ def read_prefix(line: bytes) -> tuple[str, str]:
 def open_path(key: bytes, encrypted: str) -> str:
     """The path in a prefix.
 
-    :raises Tampered: it was changed, or the key is another job's.
+    :raises TamperedResult: it was changed, or the key is another job's.
     """
     from cryptography.exceptions import InvalidTag
 
     try:
         return _siv(key).decrypt(bytes.fromhex(encrypted), None).decode()
     except (InvalidTag, ValueError):
-        raise Tampered("its path was changed, or the key is another job's") from None
+        raise TamperedResult("its path was changed, or the key is another job's") from None
 
 
 def header_for(key: bytes, path: str, sha256: str) -> bytes:
@@ -173,7 +171,7 @@ class Decryption:
     def feed(self, piece: bytes) -> Iterator[bytes]:
         """The content that is whole with this piece.
 
-        :raises Tampered:
+        :raises TamperedResult:
         """
         if not self._got and self._number < self._until and len(piece) == self._segments.stored(self._number):
             yield from self._open(memoryview(piece))  # as stores give it: nothing is copied
@@ -187,7 +185,7 @@ class Decryption:
     def _open(self, segment: memoryview) -> Iterator[bytes]:
         if self._number == 0:
             if segment[:HEADER] != self._header:
-                raise Tampered("the file is another one, or its beginning was changed")
+                raise TamperedResult("the file is another one, or its beginning was changed")
             segment = segment[HEADER:]
         begin, _ = self._segments.content(self._number)
         content = self._segments.open(self._number, segment)
@@ -196,15 +194,15 @@ class Decryption:
             yield wanted
 
     def end(self) -> None:
-        """:raises Tampered: bytes are missing, or there are more than there should be."""
+        """:raises TamperedResult: bytes are missing, or there are more than there should be."""
         if self._number < self._until or self._got:
-            raise Tampered("the file has been cut off" if self._number < self._until else "the file is too long")
+            raise TamperedResult("the file has been cut off" if self._number < self._until else "the file is too long")
 
 
 def decrypted(file: bytes, key: bytes, path: str) -> bytes:
     """The content of a whole file in memory, with or without a prefix.
 
-    :raises Tampered:
+    :raises TamperedResult:
     """
     if file.startswith(PREFIX):
         file = file.partition(b"\n")[2]
@@ -221,7 +219,7 @@ class _Segments:
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
         if len(header) != HEADER or header[0] != HEADER:
-            raise Tampered("the file's header is not one of ours")
+            raise TamperedResult("the file's header is not one of ours")
         self._aead = AESGCM(_hkdf(key, 32, header[1:33], path.encode()))
         self._nonce_prefix = header[33:]
         self._size, self._count = size, _segments(size)
@@ -248,7 +246,7 @@ class _Segments:
         try:
             return self._aead.decrypt(self._nonce(number), segment, None)
         except InvalidTag:
-            raise Tampered("the file was changed, or belongs elsewhere, or the key is another job's") from None
+            raise TamperedResult("the file was changed, or belongs elsewhere, or the key is another job's") from None
 
     def _nonce(self, number: int) -> bytes:
         return self._nonce_prefix + number.to_bytes(4, "big") + bytes([number == self._count - 1])

@@ -11,15 +11,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from c2d.errors import InvalidSignature
+
 if TYPE_CHECKING:
     from coincurve import PublicKey
 
 PREFIX = b"\x19Ethereum Signed Message:\n"
 SIGNATURE = re.compile(r"^(0x)?[0-9a-fA-F]{130}$")
-
-
-class BadSignature(ValueError):
-    """No address can be recovered from the signature."""
 
 
 def address_of(private_key: str) -> str:
@@ -33,7 +31,7 @@ def signer_of_hash(text: str, signature: str) -> str:
     """The checksummed address that signed ``keccak(text)`` with the personal_sign prefix.
 
     :param signature: 65 bytes in hex; its last byte is 0 or 1, or 27 or 28.
-    :raises BadSignature: nobody can have made it.
+    :raises InvalidSignature: nobody can have made it.
     """
     from eth_hash.auto import keccak
 
@@ -43,7 +41,7 @@ def signer_of_hash(text: str, signature: str) -> str:
 def public_key_of_hash(text: str, signature: str) -> str:
     """The public key (0x, uncompressed) of who signed as :func:`signer_of_hash` has it.
 
-    :raises BadSignature: nobody can have made it.
+    :raises InvalidSignature: nobody can have made it.
     """
     from eth_hash.auto import keccak
 
@@ -53,7 +51,7 @@ def public_key_of_hash(text: str, signature: str) -> str:
 def signer_of_text(text: str, signature: str) -> str:
     """The checksummed address that signed ``text`` itself with the personal_sign prefix.
 
-    :raises BadSignature: nobody can have made it.
+    :raises InvalidSignature: nobody can have made it.
     """
     return _recover(_prefixed(text.encode()), signature)
 
@@ -61,7 +59,7 @@ def signer_of_text(text: str, signature: str) -> str:
 def signer_of_digest(digest: bytes, signature: str) -> str:
     """The checksummed address that signed these 32 bytes with the personal_sign prefix.
 
-    :raises BadSignature: nobody can have made it.
+    :raises InvalidSignature: nobody can have made it.
     """
     return _recover(_prefixed(digest), signature)
 
@@ -104,15 +102,15 @@ def _recover_key(digest: bytes, signature: str) -> PublicKey:
     from coincurve import PublicKey
 
     if not isinstance(signature, str) or not SIGNATURE.match(signature):
-        raise BadSignature("must be 65 bytes in hex")
+        raise InvalidSignature("must be 65 bytes in hex")
     raw = bytes.fromhex(signature.removeprefix("0x"))
     v = raw[64] - 27 if raw[64] >= 27 else raw[64]
     if v not in (0, 1):
-        raise BadSignature("its last byte must be 0, 1, 27 or 28")
+        raise InvalidSignature("its last byte must be 0, 1, 27 or 28")
     try:
         return PublicKey.from_signature_and_message(raw[:64] + bytes([v]), digest, hasher=None)
     except Exception:  # the library raises bare Exceptions for points that are not on the curve
-        raise BadSignature("no address can be recovered from it") from None
+        raise InvalidSignature("no address can be recovered from it") from None
 
 
 def checksummed(address: str) -> str:

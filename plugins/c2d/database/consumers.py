@@ -18,16 +18,13 @@ from sqlalchemy.dialects.postgresql import insert
 
 from c2d.database import queue
 from c2d.database.tables import consumer_nonces, jobs, revoked_tokens, used_texts
+from c2d.errors import InvalidToken
 
 # Digits as ocean.js counts and as ocean.py takes the clock, milliseconds with a fraction.
 NONCE = re.compile(r"^[0-9]{1,40}(\.[0-9]{1,20})?$")
 LAST_SECOND = int(datetime(9999, 12, 31, tzinfo=UTC).timestamp())
 FIRST_NONCE = "1"
 """What an address that has not signed anything yet is told, as the incumbent has it; nothing is stored for it."""
-
-
-class BadToken(ValueError):
-    """The auth token is not valid; the text is the incumbent's."""
 
 
 class Consumers:
@@ -88,16 +85,16 @@ class Consumers:
     def check_token(self, token: str, address: str) -> dict[str, Any]:
         """What the token says: ``exp`` and ``address``.
 
-        :raises BadToken: it is not of this address, has expired, or was revoked.
+        :raises InvalidToken: it is not of this address, has expired, or was revoked.
         """
         claims = self._claims(token, address)
         with self.engine.connect() as c:
             if c.execute(sa.select(revoked_tokens.c.sha256).where(revoked_tokens.c.sha256 == _sha256(token))).scalar() is not None:
-                raise BadToken("Token is expired.")
+                raise InvalidToken("Token is expired.")
         return claims
 
     def revoke_token(self, token: str, address: str) -> None:
-        """:raises BadToken: it is not valid any more."""
+        """:raises InvalidToken: it is not valid any more."""
         # Clients give milliseconds too, by which it ends in a year that a date cannot have.
         expires = datetime.fromtimestamp(min(int(self.check_token(token, address)["exp"]), LAST_SECOND), UTC)
         with self.engine.begin() as c:
@@ -110,11 +107,11 @@ class Consumers:
         try:
             claims: dict[str, Any] = jwt.decode(token, self._key, algorithms=["HS256"], options={"require": ["exp"]})
         except jwt.ExpiredSignatureError:
-            raise BadToken("Token is expired.") from None
+            raise InvalidToken("Token is expired.") from None
         except (jwt.PyJWTError, ValueError, TypeError):
-            raise BadToken("Token is invalid.") from None
+            raise InvalidToken("Token is invalid.") from None
         if str(claims.get("address", "")).lower() != address.lower():
-            raise BadToken("Token is invalid.")
+            raise InvalidToken("Token is invalid.")
         return claims
 
 

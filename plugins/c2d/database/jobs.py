@@ -1,6 +1,6 @@
 """The jobs' tables in PostgreSQL.
 
-One row a job with Ocean's field names, one row for each stage that has ended. Every change of a job goes through :class:`Store`, which
+Each job has a row with Ocean's field names, and each stage that has ended has one. Every change goes through :class:`JobRepository`, which
 keeps the order of the numbers (:func:`c2d.jobs.status.can_follow`). A job's end is derived from the ends of its stages, so the row comes
 out the same whoever writes it: the publish task, or after a crash the listener or the janitor.
 """
@@ -19,19 +19,12 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
 from c2d.database.tables import jobs, notifications, stages, used_orders
+from c2d.errors import JobIdTaken, OrderUsed
 from c2d.jobs.model import Job, Sealed
 from c2d.jobs.status import FINAL, TEXTS, Outcome, Reason, Stage, StageEnd, Status, can_follow, outcome
 
 if TYPE_CHECKING:
     from c2d.market.compute_request import OrderKey
-
-
-class JobTaken(ValueError):
-    """The job id is in use for another job."""
-
-
-class OrderUsed(ValueError):
-    """An order that is good for one job has been used for another one."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +65,7 @@ def _engine(url: str) -> sa.Engine:
     return sa.create_engine(url, poolclass=sa.NullPool, connect_args=_CONNECT)
 
 
-class Store:
+class JobRepository:
     """The jobs' tables behind ``url``.
 
     :param keep: hold on to one connection between calls; only for a process that does not fork afterwards. Else each call opens one.
@@ -84,7 +77,7 @@ class Store:
     def open_job(self, job_id: str, environment: str, job: Job) -> JobRow:
         """The job's row; makes it at :attr:`Status.WARMING_UP` where there is none yet.
 
-        :raises JobTaken: the id belongs to another job.
+        :raises JobIdTaken: the id belongs to another job.
         """
         with self.engine.begin() as c:
             if c.execute(insert(jobs).values(new_job(job_id, environment, job)).on_conflict_do_nothing()).rowcount:
@@ -92,10 +85,10 @@ class Store:
             row = self._row(c, job_id)
             accepted = c.execute(sa.select(jobs.c.confSha256).where(jobs.c.jobId == job_id)).scalar()
         if row is None or row.environment != environment:
-            raise JobTaken(f"dag_run_id: {job_id} is in use for a job of another environment; choose another")
+            raise JobIdTaken(f"dag_run_id: {job_id} is in use for a job of another environment; choose another")
         if accepted is not None and accepted != job.digest():
             # Somebody who may start runs has guessed the id of a job that waits for its own, and would work in its Provider's name.
-            raise JobTaken(f"dag_run_id: {job_id} is in use for another job; choose another")
+            raise JobIdTaken(f"dag_run_id: {job_id} is in use for another job; choose another")
         return row
 
     def job(self, job_id: str) -> JobRow | None:

@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from c2d.crypto import ecies, signatures
 from c2d.database.queue import Intake
 from c2d.database.tables import jobs, notifications
+from c2d.errors import InvalidSeal
 from c2d.settings.installation import Settings
 
 log = logging.getLogger(__name__)
@@ -29,7 +30,7 @@ LEASE_SECONDS = 120
 
 
 @dataclass(frozen=True)
-class Letter:
+class Notification:
     """One notification that is due."""
 
     id: int
@@ -49,7 +50,7 @@ class Outbox:
         self.engine = intake.engine
         self.questions = intake.questions
 
-    def take(self, limit: int = 8) -> list[Letter]:
+    def take(self, limit: int = 8) -> list[Notification]:
         """Some notifications that are due, taken for LEASE_SECONDS: whoever took them and dies, another one takes them after that."""
         due = (
             sa.select(notifications.c.id)
@@ -64,15 +65,15 @@ class Outbox:
         of_job = [jobs.c[n] for n in ("environment", "algoDID", "inputDID", "secret")]
         with self.engine.begin() as c:
             found = c.execute(sa.select(*columns, *of_job).join(jobs, jobs.c.jobId == taken.c.jobId).order_by(taken.c.id))
-            return [Letter(**r._mapping) for r in found]
+            return [Notification(**r._mapping) for r in found]
 
-    def delivered(self, letter: Letter) -> None:
+    def delivered(self, letter: Notification) -> None:
         self._settle(letter, state="delivered", delivered=sa.func.now(), attempts=letter.attempts + 1, error="")
 
-    def unwanted(self, letter: Letter) -> None:
+    def unwanted(self, letter: Notification) -> None:
         self._settle(letter, state="unwanted")
 
-    def failed(self, letter: Letter, error: str, attempts_at_most: int) -> None:
+    def failed(self, letter: Notification, error: str, attempts_at_most: int) -> None:
         """Notes a failed attempt: the next one comes after a pause that doubles, or never."""
         attempts = letter.attempts + 1
         state = "dead" if attempts >= attempts_at_most else "waiting"
@@ -95,7 +96,7 @@ class Outbox:
         with self.engine.begin() as c:
             return c.execute(sa.update(notifications).where(chosen).values(state="waiting", attempts=0, nextTry=sa.func.now())).rowcount
 
-    def _settle(self, letter: Letter, **values: Any) -> None:
+    def _settle(self, letter: Notification, **values: Any) -> None:
         with self.engine.begin() as c:
             c.execute(sa.update(notifications).where(notifications.c.id == letter.id).values(**values))
 
@@ -111,7 +112,7 @@ def body_of(private_key: str, job_id: str, algo_did: str | None, dids: list[str]
     return {"algoDID": algo_did, "jobId": job_id, "secret": secret, "DID": dids, "signature": signatures.sign_text(private_key, text)}
 
 
-async def deliver(letter: Letter, outbox: Outbox, settings: Settings, client: Any) -> None:
+async def deliver(letter: Notification, outbox: Outbox, settings: Settings, client: Any) -> None:
     """Tries to deliver one notification and notes how it went.
 
     :param client: an ``httpx.AsyncClient`` that follows no redirect.
@@ -128,7 +129,7 @@ async def deliver(letter: Letter, outbox: Outbox, settings: Settings, client: An
         await asyncio.to_thread(outbox.failed, letter, error, settings.C2D_NOTIFY_ATTEMPTS)
 
 
-async def _post(url: str, letter: Letter, settings: Settings, client: Any) -> str | None:
+async def _post(url: str, letter: Notification, settings: Settings, client: Any) -> str | None:
     """None, or what went wrong: never with the URL or the secret in it."""
     import httpx
 
@@ -142,11 +143,11 @@ async def _post(url: str, letter: Letter, settings: Settings, client: Any) -> st
             return None if answer.is_success else f"answered {answer.status_code}"  # what it says beyond its code is not read
     except TimeoutError:
         return f"no answer within {settings.C2D_NOTIFY_SECONDS:g} s"
-    except (httpx.HTTPError, httpx.InvalidURL, ecies.BadSeal) as e:
+    except (httpx.HTTPError, httpx.InvalidURL, InvalidSeal) as e:
         return type(e).__name__
 
 
-def url_of(letter: Letter, settings: Settings) -> str | None:
+def url_of(letter: Notification, settings: Settings) -> str | None:
     for env in settings.environments:
         if env.id == letter.environment:
             return env.NOTIFY_START_URL if letter.event == "start" else env.NOTIFY_STOP_URL

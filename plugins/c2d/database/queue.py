@@ -22,26 +22,15 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import insert
 
-from c2d.database.jobs import COLUMNS, JobRow, OrderUsed, new_job, use_orders, who_used
+from c2d.database.jobs import COLUMNS, JobRow, new_job, use_orders, who_used
 from c2d.database.tables import jobs, nonces, notifications, stages
+from c2d.errors import AgreementInUse, NonceUsed, OrderUsed, RunRejected, TooManyJobs
 from c2d.jobs.ids import API_JOB_ID
 from c2d.jobs.model import Job
 from c2d.jobs.status import TEXTS, Reason, Status
 from c2d.market.compute_request import OrderKey
 
 NONCE_LIMIT = 2**63
-
-
-class NonceUsed(ValueError):
-    """The nonce is not higher than the last one of its signer."""
-
-
-class AgreementInUse(ValueError):
-    """A job that has not ended has the same agreementId."""
-
-
-class TooManyJobs(ValueError):
-    """The owner has as many jobs as one may have that have not ended."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +53,7 @@ class Caller:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class JobFilter:
     """Which jobs are meant: all that is given must fit."""
 
     jobId: str | None = None
@@ -106,7 +95,7 @@ class Intake:
         :param job: sealed.
         :param active_limit: jobs that one owner may have that have not ended.
         :param orders: that are good for this job alone.
-        :raises NonceUsed, AgreementInUse, TooManyJobs, c2d.database.jobs.OrderUsed:
+        :raises NonceUsed, AgreementInUse, TooManyJobs, c2d.errors.OrderUsed:
         """
         owner = job.owner.lower()
         values = {**new_job(job_id, environment, job), "provider": caller.provider, "conf": job.dump()}
@@ -139,7 +128,7 @@ class Intake:
 
     # -- questions --------------------------------------------------------------------------------------------------------
 
-    def find(self, caller: Caller, wanted: Wanted) -> list[JobRow]:
+    def find(self, caller: Caller, wanted: JobFilter) -> list[JobRow]:
         """The caller's jobs that are wanted, oldest first; the nonce is used up in the same statement.
 
         :raises NonceUsed:
@@ -155,7 +144,7 @@ class Intake:
             raise NonceUsed(NONCE_TEXT)
         return [JobRow(*r) for r in rows if r[0] is not None]
 
-    def see(self, provider: str | None, wanted: Wanted) -> list[JobRow]:
+    def see(self, provider: str | None, wanted: JobFilter) -> list[JobRow]:
         """The wanted jobs of one Provider (None: of all), oldest first, for a request that has been admitted already."""
         own = jobs.c.provider.is_not(None) if provider is None else jobs.c.provider == provider
         with self.questions.connect() as c:
@@ -174,7 +163,7 @@ class Intake:
             return None if row is None else JobRow(**row._mapping)
 
     def result_keys(self, job_id: str) -> dict[str, str] | None:
-        """As :meth:`c2d.database.jobs.Store.result_keys`."""
+        """As :meth:`c2d.database.jobs.JobRepository.result_keys`."""
         with self.questions.connect() as c:
             return c.execute(sa.select(jobs.c.resultKeys).where(jobs.c.jobId == job_id)).scalar()
 
@@ -201,7 +190,7 @@ class Intake:
 
     # -- stop -------------------------------------------------------------------------------------------------------------
 
-    def stop(self, caller: Caller, wanted: Wanted) -> list[JobRow]:
+    def stop(self, caller: Caller, wanted: JobFilter) -> list[JobRow]:
         """Notes that the wanted jobs are to stop, and ends those that have no run yet. Returns those whose run is still to be stopped.
 
         :raises NonceUsed:
@@ -236,7 +225,7 @@ class Intake:
         """Makes the run of the job whose turn it is, if the environment has room. Returns its id.
 
         :param at_once: jobs of the environment that may have a run and no end.
-        :param start: makes the run (environment, job id, conf); does nothing where it exists. Raises :class:`Refused` where the job
+        :param start: makes the run (environment, job id, conf); does nothing where it exists. Raises :class:`RunRejected` where the job
             can never have one, which ends the job; anything else leaves it in the queue.
         """
         with self.engine.begin() as c:
@@ -253,16 +242,12 @@ class Intake:
                     continue
                 try:
                     start(environment, candidate.jobId, conf)
-                except Refused as e:
+                except RunRejected as e:
                     _end_without_run(c, candidate.jobId, Status.FINISHED, Reason.NOT_STARTED, str(e))
                 else:
                     c.execute(sa.update(jobs).where(jobs.c.jobId == candidate.jobId).values(conf=None, released=datetime.now(UTC)))
                 return str(candidate.jobId)
         return None
-
-
-class Refused(ValueError):
-    """Airflow will never make a run of this job."""
 
 
 NONCE_TEXT = "nonce: must be higher than every nonce that this signer has used before"
@@ -279,7 +264,7 @@ _RISING = _NEW_NONCE.on_conflict_do_update(
 def _question(given: frozenset[str]) -> str:
     """Uses up a nonce and finds the signer's jobs, as the driver takes it: most of a status request's time was SQLAlchemy's way there.
 
-    :param given: which fields of :class:`Wanted` are.
+    :param given: which fields of :class:`JobFilter` are.
     """
     used = _RISING.cte("used")
     fits = [_WANTED_COLUMNS[name] == sa.bindparam(name) for name in sorted(given)]
@@ -296,12 +281,12 @@ def _use_nonce(c: sa.Connection, caller: Caller) -> None:
 _WANTED_COLUMNS = {"jobId": jobs.c.jobId, "agreementId": jobs.c.agreementId, "owner": sa.func.lower(jobs.c.owner)}
 
 
-def _given(wanted: Wanted) -> dict[str, str]:
+def _given(wanted: JobFilter) -> dict[str, str]:
     given = {"jobId": wanted.jobId, "agreementId": wanted.agreementId, "owner": wanted.owner and wanted.owner.lower()}
     return {name: value for name, value in given.items() if value is not None}
 
 
-def _fits(wanted: Wanted) -> Any:
+def _fits(wanted: JobFilter) -> Any:
     return sa.and_(sa.true(), *(_WANTED_COLUMNS[name] == value for name, value in _given(wanted).items()))
 
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from c2d.database.jobs import Store
+from c2d.database.jobs import JobRepository
 from c2d.database.tables import jobs, stages
-from c2d.jobs.model import BadJob
+from c2d.errors import InvalidJob
 from c2d.jobs.status import Reason, Stage, Status
 from c2d.settings.installation import Environment
 
@@ -26,12 +26,12 @@ AT_ONCE = 500
 """Jobs of an environment that one sweep removes the results of."""
 
 
-class NotRepublishable(BadJob):
+class NotRepublishable(InvalidJob):
     """This job's results cannot be published again; the text says why."""
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredResults:
     """Where results lie that are to be removed; ``stores`` is :attr:`c2d.database.jobs.JobRow.stores`."""
 
     jobId: str
@@ -41,7 +41,7 @@ class Stored:
 class Retention:
     """The results of jobs that have ended."""
 
-    def __init__(self, store: Store):
+    def __init__(self, store: JobRepository):
         self.engine = store.engine
 
     # -- publishing again ------------------------------------------------------------------------------------------------------
@@ -113,14 +113,14 @@ class Retention:
         with self.engine.begin() as c:
             c.execute(sa.update(jobs).where(jobs.c.jobId == job_id, jobs.c.results == sa.text("'[]'::jsonb")).values(stores=stores))
 
-    def to_remove(self, environment: str) -> list[Stored]:
+    def to_remove(self, environment: str) -> list[StoredResults]:
         """What is marked as removed, or was stopped before it was published, and lies in a store still. Some of it, where it is much."""
         nobodys = (jobs.c.removed == 1) | (jobs.c.results == sa.text("'[]'::jsonb"))
         wanted = (jobs.c.environment == environment) & jobs.c.dateFinished.is_not(None) & nobodys & jobs.c.stores.is_not(None)
         with self.engine.connect() as c:
             # In no order: what can never be removed does not stand before the rest for ever.
             found = c.execute(sa.select(jobs.c.jobId, jobs.c.stores).where(wanted).order_by(sa.func.random()).limit(AT_ONCE))
-            return [Stored(r.jobId, r.stores) for r in found]
+            return [StoredResults(r.jobId, r.stores) for r in found]
 
     def gone(self, known: Collection[str]) -> list[str]:
         """The environments that are not ``known`` any more and have something in a store."""

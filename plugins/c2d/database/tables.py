@@ -25,7 +25,9 @@ jobs = sa.Table(
     sa.Column("stopreq", sa.Integer, nullable=False, server_default="0", comment="0 no, 1 asked for, 2 the time was over"),
     sa.Column("removed", sa.Integer, nullable=False, server_default="0"),
     sa.Column("results", JSONB, nullable=False, server_default="[]", comment="the manifest's files, in Ocean's order"),
-    sa.Column("stores", JSONB(none_as_null=True), comment="where the results and admin logs lie (c2d.results.destinations.Place.dump)"),
+    sa.Column(
+        "stores", JSONB(none_as_null=True), comment="where the results and admin logs lie (c2d.results.destinations.Destination.dump)"
+    ),
     sa.Column("withheld", JSONB, nullable=False, server_default="[]", comment="what the filter kept back, and why"),
     sa.Column("terminationDetails", JSONB, comment="exitCode, OOMKilled, reason, message; once the job has ended"),
     sa.Column("provider", sa.Text, comment="address of the Provider that asked, in lower case"),

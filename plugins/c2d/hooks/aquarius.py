@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+from c2d.errors import UpstreamUnavailable
 from c2d.jobs.model import DID
-from c2d.market.chain_facts import Unavailable
 
 if TYPE_CHECKING:
     import httpx
@@ -35,7 +35,7 @@ class AssetsHook:
     def ddos(self, dids: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
         """The DDOs that there are, by DID.
 
-        :raises c2d.market.chain_facts.Unavailable: the metadata cache does not answer.
+        :raises c2d.errors.UpstreamUnavailable: the metadata cache does not answer.
         """
         wanted = {did for did in dids if re.match(DID, did)}
         found = {did: self.inline[did] for did in wanted if did in self.inline}
@@ -55,18 +55,18 @@ class AssetsHook:
                 if response.status_code == 404:
                     return None
                 if response.status_code != 200:
-                    raise Unavailable(f"metadata cache: HTTP status {response.status_code} for {did}; try again later")
+                    raise UpstreamUnavailable(f"metadata cache: HTTP status {response.status_code} for {did}; try again later")
                 content = b""
                 for part in response.iter_bytes():
                     content += part
                     if len(content) > DDO_BYTES:
-                        raise Unavailable(f"metadata cache: the DDO of {did} has more than {DDO_BYTES} bytes")
+                        raise UpstreamUnavailable(f"metadata cache: the DDO of {did} has more than {DDO_BYTES} bytes")
         except httpx.HTTPError as e:  # its text holds the URL
-            raise Unavailable(f"metadata cache: does not answer ({type(e).__name__}); try again later") from None
+            raise UpstreamUnavailable(f"metadata cache: does not answer ({type(e).__name__}); try again later") from None
         try:
             ddo = json.loads(content)
         except (ValueError, RecursionError):
-            raise Unavailable(f"metadata cache: its answer for {did} is no JSON") from None
+            raise UpstreamUnavailable(f"metadata cache: its answer for {did} is no JSON") from None
         return ddo if isinstance(ddo, dict) else None
 
 

@@ -12,9 +12,10 @@ from airflow.sdk.bases.hook import BaseHook
 
 from c2d import provider_info
 from c2d.crypto.signatures import checksummed
+from c2d.errors import UpstreamUnavailable
 from c2d.hooks.json_rpc import Answer, Call, Rpc
 from c2d.market import orders
-from c2d.market.chain_facts import ChainFacts, ChainQuestions, NftFacts, Unavailable
+from c2d.market.chain_facts import ChainFacts, ChainQuestions, NftFacts
 from c2d.market.orders import Receipt
 from c2d.settings import installation
 from c2d.settings.provider import EVERY_CHAIN
@@ -67,12 +68,14 @@ class DatatokenHook(BaseHook):
     def facts(self, chain_id: int, questions: ChainQuestions) -> ChainFacts:
         """The answers, of one round trip, or two where an order is used on.
 
-        :raises c2d.market.chain_facts.Unavailable: no RPC server of the chain answers.
+        :raises c2d.errors.UpstreamUnavailable: no RPC server of the chain answers.
         """
         try:
             return self._facts(chain_id, questions)
         except (KeyError, TypeError, ValueError, AttributeError) as e:
-            raise Unavailable(f"chain {chain_id}: an RPC server's answer cannot be read ({type(e).__name__}); try again later") from None
+            raise UpstreamUnavailable(
+                f"chain {chain_id}: an RPC server's answer cannot be read ({type(e).__name__}); try again later"
+            ) from None
 
     def _facts(self, chain_id: int, questions: ChainQuestions) -> ChainFacts:
         rpc, known = self.rpc(chain_id), _known(chain_id)
@@ -108,7 +111,7 @@ class DatatokenHook(BaseHook):
     def call(self, chain_id: int, address: str, abi: Mapping[str, Any], arguments: Mapping[str, Any]) -> Any:
         """The result of a contract's view function (a file of type smartcontract).
 
-        :raises c2d.market.chain_facts.Unavailable: no RPC server of the chain answers.
+        :raises c2d.errors.UpstreamUnavailable: no RPC server of the chain answers.
         :raises ValueError: the contract refuses the call or the arguments do not fit the ABI.
         """
         from web3 import Web3
@@ -158,12 +161,14 @@ class DatatokenHook(BaseHook):
     def rpc(self, chain_id: int) -> Rpc:
         """The servers of a chain.
 
-        :raises c2d.market.chain_facts.Unavailable: there are none.
+        :raises c2d.errors.UpstreamUnavailable: there are none.
         """
         urls = self.urls()
         of_chain = urls.get(chain_id) or urls.get(EVERY_CHAIN)
         if not of_chain:
-            raise Unavailable(f"chain {chain_id}: no RPC server is set for it (NETWORK_URL, or the connection {self.ocean_conn_id})")
+            raise UpstreamUnavailable(
+                f"chain {chain_id}: no RPC server is set for it (NETWORK_URL, or the connection {self.ocean_conn_id})"
+            )
         return _rpc(chain_id, tuple(of_chain), self.seconds)
 
     def _asked_again(self, rpc: Rpc, transactions: Iterable[str]) -> dict[str, Receipt | None]:
@@ -217,7 +222,7 @@ def _of_connection(conn_id: str, period: int) -> Mapping[int, Sequence[str]] | N
     try:
         return ProviderSettings(NETWORK_URL=extra).NETWORK_URL
     except ValueError:
-        raise Unavailable(f"connection {conn_id}: extra must be a JSON object of RPC URLs by chain id") from None
+        raise UpstreamUnavailable(f"connection {conn_id}: extra must be a JSON object of RPC URLs by chain id") from None
 
 
 # -- questions ---------------------------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from c2d.settings.provider import ProviderSettings
 
 if TYPE_CHECKING:
     from c2d.hooks.datatoken import DatatokenHook
-    from c2d.market.compute_request import GrantedAsset
+    from c2d.market.compute_request import ApprovedAsset
 
 log = logging.getLogger(__name__)
 SECONDS = 3.0  # that a download waits for it at most
@@ -29,7 +29,7 @@ class Proofs:
         self.own, self.chains = own, chains
         self._one_at_a_time = threading.Lock()
 
-    def send(self, granted: GrantedAsset, data: Mapping[str, Any]) -> None:
+    def send(self, granted: ApprovedAsset, data: Mapping[str, Any]) -> None:
         """:param data: the download's request: what the consumer signed and how."""
         key = self.own.key(granted.asset.chainId)
         if granted.order is None or key is None or not (self.own.USE_HTTP_PROOF or self.own.USE_CHAIN_PROOF):
@@ -55,7 +55,7 @@ class Proofs:
         payload = {"orderTxId": tx, "providerData": provider_data, "providerSignature": signature, **consumer}
         httpx.post(url, json=payload, timeout=SECONDS, trust_env=False).raise_for_status()
 
-    def _write(self, granted: GrantedAsset, provider_data: str, consumer: dict[str, str], key: str) -> None:
+    def _write(self, granted: ApprovedAsset, provider_data: str, consumer: dict[str, str], key: str) -> None:
         """datatoken.orderExecuted: signed by both, sent by the Provider, who pays the gas."""
         from eth_abi import encode
         from eth_account import Account

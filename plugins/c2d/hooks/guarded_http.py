@@ -21,6 +21,7 @@ from functools import cache
 from typing import Any
 from urllib.parse import quote, urljoin, urlsplit
 
+from c2d.errors import FetchError, ResponseTooLarge, UnsafeAddress
 from c2d.market.service_files import Request
 
 REDIRECTS = 5
@@ -28,18 +29,6 @@ _SIX_TO_FOUR = ipaddress.ip_network("2002::/16")
 _NAT64 = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("64:ff9b:1::/48"))
 _IPV4_COMPATIBLE = ipaddress.ip_network("::/96")
 _NOT_GLOBAL = (ipaddress.ip_network("192.0.0.0/24"), ipaddress.ip_network("fec0::/10"))  # which Python's is_global lets through
-
-
-class FetchError(Exception):
-    """The thing could not be fetched; the text says why and holds no URL."""
-
-
-class Unsafe(FetchError):
-    """The URL leads, itself or by a redirect, to where strangers must not send us."""
-
-
-class TooLarge(FetchError):
-    """It has more bytes than are allowed."""
 
 
 @dataclass
@@ -57,16 +46,16 @@ class Answer:
         """The body.
 
         :param most: bytes that are taken; 0: any number.
-        :raises TooLarge, FetchError:
+        :raises ResponseTooLarge, FetchError:
         """
         total = 0
         if most and self.length is not None and self.length > most:
-            raise TooLarge(f"it has more than {most} bytes")
+            raise ResponseTooLarge(f"it has more than {most} bytes")
         with _explained():
             for chunk in self._chunks:
                 total += len(chunk)
                 if most and total > most:
-                    raise TooLarge(f"it has more than {most} bytes")
+                    raise ResponseTooLarge(f"it has more than {most} bytes")
                 yield chunk
 
     @property
@@ -98,7 +87,7 @@ class Fetcher:
 
         What was given as headers goes to the first host and to no other.
 
-        :raises Unsafe, FetchError:
+        :raises UnsafeAddress, FetchError:
         """
         deadline = min(time.monotonic() + self.seconds, self.until)
         with contextlib.ExitStack() as stack:
@@ -136,7 +125,7 @@ class Fetcher:
                 with _explained():
                     sent = pool.stream(method, _ascii(url), headers=wire, content=body, extensions={"timeout": seconds})
                     return stack.enter_context(sent)
-            except Unsafe:
+            except UnsafeAddress:
                 raise
             except FetchError:
                 if attempt >= self.attempts:
@@ -175,7 +164,7 @@ def is_public(address: str) -> bool:
 def resolved(host: str, port: int, allow_non_public: bool) -> list[str]:
     """The addresses of a host.
 
-    :raises Unsafe: one of them is not public. Not only if all are: who mixes them wants us to take the wrong one.
+    :raises UnsafeAddress: one of them is not public. Not only if all are: who mixes them wants us to take the wrong one.
     :raises FetchError: it has none.
     """
     try:
@@ -185,7 +174,7 @@ def resolved(host: str, port: int, allow_non_public: bool) -> list[str]:
     if not found:
         raise FetchError("the host name was not found")
     if not allow_non_public and not all(is_public(address) for address in found):
-        raise Unsafe("it is not on a public address")
+        raise UnsafeAddress("it is not on a public address")
     return list(dict.fromkeys(found))
 
 
@@ -239,7 +228,7 @@ def _guarded() -> Any:
             raise failure or FetchError("the host name was not found")
 
         def connect_unix_socket(self, *args: Any, **kwargs: Any) -> Any:
-            raise Unsafe("it is not on a public address")
+            raise UnsafeAddress("it is not on a public address")
 
     return Guarded
 

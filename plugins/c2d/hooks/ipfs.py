@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
-from c2d.hooks.s3 import BadStore
+from c2d.errors import ResultStoreError
 from c2d.settings.installation import Environment
 
 ADD = "/api/v0/add"
@@ -47,7 +47,7 @@ def node_of(env: Environment, api: str) -> tuple[str, dict[str, str]]:
     return api, account_headers(env) | headers_of(env.C2D_IPFS_AUTH)
 
 
-class IpfsResults:
+class IpfsResultStore:
     """A job's directory in IPFS, and beside it its manifest (``kept``: ``cid`` and ``manifest``)."""
 
     def __init__(self, env: Environment, api: str, prefix: str, job_name: str):
@@ -60,11 +60,11 @@ class IpfsResults:
     def right(self, seconds: int, log_bytes: int) -> dict[str, Any]:
         """``store`` of publish's stage.json.
 
-        :raises BadStore: the right that the settings give to pods is more than to add.
+        :raises ResultStoreError: the right that the settings give to pods is more than to add.
         """
         headers = account_headers(self.env) | headers_of(self.env.C2D_IPFS_ADD_AUTH)
         if not self.env.C2D_IPFS_OPEN and (more := self.more_than_add(headers)):
-            raise BadStore(
+            raise ResultStoreError(
                 f"C2D_IPFS_ADD_AUTH: at the IPFS API a pod could do more than add ({more}); let API.Authorizations of kubo give it"
                 f' AllowedPaths ["{ADD}"], or accept this with C2D_IPFS_OPEN=1'
             )
@@ -84,16 +84,16 @@ class IpfsResults:
     # -- after the pod -----------------------------------------------------------------------------------------------------------
 
     def manifest(self, kept: dict[str, Any]) -> bytes:
-        """:raises BadStore: there is none."""
+        """:raises ResultStoreError: there is none."""
         answer = self._post(f"cat?arg={_cid(kept, 'manifest')}/manifest.json&offline=true", self._node_headers)
         if answer.status_code != 200:
-            raise BadStore(f"the manifest cannot be read: the node answered {answer.status_code}")
+            raise ResultStoreError(f"the manifest cannot be read: the node answered {answer.status_code}")
         return bytes(answer.content[:MANIFEST_BYTES])
 
     def verify(self, files: list[dict[str, Any]], kept: dict[str, Any]) -> None:
         """Pins the job's directory and manifest, with all their blocks; and whether each file is in the directory under its own CID.
 
-        :raises BadStore: naming the first file that is not.
+        :raises ResultStoreError: naming the first file that is not.
         """
         root = _cid(kept, "cid")
         for cid in filter(None, (root, kept.get("manifest"))):
@@ -104,7 +104,7 @@ class IpfsResults:
             there |= self._listed(root, folder)
         for path, cid in wanted.items():
             if not cid or there.get(path) != cid:
-                raise BadStore(f"{path}: is not in IPFS as it was sent")
+                raise ResultStoreError(f"{path}: is not in IPFS as it was sent")
 
     def _listed(self, root: str, folder: str) -> dict[str, str]:
         from urllib.parse import quote
@@ -112,7 +112,7 @@ class IpfsResults:
         command = f"ls?arg={root}/{quote(folder)}&resolve-type=false&size=false&offline=true"
         answer = self._post(command, self._node_headers)
         if answer.status_code != 200:
-            raise BadStore(f"{folder}: cannot be listed: the node answered {answer.status_code}")
+            raise ResultStoreError(f"{folder}: cannot be listed: the node answered {answer.status_code}")
         return {f"{folder}/{link['Name']}": link["Hash"] for link in answer.json()["Objects"][0]["Links"]}
 
     def remove(self, kept: dict[str, Any]) -> None:
@@ -136,7 +136,7 @@ class Pins:
         self.env, self.api, self.name = env, api, job_name
 
     def add(self, cid: str) -> None:
-        """:raises BadStore: not all blocks are there."""
+        """:raises ResultStoreError: not all blocks are there."""
         raise NotImplementedError
 
     def named(self) -> list[str]:
@@ -173,7 +173,7 @@ class NodePins(Pins):
                 # A block that is missing is looked for as long as the node is let.
                 client.pin.add(cid, opts={"name": self.name, "timeout": f"{PIN_SECONDS}s"})
             except ipfshttpclient.exceptions.ErrorResponse:
-                raise BadStore("the node does not pin what was sent") from None
+                raise ResultStoreError("the node does not pin what was sent") from None
 
     def named(self) -> list[str]:
         with self._client() as client:
@@ -188,7 +188,7 @@ class NodePins(Pins):
                 client.pin.rm(cid)
             except ipfshttpclient.exceptions.ErrorResponse as e:
                 if "not pinned" not in str(e):
-                    raise BadStore("the node does not unpin") from None
+                    raise ResultStoreError("the node does not unpin") from None
 
 
 class ClusterPins(Pins):
@@ -215,12 +215,12 @@ class ClusterPins(Pins):
         if answer.status_code not in (200, 202):
             if answer.status_code >= 500:  # too few peers at the moment, perhaps
                 raise ConnectionError(f"the IPFS cluster answered {answer.status_code}")
-            raise BadStore(f"the IPFS cluster does not pin what was sent: it answered {answer.status_code}")
+            raise ResultStoreError(f"the IPFS cluster does not pin what was sent: it answered {answer.status_code}")
         deadline = time.monotonic() + PIN_SECONDS
         pause = 0.1
         while not self._is_pinned(cid, least):
             if time.monotonic() > deadline:
-                raise BadStore("the IPFS cluster has not pinned all in time")
+                raise ResultStoreError("the IPFS cluster has not pinned all in time")
             time.sleep(pause)
             pause = min(pause * 1.5, 5)
 
@@ -241,7 +241,7 @@ class ClusterPins(Pins):
     def remove(self, cid: str) -> None:
         answer = self._call("DELETE", f"pins/{cid}")
         if answer.status_code not in (200, 202, 404):
-            raise BadStore(f"the IPFS cluster does not unpin: it answered {answer.status_code}")
+            raise ResultStoreError(f"the IPFS cluster does not unpin: it answered {answer.status_code}")
 
 
 def _pins_of(value: Any) -> list[dict[str, Any]]:
@@ -251,5 +251,5 @@ def _pins_of(value: Any) -> list[dict[str, Any]]:
 def _cid(kept: dict[str, Any], name: str) -> str:
     cid = str(kept.get(name, ""))
     if not cid.isalnum():
-        raise BadStore(f"publish did not say the {name} of what it added")
+        raise ResultStoreError(f"publish did not say the {name} of what it added")
     return cid

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from c2d.errors import UpstreamUnavailable
 from c2d.hooks.aquarius import client
-from c2d.market.chain_facts import Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class Rpc:
     def batch(self, calls: Sequence[Call]) -> list[Answer]:
         """The answers to ``calls``, in their order, in one round trip.
 
-        :raises Unavailable: no server answers.
+        :raises UpstreamUnavailable: no server answers.
         """
         if not calls:
             return []
@@ -64,7 +64,7 @@ class Rpc:
                 continue
             self._preferred = server
             return answers
-        raise Unavailable(f"chain {self.chain_id}: no RPC server answers; try again later ({'; '.join(reasons) or 'none is set'})")
+        raise UpstreamUnavailable(f"chain {self.chain_id}: no RPC server answers; try again later ({'; '.join(reasons) or 'none is set'})")
 
     def try_next(self) -> None:
         """Prefers another server from now on: this one may lag behind."""

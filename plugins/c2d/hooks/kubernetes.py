@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from c2d.errors import ManifestRejected
+
 if TYPE_CHECKING:
     from kubernetes.client import CoreV1Api
 
@@ -36,10 +38,6 @@ class LogLine:
     text: bytes | None
 
 
-class Refused(ValueError):
-    """The cluster does not take the object as it is, or is not fit for the job; trying again cannot help."""
-
-
 class Pods:
     """A job's objects in one namespace."""
 
@@ -62,7 +60,7 @@ class Pods:
         except Exception as e:
             status = getattr(e, "status", None)
             if status in (400, 422):
-                raise Refused(f"{kind} {name} is refused: {_reason(e)}") from None
+                raise ManifestRejected(f"{kind} {name} is refused: {_reason(e)}") from None
             if status != 409:
                 raise
         found = _json(read(name, self.namespace, _preload_content=False))

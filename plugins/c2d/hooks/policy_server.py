@@ -7,12 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from c2d.crypto import signatures
+from c2d.errors import AccessDenied, UpstreamUnavailable
 from c2d.hooks.aquarius import client
-from c2d.market.chain_facts import Unavailable
-from c2d.market.ddo import Refused
 
 if TYPE_CHECKING:
-    from c2d.market.compute_request import ComputeRequest, GrantedAsset
+    from c2d.market.compute_request import ApprovedAsset, ComputeRequest
 
 RBAC_FAILED = "RBAC Validation failed!"
 
@@ -45,11 +44,11 @@ class PolicyHook:
         """A policy server decides in place of the assets' allow and deny lists."""
         return self.policy_url is not None
 
-    def check_start(self, request: ComputeRequest, datasets: Sequence[GrantedAsset], algorithm: GrantedAsset | None) -> None:
+    def check_start(self, request: ComputeRequest, datasets: Sequence[ApprovedAsset], algorithm: ApprovedAsset | None) -> None:
         """Whether the compute may start.
 
-        :raises c2d.market.ddo.Refused: somebody says no.
-        :raises c2d.market.chain_facts.Unavailable: somebody does not answer.
+        :raises c2d.errors.AccessDenied: somebody says no.
+        :raises c2d.errors.UpstreamUnavailable: somebody does not answer.
         """
         assets = [named(a.asset.did, a.service.id) for a in datasets]
         algos = [named(algorithm.asset.did, algorithm.service.id)] if algorithm else []
@@ -57,14 +56,14 @@ class PolicyHook:
         for granted in [*datasets, *([algorithm] if algorithm else [])]:
             self._check_policy("startCompute", request, granted)
 
-    def check_download(self, request: ComputeRequest, granted: GrantedAsset) -> None:
+    def check_download(self, request: ComputeRequest, granted: ApprovedAsset) -> None:
         """Whether the policy server, which stands in for the asset's allow and deny lists here too, lets the consumer have its files.
 
-        :raises c2d.market.ddo.Refused, c2d.market.chain_facts.Unavailable: as :meth:`check_start`.
+        :raises c2d.errors.AccessDenied, c2d.errors.UpstreamUnavailable: as :meth:`check_start`.
         """
         self._check_policy("download", request, granted)
 
-    def _check_policy(self, action: str, request: ComputeRequest, granted: GrantedAsset) -> None:
+    def _check_policy(self, action: str, request: ComputeRequest, granted: ApprovedAsset) -> None:
         if self.policy_url is None:
             return
         question = {
@@ -79,7 +78,7 @@ class PolicyHook:
         headers = {"X-API-Key": self.api_key} if self.api_key else {}
         status, _ = self._ask("policy server", self.policy_url, question, headers)
         if status != 200:
-            raise Refused("policyServer", "denied", f"{granted.asset.did}: HTTP status {status}")
+            raise AccessDenied("policyServer", "denied", f"{granted.asset.did}: HTTP status {status}")
 
     def check_rbac(
         self,
@@ -93,8 +92,8 @@ class PolicyHook:
 
         :param event: ``encryptUrl``, ``initialize``, ``access`` or ``compute``.
         :param dids: assets, as ``did`` and ``serviceId`` (:func:`named`).
-        :raises c2d.market.ddo.Refused: it does not say yes.
-        :raises c2d.market.chain_facts.Unavailable: it does not answer.
+        :raises c2d.errors.AccessDenied: it does not say yes.
+        :raises c2d.errors.UpstreamUnavailable: it does not answer.
         """
         if self.rbac_url is None:
             return
@@ -112,7 +111,7 @@ class PolicyHook:
             payload |= {"providerAddress": signatures.address_of(self.key), "signature": signatures.sign_hash(self.key, text)}
         status, answer = self._ask("RBAC", self.rbac_url, payload, {})
         if status != 200 or answer is not True:
-            raise Refused("RBAC", RBAC_FAILED, f"HTTP status {status}")
+            raise AccessDenied("RBAC", RBAC_FAILED, f"HTTP status {status}")
 
     def _ask(self, who: str, url: str, question: Mapping[str, Any], headers: Mapping[str, str]) -> tuple[int, Any]:
         import httpx
@@ -120,9 +119,9 @@ class PolicyHook:
         try:
             response = client().post(url, json=question, headers=dict(headers), timeout=self.seconds)
         except httpx.HTTPError as e:  # its text holds the URL
-            raise Unavailable(f"{who}: does not answer ({type(e).__name__}); try again later") from None
+            raise UpstreamUnavailable(f"{who}: does not answer ({type(e).__name__}); try again later") from None
         if response.status_code >= 500:
-            raise Unavailable(f"{who}: HTTP status {response.status_code}; try again later")
+            raise UpstreamUnavailable(f"{who}: HTTP status {response.status_code}; try again later")
         try:
             return response.status_code, response.json()
         except ValueError:

@@ -21,7 +21,7 @@ def has(fetcher: Fetcher, image: str, digest: str) -> bool:
     """Whether the registry has a manifest of ``image`` with this digest.
 
     :param image: without tag; one without a registry's name is Docker Hub's.
-    :raises c2d.hooks.guarded_http.FetchError: the registry cannot be asked.
+    :raises c2d.errors.FetchError: the registry cannot be asked.
     """
     registry, name = _place(image)
     scheme = "http" if registry.partition(":")[0] in ("localhost", "127.0.0.1") else "https"  # as Docker has it

@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import quote
 
+from c2d.errors import ResultStoreError
 from c2d.settings.installation import Environment
 
 POST_BYTES = 64 * 2**20
@@ -28,10 +29,6 @@ LONGEST_SECONDS = 7 * 24 * 3600  # that S3 lets a signature live
 AT_ONCE = 16
 BRIEF_SECONDS = 10
 PATH = re.compile(r"data(/[^/\x00-\x1f\x7f]+)+")
-
-
-class BadStore(ValueError):
-    """What lies in the store is not what publish said. The text is for the operator's eyes and the job's owner: it holds no key or URL."""
 
 
 def hook_of(env: Environment) -> Any:
@@ -74,7 +71,7 @@ def client_of(env: Environment, **options: Any) -> Any:
     return hook.get_client_type(config=hook.config.merge(ours))
 
 
-class S3Results:
+class S3ResultStore:
     """A job's results in one bucket, below ``<job>/``.
 
     :param job_name: :func:`c2d.pods.manifests.object_name` of the job.
@@ -117,7 +114,7 @@ class S3Results:
         """Whether an earlier run may have left something; also while the store is away: it is asked once and briefly, for a pod is ready
         to wait for it, and can be stopped.
 
-        :raises BadStore: the store refuses.
+        :raises ResultStoreError: the store refuses.
         """
         from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 
@@ -127,7 +124,9 @@ class S3Results:
         except ClientError as e:
             if e.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500) >= 500:
                 return True
-            raise BadStore(f"bucket {self.bucket}: the store refuses to list it ({e.response.get('Error', {}).get('Code')})") from None
+            raise ResultStoreError(
+                f"bucket {self.bucket}: the store refuses to list it ({e.response.get('Error', {}).get('Code')})"
+            ) from None
         except (BotoCoreError, HTTPClientError):
             return True
 
@@ -147,7 +146,7 @@ class S3Results:
     def answer(self, seconds: int) -> bool:
         """Answers the pod's plan, if there is one here: which files are there already, and signed requests for the parts of the others.
 
-        :raises BadStore: the plan asks for something outside of its job.
+        :raises ResultStoreError: the plan asks for something outside of its job.
         """
         plan = self._plan()
         if plan is None:
@@ -157,7 +156,7 @@ class S3Results:
         def told(file: dict[str, Any]) -> tuple[str, dict[str, Any]]:
             path = str(file["path"])
             if not PATH.fullmatch(path) or ".." in path.split("/"):
-                raise BadStore("the plan names a file outside of the job's results")
+                raise ResultStoreError("the plan names a file outside of the job's results")
             key = self.prefix + path
             if there.get(key) == file["size"] and (etag := self._etag_if(key, _checksum_of(file))):
                 return path, {"etag": etag}
@@ -176,7 +175,7 @@ class S3Results:
             return None
         plan = json.loads(found)
         if not isinstance(plan.get("files"), list):
-            raise BadStore("the plan is not one")
+            raise ResultStoreError("the plan is not one")
         return dict(plan)
 
     def _etag_if(self, key: str, checksum: str) -> str | None:
@@ -227,24 +226,24 @@ class S3Results:
     # -- after the pod -----------------------------------------------------------------------------------------------------------
 
     def manifest(self, kept: dict[str, Any]) -> bytes:
-        """:raises BadStore: there is none."""
+        """:raises ResultStoreError: there is none."""
         try:
             return bytes(self.client.get_object(Bucket=self.bucket, Key=self.prefix + MANIFEST)["Body"].read())
         except self.client.exceptions.NoSuchKey:
-            raise BadStore("the manifest is not in the store") from None
+            raise ResultStoreError("the manifest is not in the store") from None
 
     def verify(self, files: list[dict[str, Any]], kept: dict[str, Any]) -> None:
         """Whether each file of the manifest is there as the store verified it while it came: same size, same ETag.
 
         Removes whatever else lies below the job's prefix, but for the manifest.
 
-        :raises BadStore: naming the first file that is not.
+        :raises ResultStoreError: naming the first file that is not.
         """
         there = {key: (size, etag) for key, size, etag in self._listed()}
         wanted = {self.prefix + (lies := f.get("stored", f))["path"]: (lies["size"], f.get("etag")) for f in files}
         for key, expected in wanted.items():
             if there.get(key) != expected:
-                raise BadStore(f"{key.removeprefix(self.prefix)}: is not in the store as it was sent")
+                raise ResultStoreError(f"{key.removeprefix(self.prefix)}: is not in the store as it was sent")
         self._abort_uploads()
         self._delete([key for key in there if key not in wanted and key != self.prefix + MANIFEST])
 
@@ -263,7 +262,7 @@ class S3Results:
             gone = [{"Key": key} for key in keys[begin : begin + 1000]]
             failed = self.client.delete_objects(Bucket=self.bucket, Delete={"Objects": gone, "Quiet": True}).get("Errors", [])
             if failed:
-                raise BadStore(f"the store does not delete: {failed[0].get('Code')}")
+                raise ResultStoreError(f"the store does not delete: {failed[0].get('Code')}")
 
     def _abort_uploads(self) -> None:
         plan = None

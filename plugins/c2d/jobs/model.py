@@ -31,6 +31,7 @@ from pydantic import (
 )
 
 from c2d.crypto import ecies
+from c2d.errors import InvalidJob, InvalidSeal
 
 DID = r"^did:op:[A-Za-z0-9]{1,128}$"
 IMAGE = r"^[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*(?::[0-9]{1,5})?(?:/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)*$"
@@ -52,10 +53,6 @@ YEAR = 366 * 24 * 3600
 
 # What the fetching side sets itself; a consumer's value would break the transfer or smuggle a request.
 _OWN_HEADERS = {"host", "content-length", "transfer-encoding", "connection", "range", "if-range", "accept-encoding"}
-
-
-class BadJob(ValueError):
-    """The job cannot be accepted; the text is one sentence for each field that is wrong."""
 
 
 class _Closed(BaseModel):
@@ -157,7 +154,7 @@ class RemoteAlgorithm(Remote):
     serviceEndpoint: str | None = Field(default=None, max_length=2048, pattern=HTTP_URL, description="recorded; the DDO's own holds")
 
 
-class Order(Remote):
+class OrderReference(Remote):
     """An asset of this operator's own Provider key: the order is checked on chain and the files opened before they are fetched."""
 
 
@@ -166,7 +163,7 @@ class Input(_Closed):
 
     id: Did
     files: Files | None = Field(default=None, min_length=1)
-    order: Order | None = Field(default=None, description="in place of files: the order of an asset that is kept here")
+    order: OrderReference | None = Field(default=None, description="in place of files: the order of an asset that is kept here")
     remote: Remote | None = Field(default=None, description="in place of files: the order of an asset that its own Provider keeps")
     ddo: Ddo | None = Field(default=None, description="the asset's DDO, laid down for the algorithm")
 
@@ -204,7 +201,7 @@ class Algorithm(_Closed):
     container: Container
     rawcode: str | None = Field(default=None, max_length=CODE_BYTES, description="the algorithm's source")
     files: Files | None = Field(default=None, min_length=1)
-    order: Order | None = Field(default=None, description="in place of both: the order of an algorithm that is kept here")
+    order: OrderReference | None = Field(default=None, description="in place of both: the order of an algorithm that is kept here")
     remote: RemoteAlgorithm | None = Field(default=None, description="in place of both: the order of one that its own Provider keeps")
     ddo: Ddo | None = None
     algocustomdata: dict[str, Any] = Field(default_factory=dict, description="becomes /data/inputs/algoCustomData.json")
@@ -277,7 +274,7 @@ class Job(_Closed):
         return [ddo for ddo in (*(i.ddo for i in self.inputs), self.algorithm.ddo) if ddo]
 
     @property
-    def orders(self) -> list[tuple[str, Order]]:
+    def orders(self) -> list[tuple[str, OrderReference]]:
         """The assets that are kept here, as id and order: the inputs, then the algorithm."""
         assets: list[Input | Algorithm] = [*self.inputs, self.algorithm]
         return [(a.id or "", a.order) for a in assets if a.order]
@@ -294,22 +291,22 @@ class Job(_Closed):
 
         :param conf: what the consumer sent, decoded from JSON.
         :param environment: the id of the environment (DAG) that it was sent to.
-        :raises BadJob: naming every field that is wrong. Never shows a value.
+        :raises InvalidJob: naming every field that is wrong. Never shows a value.
         """
         if not isinstance(conf, dict):
-            raise BadJob("conf: must be a JSON object, the job")
+            raise InvalidJob("conf: must be a JSON object, the job")
         for path, value in _leaves(conf):
             if isinstance(value, str) and not is_text(value):
-                raise BadJob(f"{path}: must be valid UTF-8 text without NUL")
+                raise InvalidJob(f"{path}: must be valid UTF-8 text without NUL")
             if isinstance(value, float) and not math.isfinite(value):
-                raise BadJob(f"{path}: must be a finite number")  # JSON has no other; it would become null
+                raise InvalidJob(f"{path}: must be a finite number")  # JSON has no other; it would become null
         try:
             # A form sends null for what was left empty.
             job = cls.model_validate({k: v for k, v in conf.items() if v is not None})
         except ValidationError as e:
-            raise BadJob(explain(e)) from None
+            raise InvalidJob(explain(e)) from None
         if job.environment not in (None, environment):
-            raise BadJob(f"environment: must be {environment}, the one that this job was sent to, or be left out")
+            raise InvalidJob(f"environment: must be {environment}, the one that this job was sent to, or be left out")
         return job
 
     def sealed(self, public_key: str, job_id: str | None) -> Job:
@@ -326,15 +323,15 @@ class Job(_Closed):
     def opened(self, private_key: str, job_id: str) -> Job:
         """The same job with every sealed value in clear.
 
-        :raises BadJob: a sealed value was not made for this operator or this job, or holds something else than the field needs; or the
+        :raises InvalidJob: a sealed value was not made for this operator or this job, or holds something else than the field needs; or the
             whole is larger than a pod can be given.
         """
 
         def clear(path: str, value: Sealed) -> Any:
             try:
                 return ecies.unseal(private_key, value.sealed, job_id)
-            except ecies.BadSeal as e:
-                raise BadJob(f"{path}: {e}") from None
+            except InvalidSeal as e:
+                raise InvalidJob(f"{path}: {e}") from None
 
         def file(f: File | Sealed, path: str) -> File:
             if isinstance(f, File):
@@ -342,20 +339,20 @@ class Job(_Closed):
             try:
                 return File.model_validate(clear(path, f))
             except ValidationError as e:
-                raise BadJob(explain(e, path)) from None
+                raise InvalidJob(explain(e, path)) from None
 
         def text(value: str | Sealed | None, path: str) -> str | None:
             if not isinstance(value, Sealed):
                 return value
             opened = clear(path, value)
             if not isinstance(opened, str) or len(opened) > 4096:
-                raise BadJob(f"{path}: must hold text of at most 4096 characters")
+                raise InvalidJob(f"{path}: must hold text of at most 4096 characters")
             return opened
 
         job = self._with_secrets(file, text)
         fetched = job.model_dump(mode="json", include={"inputs", "algorithm"}, exclude_none=True, exclude_defaults=True)
         if len(json.dumps(fetched, ensure_ascii=False).encode()) > JOB_BYTES:
-            raise BadJob(
+            raise InvalidJob(
                 f"job: inputs and algorithm must have at most {JOB_BYTES} bytes as JSON, all their URLs, code and parameters together"
             )
         return job

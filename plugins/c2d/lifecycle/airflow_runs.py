@@ -8,15 +8,11 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from c2d.database.queue import Refused
+from c2d.errors import DagNotFound, RunRejected
 from c2d.jobs.status import Stage
 
 # A stop ends these. What comes after them finishes the job: its outputs and logs are filtered and published.
 STOPPABLE = (Stage.CONFIGURE, Stage.ALGORITHM)
-
-
-class NoSuchDag(LookupError):
-    """Airflow has not read the environment's DAG (yet)."""
 
 
 @functools.cache
@@ -29,8 +25,8 @@ def _dags() -> Any:
 def start(environment: str, job_id: str, conf: dict[str, Any]) -> None:
     """Makes the job's run, queued. Does nothing where it exists.
 
-    :raises NoSuchDag: the environment has no DAG in Airflow at the moment.
-    :raises Refused: Airflow does not take this conf.
+    :raises DagNotFound: the environment has no DAG in Airflow at the moment.
+    :raises RunRejected: Airflow does not take this conf.
     """
     from airflow._shared.timezones import timezone
     from airflow.exceptions import ParamValidationError
@@ -50,7 +46,7 @@ def start(environment: str, job_id: str, conf: dict[str, Any]) -> None:
                 return
             dag = _dags().get_latest_version_of_dag(environment, session=session)
             if dag is None:
-                raise NoSuchDag(f"Airflow has not read the DAG of environment {environment}")
+                raise DagNotFound(f"Airflow has not read the DAG of environment {environment}")
             dag.create_dagrun(
                 run_id=job_id,
                 run_after=timezone.utcnow(),
@@ -61,7 +57,7 @@ def start(environment: str, job_id: str, conf: dict[str, Any]) -> None:
                 session=session,
             )
     except ParamValidationError as e:
-        raise Refused(f"Airflow refused the job: {e}") from None
+        raise RunRejected(f"Airflow refused the job: {e}") from None
     except IntegrityError:
         with create_session(scoped=False) as session:
             if not exists(session):
@@ -87,7 +83,7 @@ def stop(environment: str, job_id: str) -> bool:
             return True
         dag = _dags().get_dag_for_run(run, session=session)
         if dag is None:
-            raise NoSuchDag(f"Airflow has no DAG of environment {environment}")
+            raise DagNotFound(f"Airflow has no DAG of environment {environment}")
         if run.state == DagRunState.QUEUED:
             set_dag_run_state_to_failed(dag=dag, run_id=job_id, commit=True, session=session)
             return True
@@ -108,7 +104,7 @@ def stop(environment: str, job_id: str) -> bool:
 def republish(environment: str, job_id: str) -> None:
     """Lets publish's task run once more, in the run that it failed in. Does nothing where it has begun, or there is no such run.
 
-    :raises NoSuchDag: the environment has no DAG in Airflow at the moment.
+    :raises DagNotFound: the environment has no DAG in Airflow at the moment.
     """
     from airflow.models.dagrun import DagRun
     from airflow.models.taskinstance import TaskInstance
@@ -122,7 +118,7 @@ def republish(environment: str, job_id: str) -> None:
             return
         dag = _dags().get_dag_for_run(run, session=session)
         if dag is None:
-            raise NoSuchDag(f"Airflow has no DAG of environment {environment}")
+            raise DagNotFound(f"Airflow has no DAG of environment {environment}")
         where = (TaskInstance.dag_id == environment, TaskInstance.run_id == job_id, TaskInstance.task_id == str(Stage.PUBLISH))
         if session.scalar(select(TaskInstance.state).where(*where)) in State.finished:
             dag.clear(task_ids=[str(Stage.PUBLISH)], run_id=job_id, session=session)

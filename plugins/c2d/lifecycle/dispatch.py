@@ -16,7 +16,7 @@ import httpx
 from c2d.api.operator_service.service import Service
 from c2d.database import notifications
 from c2d.database.retention import Retention
-from c2d.lifecycle.airflow_runs import NoSuchDag
+from c2d.errors import DagNotFound
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ def release_all(service: Service) -> None:
         try:
             while job_id := service.intake.release_next(env.id, env.at_once, service.start_run):
                 log.info("job %s: its run is made", job_id)
-        except NoSuchDag as e:
+        except DagNotFound as e:
             _quietly("%s; its jobs wait", e)
 
 

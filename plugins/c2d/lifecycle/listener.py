@@ -12,7 +12,7 @@ from typing import Any
 
 from airflow.listeners import hookimpl
 
-from c2d.database.jobs import Store
+from c2d.database.jobs import JobRepository
 from c2d.settings import installation
 
 
@@ -21,8 +21,8 @@ def _environments() -> frozenset[str]:
     return frozenset(e.id for e in installation.load().environments)
 
 
-def _store() -> Store:
-    return Store(installation.load().C2D_DATABASE_URL)
+def _store() -> JobRepository:
+    return JobRepository(installation.load().C2D_DATABASE_URL)
 
 
 def _stop_if_by_hand(task_instance: Any) -> None:

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 from c2d.access import admission
 from c2d.database.queue import Caller, Intake
+from c2d.errors import InvalidJob
 from c2d.jobs.ids import new_job_id
-from c2d.jobs.model import BadJob, Job
+from c2d.jobs.model import Job
 from c2d.market.compute_request import OrderKey
 from c2d.results.keys import consumers_key
 from c2d.settings.installation import Settings
@@ -21,12 +22,12 @@ def submit(settings: Settings, intake: Intake, job: Job, environment: str, calle
 
     :param orders: what was paid for it, as far as it is checked here.
     :param job: with its secrets in clear or sealed to this operator; it leaves here sealed for its own job id.
-    :raises BadJob: the environment does not take such jobs or jobs of this chain, or needs the consumer's public key.
+    :raises InvalidJob: the environment does not take such jobs or jobs of this chain, or needs the consumer's public key.
     :raises NonceUsed, AgreementInUse, TooManyJobs, OrderUsed: see :meth:`c2d.database.queue.Intake.accept`.
     """
     env = settings.environment(environment)
     if env.chains and job.chainId not in env.chains:
-        raise BadJob(f"chainId: environment {env.id} takes jobs of {', '.join(map(str, sorted(env.chains)))} only")
+        raise InvalidJob(f"chainId: environment {env.id} takes jobs of {', '.join(map(str, sorted(env.chains)))} only")
     consumers_key(job, env)
     job_id = new_job_id()
     job = job.opened(settings.OPERATOR_PRIVATE_KEY, job_id)

@@ -7,15 +7,16 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from c2d.database.jobs import JobRow, Store
-from c2d.database.retention import UNPUBLISHED_KEPT, Retention, Stored
+from c2d.database.jobs import JobRepository, JobRow
+from c2d.database.retention import UNPUBLISHED_KEPT, Retention, StoredResults
+from c2d.errors import InvalidSettings, ResultStoreError
 from c2d.hooks.kubernetes import Pods
 from c2d.jobs import ids
 from c2d.jobs.status import Reason
 from c2d.pods import manifests
-from c2d.results.destinations import Place, places
-from c2d.results.stores import BadStore, DirectoryResults, JobResults, results_at
-from c2d.settings.installation import BadSettings, Environment, Settings
+from c2d.results.destinations import Destination, destinations
+from c2d.results.stores import JobResultStores, VolumeResultStore, results_at
+from c2d.settings.installation import Environment, Settings
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +27,9 @@ FAILURES = 20
 """Jobs of an environment whose results cannot be removed, before a sweep leaves the others for the next one."""
 
 
-def sweep(store: Store, pods: Pods, run_goes_on: Callable[[str, str], bool], clear: Callable[[JobRow], None] = lambda row: None) -> None:
+def sweep(
+    store: JobRepository, pods: Pods, run_goes_on: Callable[[str, str], bool], clear: Callable[[JobRow], None] = lambda row: None
+) -> None:
     """Ends every job whose run has ended, and removes the objects of every job that has ended.
 
     :param clear: removes what a job left half in its stores whose results could not be published; called before its volume goes.
@@ -70,7 +73,7 @@ def clear_half(settings: Settings) -> Callable[[JobRow], None]:
     def clear(row: JobRow) -> None:
         try:
             env = settings.environment(row.environment)
-            results = JobResults(places(env), env, settings, row.jobId)
+            results = JobResultStores(destinations(env), env, settings, row.jobId)
             for place in results.places.all:
                 results.at(place).remove({})
         except Exception as e:
@@ -79,7 +82,7 @@ def clear_half(settings: Settings) -> Callable[[JobRow], None]:
     return clear
 
 
-def expire(store: Store, settings: Settings, now: datetime) -> None:
+def expire(store: JobRepository, settings: Settings, now: datetime) -> None:
     """Removes the results whose time is over, from every environment's stores. What cannot be removed now is tried again the next time."""
     retention = Retention(store)
     for env in settings.environments:
@@ -108,15 +111,15 @@ def _empty(environment: str, env: Environment | None, settings: Settings, retent
                 return
 
 
-def _remove(stored: Stored, env: Environment | None, settings: Settings, retention: Retention) -> None:
+def _remove(stored: StoredResults, env: Environment | None, settings: Settings, retention: Retention) -> None:
     for kept in stored.stores.values():
-        place = Place(kept["type"], kept.get("bucket") or kept.get("api") or "")
+        place = Destination(kept["type"], kept.get("bucket") or kept.get("api") or "")
         if env is None:
             if place.type != "directory":
-                raise BadSettings(
+                raise InvalidSettings(
                     "the account of its store was in the environment's settings; put the environment back, or empty it by hand"
                 )
-            DirectoryResults(settings.C2D_RESULTS_PATH, ids.object_name(stored.jobId)).remove(kept)
+            VolumeResultStore(settings.C2D_RESULTS_PATH, ids.object_name(stored.jobId)).remove(kept)
             continue
         if "cid" in kept and retention.shared(stored.jobId, kept["cid"]):
             kept = {name: value for name, value in kept.items() if name != "cid"}
@@ -128,4 +131,4 @@ def _remove(stored: Stored, env: Environment | None, settings: Settings, retenti
 
 def _said(error: Exception) -> str:
     """A failure without what may be secret in its text."""
-    return str(error) if isinstance(error, (BadSettings, BadStore)) else type(error).__name__
+    return str(error) if isinstance(error, (InvalidSettings, ResultStoreError)) else type(error).__name__

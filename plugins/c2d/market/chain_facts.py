@@ -9,10 +9,6 @@ from typing import Any, Protocol
 from c2d.market.orders import Receipt
 
 
-class Unavailable(Exception):
-    """Something that has to be asked does not answer; asking again later may help. The text names what, and holds no URL."""
-
-
 @dataclass(frozen=True)
 class NftFacts:
     """An asset's NFT on chain. ``state`` is None where it has no metadata; ``metadataHash`` where no event of it was found.
@@ -53,7 +49,7 @@ class Chains(Protocol):
     """:class:`c2d.hooks.datatoken.DatatokenHook`."""
 
     def facts(self, chain_id: int, questions: ChainQuestions) -> ChainFacts:
-        """:raises c2d.market.chain_facts.Unavailable:"""
+        """:raises c2d.errors.UpstreamUnavailable:"""
         ...
 
 
@@ -63,6 +59,6 @@ class Assets(Protocol):
     def ddos(self, dids: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
         """The DDOs that there are, by DID.
 
-        :raises c2d.market.chain_facts.Unavailable:
+        :raises c2d.errors.UpstreamUnavailable:
         """
         ...

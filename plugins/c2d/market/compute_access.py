@@ -1,8 +1,8 @@
 """The validation of a compute start: which assets, which algorithm, whose order. The Provider API and the DAG call the same code.
 
 All facts are gathered first (DDOs, chain, checksums of the algorithm's files), then checked in the order of Ocean's Provider with its
-texts: the first that fails is a :class:`~c2d.market.ddo.Refused`. What cannot be asked (a chain, the metadata cache, RBAC) is an
-:class:`~c2d.market.chain_facts.Unavailable`, never a pass.
+texts: the first that fails is a :class:`~c2d.errors.AccessDenied`. What cannot be asked (a chain, the metadata cache, RBAC) is an
+:class:`~c2d.errors.UpstreamUnavailable`, never a pass.
 """
 
 from __future__ import annotations
@@ -14,15 +14,16 @@ from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from typing import Any
 
+from c2d.errors import InvalidDdo
 from c2d.jobs.model import TRANSACTION
 from c2d.market.chain_facts import Assets, ChainQuestions, Chains
-from c2d.market.compute_request import AlgorithmRequest, AssetRequest, ComputeRequest, Granted, GrantedAsset, Policies, Rules
-from c2d.market.ddo import Asset, BadDdo, Service
-from c2d.market.decision import Check, opened, parsed
+from c2d.market.compute_request import AlgorithmRequest, ApprovedAsset, ApprovedCompute, AssetRequest, ComputeRequest, Policies, Rules
+from c2d.market.ddo import Asset, Service
+from c2d.market.decision import ComputeStartValidation, opened, parsed
 from c2d.market.fees import ZERO_ADDRESS
 
 
-class Access:
+class ComputeAccess:
     """Checks compute starts.
 
     :param checksum: the sha256 (hex) of a file object's content, fetched under guard; None: it cannot be had, or is too large.
@@ -40,12 +41,12 @@ class Access:
     ):
         self.rules, self.assets, self.chains, self.policies, self.checksum, self.now = rules, assets, chains, policies, checksum, now
 
-    def start(self, request: ComputeRequest, at: float | None = None) -> Granted:
+    def start(self, request: ComputeRequest, at: float | None = None) -> ApprovedCompute:
         """What a compute start may use.
 
         :param at: when it was asked for, seconds since 1970: a job may have waited in our queue since; None: now.
-        :raises c2d.market.ddo.Refused: with Ocean's resource and message.
-        :raises c2d.market.chain_facts.Unavailable: something cannot be asked.
+        :raises c2d.errors.AccessDenied: with Ocean's resource and message.
+        :raises c2d.errors.UpstreamUnavailable: something cannot be asked.
         """
         check = self._gathered(request, at)
         algorithm = check.algorithm_asset()
@@ -57,11 +58,11 @@ class Access:
         self.policies.check_start(request, datasets, algorithm)
         return granted
 
-    def initialize(self, request: ComputeRequest) -> tuple[tuple[GrantedAsset, ...], GrantedAsset | None]:
+    def initialize(self, request: ComputeRequest) -> tuple[tuple[ApprovedAsset, ...], ApprovedAsset | None]:
         """The same without orders: the data sets and the algorithm (None: raw code) of an initializeCompute, each with what its
         transaction, if it names one, is good for.
 
-        :raises c2d.market.ddo.Refused, c2d.market.chain_facts.Unavailable: as :meth:`start`.
+        :raises c2d.errors.AccessDenied, c2d.errors.UpstreamUnavailable: as :meth:`start`.
         """
         check = self._gathered(request)
         algorithm = check.algorithm_asset()
@@ -70,12 +71,12 @@ class Access:
 
     def consume(
         self, did: str, service_id: str, consumer: str, tx: str | None, userdata: Any = None, policy_server: Any = None
-    ) -> GrantedAsset:
+    ) -> ApprovedAsset:
         """One asset for ``initialize`` (``tx`` None) and ``download`` of an access service.
 
         :param policy_server: what the request has for the policy server.
 
-        :raises c2d.market.ddo.Refused, c2d.market.chain_facts.Unavailable: as :meth:`start`.
+        :raises c2d.errors.AccessDenied, c2d.errors.UpstreamUnavailable: as :meth:`start`.
         """
         asked = AssetRequest(did, service_id, tx, userdata)
         request = ComputeRequest(consumer, "", Decimal(0), asked, AlgorithmRequest(), policyServer=policy_server)
@@ -84,7 +85,7 @@ class Access:
             self.policies.check_download(request, granted)
         return granted
 
-    def _gathered(self, request: ComputeRequest, at: float | None = None) -> Check:
+    def _gathered(self, request: ComputeRequest, at: float | None = None) -> ComputeStartValidation:
         """All facts that a decision needs: DDOs first, then each chain and the algorithm's files at the same time."""
         named = [a for a in (*request.datasets, request.algorithm) if isinstance(a.documentId, str)]
         documents = self.assets.ddos([a.documentId for a in named])
@@ -101,7 +102,9 @@ class Access:
             of_chains = {chain_id: answer.result() for chain_id, answer in facts.items()}
             # A chain's clock that is ahead of ours counts: paid time is the chain's.
             now = at or max([self.now(), *(float(f.now) for f in of_chains.values())])
-            return Check(request, self.rules, known, of_chains, checksums.result(), now, not self.policies.replaces_credentials)
+            return ComputeStartValidation(
+                request, self.rules, known, of_chains, checksums.result(), now, not self.policies.replaces_credentials
+            )
 
     def _questions(self, asset: Asset, service: Service, asked: AssetRequest) -> ChainQuestions:
         tx = asked.transferTxId
@@ -112,7 +115,7 @@ class Access:
             tokens=frozenset({token} if token and token != ZERO_ADDRESS else ()),
         )
 
-    def _checksums(self, asset: Asset | BadDdo | None, asked: AlgorithmRequest) -> tuple[str | None, ...] | None:
+    def _checksums(self, asset: Asset | InvalidDdo | None, asked: AlgorithmRequest) -> tuple[str | None, ...] | None:
         """Of the algorithm's files, each; None: it has no files that this Provider could open."""
         service = asset.service(asked.serviceId) if isinstance(asset, Asset) else None
         if not isinstance(asset, Asset) or service is None:

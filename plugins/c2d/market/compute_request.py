@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, NamedTuple, Protocol
 
-from c2d.market.ddo import Asset, Refused, Service
-from c2d.market.orders import Order
+from c2d.errors import AccessDenied
+from c2d.market.ddo import Asset, Service
+from c2d.market.orders import VerifiedOrder
 
 # -- what is asked for -------------------------------------------------------------------------------------------------------------
 
@@ -66,10 +67,10 @@ class ComputeRequest:
 
     @property
     def datasets(self) -> tuple[AssetRequest, ...]:
-        """:raises Refused: additionalDatasets is no list."""
+        """:raises AccessDenied: additionalDatasets is no list."""
         more = self.additionalDatasets or []
         if not isinstance(more, list):
-            raise Refused("additional_input", "invalid")
+            raise AccessDenied("additional_input", "invalid")
         return (self.dataset, *(AssetRequest.of(each) for each in more))
 
     @classmethod
@@ -100,7 +101,7 @@ class OrderKey(NamedTuple):
 
 
 @dataclass(frozen=True)
-class GrantedAsset:
+class ApprovedAsset:
     """An asset that may be used.
 
     :param order: None in initializeCompute where there is none yet, or none that is good.
@@ -111,7 +112,7 @@ class GrantedAsset:
     asset: Asset
     service: Service
     userdata: dict[str, Any] | None
-    order: Order | None
+    order: VerifiedOrder | None
     files: tuple[dict[str, Any], ...] | None = field(repr=False)
     fee_paid: bool = False
 
@@ -121,7 +122,7 @@ class GrantedAsset:
 
 
 @dataclass(frozen=True)
-class Granted:
+class ApprovedCompute:
     """A compute start that may begin.
 
     :param algorithm: None: raw code of the consumer's.
@@ -132,8 +133,8 @@ class Granted:
     :param algorithmChecksums: sha256 (hex) of the algorithm's files as they were trusted: what is fetched later must be the same.
     """
 
-    datasets: tuple[GrantedAsset, ...]
-    algorithm: GrantedAsset | None
+    datasets: tuple[ApprovedAsset, ...]
+    algorithm: ApprovedAsset | None
     container: Mapping[str, str]
     agreementId: str
     validUntil: int
@@ -154,12 +155,12 @@ class Policies(Protocol):
         """Whether it decides in place of the assets' allow and deny lists."""
         ...
 
-    def check_start(self, request: ComputeRequest, datasets: Sequence[GrantedAsset], algorithm: GrantedAsset | None) -> None:
-        """:raises c2d.market.ddo.Refused, c2d.market.chain_facts.Unavailable:"""
+    def check_start(self, request: ComputeRequest, datasets: Sequence[ApprovedAsset], algorithm: ApprovedAsset | None) -> None:
+        """:raises c2d.errors.AccessDenied, c2d.errors.UpstreamUnavailable:"""
         ...
 
-    def check_download(self, request: ComputeRequest, granted: GrantedAsset) -> None:
-        """:raises c2d.market.ddo.Refused, c2d.market.chain_facts.Unavailable:"""
+    def check_download(self, request: ComputeRequest, granted: ApprovedAsset) -> None:
+        """:raises c2d.errors.AccessDenied, c2d.errors.UpstreamUnavailable:"""
         ...
 
 

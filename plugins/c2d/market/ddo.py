@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from c2d.crypto.signatures import checksummed
+from c2d.errors import InvalidDdo
 from c2d.jobs.model import ADDRESS, TRANSACTION
 
 VERSIONS = ("4.0.0", "4.1.0", "4.3.0", "4.5.0")
@@ -26,25 +27,6 @@ ACTIVE_STATES = frozenset({0, 5})
 CACHE_FIELDS = frozenset(
     {"nft", "datatokens", "event", "stats", "purgatory", "accessDetails", "_id", "_index", "_score", "_type", "chain_id", "indexedMetadata"}
 )
-
-
-class Refused(Exception):
-    """An asset may not be used like this. Rendered as ``{"error": {resource: message}}``.
-
-    :param resource: what is wrong, in Ocean's words: ``dataset``, ``datasets[1].serviceId``, ``algorithm``, ``order``, ...
-    :param message: Ocean's key or text.
-    :param detail: the reason at length, for the operator's log; never holds a secret or a URL.
-    """
-
-    def __init__(self, resource: str, message: str, detail: str = ""):
-        super().__init__(f"{resource}: {message}" + (f" ({detail})" if detail else ""))
-        self.resource = resource
-        self.message = message
-        self.detail = detail
-
-
-class BadDdo(ValueError):
-    """The document is no DDO v4, or not the one that its DID names; the text names the field."""
 
 
 @dataclass(frozen=True)
@@ -118,19 +100,19 @@ class Asset:
     def parse(cls, document: object) -> Asset:
         """The asset in a DDO.
 
-        :raises BadDdo: naming the field; also where the DID is not the digest of its NFT and chain.
+        :raises InvalidDdo: naming the field; also where the DID is not the digest of its NFT and chain.
         """
         d = _object(document, "DDO")
         version = _text(d, "version", "")
         if version not in VERSIONS:
-            raise BadDdo(f"version: must be one of {', '.join(VERSIONS)}")
+            raise InvalidDdo(f"version: must be one of {', '.join(VERSIONS)}")
         chain_id = d.get("chainId")
         if not isinstance(chain_id, int) or isinstance(chain_id, bool) or chain_id < 0:
-            raise BadDdo("chainId: must be a whole number")
+            raise InvalidDdo("chainId: must be a whole number")
         nft = _address(d, "nftAddress", "")
         did = _text(d, "id", "")
         if did != did_of(nft, chain_id):
-            raise BadDdo("id: must be the DID of nftAddress and chainId")
+            raise InvalidDdo("id: must be the DID of nftAddress and chainId")
         metadata = _object(d.get("metadata"), "metadata")
         kind = _text(metadata, "type", "metadata.")
         algorithm = metadata.get("algorithm") if kind == "algorithm" else None
@@ -138,7 +120,7 @@ class Asset:
         container = algorithm.get("container")
         services = [_service(_object(s, f"services[{n}]"), n) for n, s in enumerate(_list(d.get("services"), "services"))]
         if len({s.id for s in services}) < len(services):
-            raise BadDdo("services: must not have the same id twice")
+            raise InvalidDdo("services: must not have the same id twice")
         cached = d.get("nft")
         state = cached.get("state") if isinstance(cached, dict) else None
         return cls(
@@ -185,7 +167,7 @@ def _service(s: dict[str, Any], n: int) -> Service:
     compute = s.get("compute")
     timeout = s.get("timeout", 0)
     if not isinstance(timeout, int) or isinstance(timeout, bool) or timeout < 0:
-        raise BadDdo(f"{at}timeout: must be a whole number of seconds")
+        raise InvalidDdo(f"{at}timeout: must be a whole number of seconds")
     state = s.get("state", 0)
     return Service(
         id=_text(s, "id", at),
@@ -230,7 +212,7 @@ def _credentials(value: Any, at: str) -> Credentials:
         entries = [_object(e, f"{at}.{name}[{n}]") for n, e in enumerate(_list(c.get(name), f"{at}.{name}"))]
         values = [v for e in entries if e.get("type") == "address" for v in _list(e.get("values"), f"{at}.{name}.values")]
         if any(not isinstance(v, str) for v in values):
-            raise BadDdo(f"{at}.{name}.values: must be texts")
+            raise InvalidDdo(f"{at}.{name}.values: must be texts")
         others = [e for e in entries if e.get("type") != "address"]
         # A list that is kept by means unknown here (a policy server knows them) must not turn into "everybody".
         if name == "allow" and others and (not values or any(e.get("values") for e in others)):
@@ -257,7 +239,7 @@ def _parameters(value: Any, at: str) -> tuple[dict[str, Any], ...]:
 
 def _object(value: Any, at: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise BadDdo(f"{at}: must be an object")
+        raise InvalidDdo(f"{at}: must be an object")
     return value
 
 
@@ -265,19 +247,19 @@ def _list(value: Any, at: str) -> list[Any]:
     if value is None:
         return []
     if not isinstance(value, list):
-        raise BadDdo(f"{at}: must be a list")
+        raise InvalidDdo(f"{at}: must be a list")
     return value
 
 
 def _text(d: dict[str, Any], name: str, at: str) -> str:
     value = d.get(name)
     if not isinstance(value, str) or not value:
-        raise BadDdo(f"{at}{name}: must be text")
+        raise InvalidDdo(f"{at}{name}: must be text")
     return value
 
 
 def _address(d: dict[str, Any], name: str, at: str) -> str:
     value = _text(d, name, at)
     if not re.match(ADDRESS, value):
-        raise BadDdo(f"{at}{name}: must be 0x and 40 hex digits")
+        raise InvalidDdo(f"{at}{name}: must be 0x and 40 hex digits")
     return checksummed(value)

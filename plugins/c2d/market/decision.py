@@ -11,27 +11,28 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from c2d.errors import AccessDenied, InvalidDdo, InvalidOrder, InvalidServiceFiles, UpstreamUnavailable
 from c2d.jobs.model import TRANSACTION
 from c2d.market import asset_rules, fees, orders
 from c2d.market.asset_rules import AlgorithmFacts
-from c2d.market.chain_facts import ChainFacts, Unavailable
-from c2d.market.compute_request import AssetRequest, ComputeRequest, Granted, GrantedAsset, Rules
-from c2d.market.ddo import Asset, BadDdo, Refused, Service, metadata_hashes
+from c2d.market.chain_facts import ChainFacts
+from c2d.market.compute_request import ApprovedAsset, ApprovedCompute, AssetRequest, ComputeRequest, Rules
+from c2d.market.ddo import Asset, Service, metadata_hashes
 from c2d.market.fees import ZERO_ADDRESS
-from c2d.market.service_files import BadFiles, decrypt
+from c2d.market.service_files import decrypt
 
 log = logging.getLogger(__name__)
 
 MALFORMED = "Asset malformed or disabled."
 
 
-def parsed(did: str, document: Mapping[str, Any]) -> Asset | BadDdo:
+def parsed(did: str, document: Mapping[str, Any]) -> Asset | InvalidDdo:
     """The asset in a document, or why there is none; also where it is another DID's."""
     try:
         asset = Asset.parse(document)
-    except BadDdo as e:
+    except InvalidDdo as e:
         return e
-    return asset if asset.did == did else BadDdo("id: is not the DID that was asked for")
+    return asset if asset.did == did else InvalidDdo("id: is not the DID that was asked for")
 
 
 def opened(asset: Asset, service: Service, rules: Rules) -> tuple[dict[str, Any], ...] | None:
@@ -41,13 +42,13 @@ def opened(asset: Asset, service: Service, rules: Rules) -> tuple[dict[str, Any]
         return None
     try:
         return decrypt(asset, service, key)
-    except BadFiles as e:
+    except InvalidServiceFiles as e:
         log.info("%s, service %s: %s", asset.did, service.id, e)
         return None
 
 
 @dataclass(frozen=True)
-class Check:
+class ComputeStartValidation:
     """:param assets: by DID; a DID that the metadata cache does not know is not there.
     :param checksums: of the algorithm's files, each None where it cannot be had; None: there are no files to be opened.
     :param credentials: whether allow and deny lists count.
@@ -55,7 +56,7 @@ class Check:
 
     request: ComputeRequest
     rules: Rules
-    assets: Mapping[str, Asset | BadDdo]
+    assets: Mapping[str, Asset | InvalidDdo]
     chains: Mapping[int, ChainFacts]
     checksums: tuple[str | None, ...] | None
     now: float
@@ -63,36 +64,36 @@ class Check:
 
     # -- the algorithm before the data sets -----------------------------------------------------------------------------
 
-    def algorithm_asset(self) -> GrantedAsset | None:
+    def algorithm_asset(self) -> ApprovedAsset | None:
         """The algorithm, so far as it is one that can be read; None: raw code."""
         self.request.datasets  # noqa: B018 (raises where there is no list of data sets)
         asked = self.request.algorithm
         if asked.documentId is None and asked.meta is None:
-            raise Refused("algorithm", "missing_meta_documentId")
+            raise AccessDenied("algorithm", "missing_meta_documentId")
         if not asked.documentId:
             return None
         asset = self.assets.get(str(asked.documentId))
         if not isinstance(asset, Asset):
-            raise Refused("algorithm", "file_unavailable", f"{asset or 'no DDO'}")
+            raise AccessDenied("algorithm", "file_unavailable", f"{asset or 'no DDO'}")
         self._must_be_on_its_chains(asset, "algorithm")
         if asset.type != "algorithm":
-            raise Refused("algorithm", "not_algo")
+            raise AccessDenied("algorithm", "not_algo")
         if not asked.serviceId and asked.serviceId != 0:
-            raise Refused("algorithm.serviceId", "missing")
+            raise AccessDenied("algorithm.serviceId", "missing")
         service = asset.service(asked.serviceId)
         if service is not None and service.type == "compute" and self.checksums is None:
-            raise Refused("algorithm", "compute_services_not_in_same_provider")
+            raise AccessDenied("algorithm", "compute_services_not_in_same_provider")
         if service is None or self.checksums is None or None in self.checksums:
-            raise Refused("algorithm", "file_unavailable", "no such service" if service is None else "a file cannot be read")
+            raise AccessDenied("algorithm", "file_unavailable", "no such service" if service is None else "a file cannot be read")
         if not self.checksums:
-            raise Refused("algorithm", "did_not_found", "it has no files")
+            raise AccessDenied("algorithm", "did_not_found", "it has no files")
         if why := self._not_consumable(asset, service):
-            raise Refused("algorithm.credentials", why)
+            raise AccessDenied("algorithm.credentials", why)
         userdata = self._userdata(asked.userdata, service.consumerParameters, "algorithm.userdata")
         self._userdata(asked.algocustomdata, asset.consumerParameters, "algorithm.algocustomdata")
-        return GrantedAsset(asset, service, userdata, None, opened(asset, service, self.rules))
+        return ApprovedAsset(asset, service, userdata, None, opened(asset, service, self.rules))
 
-    def _algorithm_facts(self, algorithm: GrantedAsset | None) -> AlgorithmFacts | None:
+    def _algorithm_facts(self, algorithm: ApprovedAsset | None) -> AlgorithmFacts | None:
         if algorithm is None:
             return None
         asset, container = algorithm.asset, algorithm.asset.container or {}
@@ -106,55 +107,57 @@ class Check:
 
     # -- a data set -------------------------------------------------------------------------------------------------------
 
-    def dataset(self, n: int, asked: AssetRequest, algorithm: GrantedAsset | None, order_needed: bool) -> GrantedAsset:
+    def dataset(self, n: int, asked: AssetRequest, algorithm: ApprovedAsset | None, order_needed: bool) -> ApprovedAsset:
         """The n-th data set, if it may be used with the algorithm."""
         resource = f"datasets[{n}]" if n else "dataset"
         for name in ("documentId", "transferTxId") if order_needed else ("documentId",):
             if not getattr(asked, name):
-                raise Refused(f"{resource}.{name}", "missing")
+                raise AccessDenied(f"{resource}.{name}", "missing")
         if not asked.serviceId and asked.serviceId != 0:
-            raise Refused(f"{resource}.serviceId", "missing")
+            raise AccessDenied(f"{resource}.serviceId", "missing")
         asset = self.assets.get(str(asked.documentId))
         if asset is None:
-            raise Refused(f"{resource}.documentId", "did_not_found")
-        if isinstance(asset, BadDdo):
-            raise Refused(resource, MALFORMED, str(asset))
+            raise AccessDenied(f"{resource}.documentId", "did_not_found")
+        if isinstance(asset, InvalidDdo):
+            raise AccessDenied(resource, MALFORMED, str(asset))
         self._must_be_on_its_chains(asset, resource)
         service = asset.service(asked.serviceId)
         if service is None:
-            raise Refused(f"{resource}.serviceId", "not_found")
+            raise AccessDenied(f"{resource}.serviceId", "not_found")
         if why := self._not_consumable(asset, service):
-            raise Refused(resource, why)
+            raise AccessDenied(resource, why)
         if service.type not in ("access", "compute"):
-            raise Refused(f"{resource}.serviceId", "service_not_access_compute")
+            raise AccessDenied(f"{resource}.serviceId", "service_not_access_compute")
         if service.type != "compute" and n == 0:
-            raise Refused(f"{resource}.serviceId", "main_service_compute")
+            raise AccessDenied(f"{resource}.serviceId", "main_service_compute")
         files = opened(asset, service, self.rules)
         if service.type == "compute":
             if not files:
-                raise Refused(f"{resource}.serviceId", "compute_services_not_in_same_provider")
+                raise AccessDenied(f"{resource}.serviceId", "compute_services_not_in_same_provider")
             if key := asset_rules.why_algorithm_refused(service.compute, self._algorithm_facts(algorithm), self.rules.deny_by_default):
-                raise Refused(resource, key)
+                raise AccessDenied(resource, key)
         userdata = self._userdata(asked.userdata, service.consumerParameters, f"{resource}.userdata")
-        granted = GrantedAsset(asset, service, userdata, None, files or None)
+        granted = ApprovedAsset(asset, service, userdata, None, files or None)
         if not order_needed:
             return self.with_known_order(granted, asked)
         try:
             order = self._order(granted, asked.transferTxId, self.request.environment)
-        except orders.BadOrder as e:
-            raise Refused(f"{resource}.serviceId", "order_invalid", str(e)) from None
+        except InvalidOrder as e:
+            raise AccessDenied(f"{resource}.serviceId", "order_invalid", str(e)) from None
         return dataclasses.replace(granted, order=order, fee_paid=True)
 
     def _must_be_on_its_chains(self, asset: Asset, resource: str) -> None:
         """Of each asset, not of the first alone: any of them may pay the fee, and another chain's token may be worth nothing."""
         chains = self.request.chains
         if chains and asset.chainId not in chains:
-            raise Refused(resource, f"The environment takes assets of chain {', '.join(map(str, sorted(chains)))} only.")
+            raise AccessDenied(resource, f"The environment takes assets of chain {', '.join(map(str, sorted(chains)))} only.")
 
     def _not_consumable(self, asset: Asset, service: Service) -> str | None:
         nft = self.chains[asset.chainId].nfts[asset.nftAddress.lower()]
         if self.rules.check_metadata_hash and not nft.asked:
-            raise Unavailable(f"chain {asset.chainId}: the RPC servers give no events of {asset.nftAddress} (eth_getLogs over all blocks)")
+            raise UpstreamUnavailable(
+                f"chain {asset.chainId}: the RPC servers give no events of {asset.nftAddress} (eth_getLogs over all blocks)"
+            )
         if self.rules.check_metadata_hash and nft.metadataHash not in metadata_hashes(asset.document):
             log.warning("%s: its DDO is not the one whose hash is on chain %s", asset.did, asset.chainId)
             return MALFORMED
@@ -165,16 +168,16 @@ class Check:
             try:
                 given = json.loads(given)
             except (ValueError, RecursionError):
-                raise Refused(resource, "must be a JSON object") from None
+                raise AccessDenied(resource, "must be a JSON object") from None
         if given and not isinstance(given, dict):
-            raise Refused(resource, "must be a JSON object")
+            raise AccessDenied(resource, "must be a JSON object")
         if why := asset_rules.why_bad_userdata(given or None, schema):
-            raise Refused(resource, why)
+            raise AccessDenied(resource, why)
         return given or None
 
     # -- orders and fees --------------------------------------------------------------------------------------------------
 
-    def _order(self, granted: GrantedAsset, tx: Any, environment: str | None, expired_fee_ok: bool = False) -> orders.Order:
+    def _order(self, granted: ApprovedAsset, tx: Any, environment: str | None, expired_fee_ok: bool = False) -> orders.VerifiedOrder:
         asset, service = granted.asset, granted.service
         facts = self.chains[asset.chainId]
         receipt = facts.receipts.get(tx.lower()) if isinstance(tx, str) and re.match(TRANSACTION, tx) else None
@@ -201,56 +204,56 @@ class Check:
         key = self.rules.key(chain_id)
         return signatures.address_of(key) if key else None
 
-    def with_order(self, algorithm: GrantedAsset | None) -> GrantedAsset | None:
+    def with_order(self, algorithm: ApprovedAsset | None) -> ApprovedAsset | None:
         """The algorithm with its order."""
         if algorithm is None:
             return None
         try:
             order = self._order(algorithm, self.request.algorithm.transferTxId, None)
-        except orders.BadOrder as e:
-            raise Refused("algorithm", "in_use_or_not_on_chain", str(e)) from None
+        except InvalidOrder as e:
+            raise AccessDenied("algorithm", "in_use_or_not_on_chain", str(e)) from None
         return dataclasses.replace(algorithm, order=order, fee_paid=True)
 
-    def with_known_order(self, granted: GrantedAsset, asked: AssetRequest) -> GrantedAsset:
+    def with_known_order(self, granted: ApprovedAsset, asked: AssetRequest) -> ApprovedAsset:
         """initializeCompute: the asset with the order that it names, if that is good, and whether its fee is paid too."""
         if not asked.transferTxId:
             return granted
         try:
             order = self._order(granted, asked.transferTxId, self.request.environment, expired_fee_ok=True)
-        except orders.BadOrder as e:
+        except InvalidOrder as e:
             log.info("%s: %s", granted.asset.did, e)
             return granted
         paid = not order.validUntil or self.now <= order.validUntil
         return dataclasses.replace(granted, order=order, fee_paid=paid)
 
-    def container(self, algorithm: GrantedAsset | None) -> Mapping[str, str]:
+    def container(self, algorithm: ApprovedAsset | None) -> Mapping[str, str]:
         """The algorithm's container: as published, or as the consumer gives it for raw code."""
         if algorithm is not None:
             container = algorithm.asset.container
         else:
             meta = self.request.algorithm.meta
             if not isinstance(meta, Mapping) or not any(meta.get(source) for source in ("url", "rawcode", "remote")):
-                raise Refused("algorithm", "meta_oneof_url_rawcode_remote")
+                raise AccessDenied("algorithm", "meta_oneof_url_rawcode_remote")
             given = meta.get("container")
             container = {str(k): str(v) for k, v in given.items() if v} if isinstance(given, Mapping) else {}
         if key := asset_rules.why_bad_container(container):
-            raise Refused("algorithm.container", key)
+            raise AccessDenied("algorithm.container", key)
         return dict(container or {})
 
-    def paid(self, datasets: tuple[GrantedAsset, ...], algorithm: GrantedAsset | None, container: Mapping[str, str]) -> Granted:
+    def paid(self, datasets: tuple[ApprovedAsset, ...], algorithm: ApprovedAsset | None, container: Mapping[str, str]) -> ApprovedCompute:
         """All together: one of the orders must have paid the environment's fee for its own time, and that is the job's time."""
         ordered = [a for a in (*datasets, algorithm) if a is not None and a.order is not None]
         payers = [a.order for a in ordered if a.order and self._pays(a, a.order)]
         if not payers:
-            raise Refused("order", "fees_not_paid")
+            raise AccessDenied("order", "fees_not_paid")
         payer = max(payers, key=lambda order: order.ends)
         network = all(d.service.compute.allowNetworkAccess for d in datasets if d.service.type == "compute")
         checksums = tuple(c for c in self.checksums or () if c) if algorithm else ()
         # What the chain took with the payment is given back at the end; it makes a short time no longer than was paid for.
         ends = min(payer.ends, int(self.now) + payer.seconds) if payer.ends and payer.seconds else payer.ends
-        return Granted(datasets, algorithm, container, payer.txId, ends, network, checksums)
+        return ApprovedCompute(datasets, algorithm, container, payer.txId, ends, network, checksums)
 
-    def _pays(self, granted: GrantedAsset, order: orders.Order) -> bool:
+    def _pays(self, granted: ApprovedAsset, order: orders.VerifiedOrder) -> bool:
         """Whether the order's fee, ours and in our token, is enough for the time until it ends."""
         if order.ends and order.ends <= self.now:
             return False
@@ -266,14 +269,14 @@ class Check:
     def _fee(self, seconds: float, chain_id: int) -> int:
         token = self.rules.fee_token(chain_id)
         if token is None and self.request.priceMinute:
-            raise Unavailable(fees.UNPRICED.format(chain_id))
+            raise UpstreamUnavailable(fees.UNPRICED.format(chain_id))
         if token is None or token == ZERO_ADDRESS or not self.request.priceMinute:
             return 0
         decimals = self.chains[chain_id].decimals.get(token.lower())
         if math.isinf(seconds):
             return 2**256
         if decimals is None:
-            raise Unavailable(f"chain {chain_id}: the fee token {token} does not tell its decimals")
+            raise UpstreamUnavailable(f"chain {chain_id}: the fee token {token} does not tell its decimals")
         return fees.amount(seconds, self.request.priceMinute, token, decimals)
 
     def output(self) -> None:
@@ -282,29 +285,29 @@ class Check:
             try:
                 given = json.loads(given)
             except (ValueError, RecursionError):
-                raise Refused("output", "invalid") from None
+                raise AccessDenied("output", "invalid") from None
         if given and not isinstance(given, Mapping):
-            raise Refused("output", "invalid")
+            raise AccessDenied("output", "invalid")
 
     # -- one asset alone ----------------------------------------------------------------------------------------------------
 
-    def consumed(self, asked: AssetRequest) -> GrantedAsset:
+    def consumed(self, asked: AssetRequest) -> ApprovedAsset:
         """An asset for the Provider's ``initialize`` and ``download``."""
         asset = self.assets.get(str(asked.documentId))
         if asset is None:
-            raise Refused("documentId", "did_not_found")
-        if isinstance(asset, BadDdo):
-            raise Refused("", MALFORMED, str(asset))
+            raise AccessDenied("documentId", "did_not_found")
+        if isinstance(asset, InvalidDdo):
+            raise AccessDenied("", MALFORMED, str(asset))
         service = asset.service(asked.serviceId)
         if service is None:
-            raise Refused("serviceId", "not_found")
+            raise AccessDenied("serviceId", "not_found")
         if why := self._not_consumable(asset, service):
-            raise Refused("", why)
+            raise AccessDenied("", why)
         userdata = self._userdata(asked.userdata, service.consumerParameters, "userdata")
-        granted = GrantedAsset(asset, service, userdata, None, opened(asset, service, self.rules) or None)
+        granted = ApprovedAsset(asset, service, userdata, None, opened(asset, service, self.rules) or None)
         if asked.transferTxId is None:
             return granted
         try:
             return dataclasses.replace(granted, order=self._order(granted, asked.transferTxId, None), fee_paid=True)
-        except orders.BadOrder as e:
-            raise Refused("", "order_invalid", str(e)) from None
+        except InvalidOrder as e:
+            raise AccessDenied("", "order_invalid", str(e)) from None

@@ -26,7 +26,7 @@ MOST, LEAST = 1024, 8  # for an asset; one is used up by each attempt at each fi
 
 
 @dataclass(frozen=True)
-class Granted:
+class DownloadGrants:
     """consumer: the checksummed address that signed. of_assets: for each asset, pairs of a nonce and the signature, nonces rising."""
 
     consumer: str
@@ -60,11 +60,11 @@ def nonces(start: int, assets: int, number: int, seconds: int) -> list[list[int]
     return [[*(start + a * near + n for n in range(near)), *(first_far + rung * assets + a for rung in rungs)] for a in range(assets)]
 
 
-def grant(private_key: str, dids: Sequence[str], start: int, number: int, seconds: int) -> Granted:
+def grant(private_key: str, dids: Sequence[str], start: int, number: int, seconds: int) -> DownloadGrants:
     """``number`` grants for each asset in ``dids`` (in the order of their downloads), signed as a Provider's consumer signs.
 
     Parameters otherwise as for :func:`nonces`.
     """
     ladder = nonces(start, len(dids), number, seconds)
     signed = (tuple((n, signatures.sign_hash(private_key, f"{did}{n}")) for n in own) for did, own in zip(dids, ladder, strict=True))
-    return Granted(signatures.address_of(private_key), tuple(signed))
+    return DownloadGrants(signatures.address_of(private_key), tuple(signed))

@@ -6,6 +6,8 @@ import json
 from dataclasses import dataclass
 from decimal import ROUND_DOWN, Decimal, localcontext
 
+from c2d.errors import InvalidSignature
+
 ZERO_ADDRESS = "0x" + "0" * 40
 UNPRICED = "chain {}: PROVIDER_FEE_TOKEN must name the token that the environment is paid in; the zero address: nothing is charged"
 
@@ -87,7 +89,7 @@ def signer(fee: ProviderFee) -> str | None:
     digest_ = digest(fee.providerData, fee.providerFeeAddress, fee.providerFeeToken, fee.providerFeeAmount, fee.validUntil)
     try:
         return signatures.signer_of_digest(digest_, "0x" + (fee.r + fee.s + bytes([fee.v & 0xFF])).hex())
-    except signatures.BadSignature:
+    except InvalidSignature:
         return None
 
 

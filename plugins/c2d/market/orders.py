@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from c2d.crypto.signatures import checksummed
+from c2d.errors import InvalidOrder
 from c2d.market import fees
 
 ONE_DATATOKEN = 10**18
@@ -22,10 +23,6 @@ BLOCK_TIME_MARGIN = 90
 """Seconds by which a block's time may be off."""
 LATE_PAYMENT = 600
 """Seconds that the chain may take with a payment."""
-
-
-class BadOrder(ValueError):
-    """The order is not good for this use; the text says why (Provider's wording). Clients only see ``order_invalid``."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +92,7 @@ class Use:
 
 
 @dataclass(frozen=True)
-class Order:
+class VerifiedOrder:
     """A good order. ``startedTxId`` is the transaction that paid the datatoken: ``txId`` itself, or the one that it used on.
 
     :param ends: when the paid time ends: the fee's ``validUntil``; once that is over, with the time that the chain took; 0: it has no end.
@@ -115,64 +112,66 @@ class Order:
         return self.fee.validUntil
 
 
-def check(network: str, use: Use, receipt: Receipt | None, original: Receipt | None, deployed: bool) -> Order:
+def check(network: str, use: Use, receipt: Receipt | None, original: Receipt | None, deployed: bool) -> VerifiedOrder:
     """The order in ``receipt``, if it is good for ``use``.
 
     :param network: the chain's name, for texts.
     :param receipt: of the transaction that the consumer named; None: it is not on chain.
     :param original: of the transaction that it uses on, where it does.
     :param deployed: the asset's NFT says that the datatoken is its own.
-    :raises BadOrder: in the order of the Provider's checks.
+    :raises InvalidOrder: in the order of the Provider's checks.
     """
     try:
         return _checked(use, receipt, original, deployed)
-    except BadOrder as e:
-        raise BadOrder(f"Provider {network}: {e}") from None
+    except InvalidOrder as e:
+        raise InvalidOrder(f"Provider {network}: {e}") from None
 
 
-def _checked(use: Use, receipt: Receipt | None, original: Receipt | None, deployed: bool) -> Order:
+def _checked(use: Use, receipt: Receipt | None, original: Receipt | None, deployed: bool) -> VerifiedOrder:
     if not deployed:
-        raise BadOrder("The datatoken was not deployed by the asset's data NFT.")
+        raise InvalidOrder("The datatoken was not deployed by the asset's data NFT.")
     if receipt is None:
-        raise BadOrder("Failed to get tx receipt for the `startOrder` transaction.")
+        raise InvalidOrder("Failed to get tx receipt for the `startOrder` transaction.")
     if not receipt.succeeded:
-        raise BadOrder("order transaction failed.")
+        raise InvalidOrder("order transaction failed.")
     fee = _fee(use, receipt)
     reused = [r for r in receipt.reused if _same(r.datatoken, use.datatoken)]
     started, since = receipt, None
     if reused:
         since = reused[0].timestamp
         if original is None or not _same(original.txId, reused[0].orderTxId):
-            raise BadOrder("Failed to get tx receipt referenced in OrderReused.")
+            raise InvalidOrder("Failed to get tx receipt referenced in OrderReused.")
         if not original.succeeded:
-            raise BadOrder("order referenced in OrderReused failed.")
+            raise InvalidOrder("order referenced in OrderReused failed.")
         started = original
     event = _started(use, started)
     age = use.now - (event.timestamp if since is None else since)
     if use.timeout and age > use.timeout:
-        raise BadOrder(f"The order has expired: it is good for {use.timeout} s and {int(age)} s old.")
+        raise InvalidOrder(f"The order has expired: it is good for {use.timeout} s and {int(age)} s old.")
     if use.timeout and since is not None and _used_on_late(event.timestamp + use.timeout, since, fee):
-        raise BadOrder(f"The order had expired when it was used on: it is good for {use.timeout} s.")
+        raise InvalidOrder(f"The order had expired when it was used on: it is good for {use.timeout} s.")
     if not any(_same(use.consumer, who) for who in (event.consumer, event.payer)):
-        raise BadOrder("sender of order transaction is not the consumer/payer.")
-    return Order(receipt.txId, started.txId, event.consumer, event.payer, fee, _ends(fee, receipt, use.now), _seconds(fee))
+        raise InvalidOrder("sender of order transaction is not the consumer/payer.")
+    return VerifiedOrder(receipt.txId, started.txId, event.consumer, event.payer, fee, _ends(fee, receipt, use.now), _seconds(fee))
 
 
 def _fee(use: Use, receipt: Receipt) -> fees.ProviderFee:
     """The fee that was paid for this service; that its Provider signed it, and that its time is not over."""
     found = [paid.fee for paid in receipt.fees if _same(paid.datatoken, use.datatoken) and _is_for(paid.fee, use)]
     if not found:
-        raise BadOrder(f"Cannot find the event for the provider fee in tx id {receipt.txId}.")
+        raise InvalidOrder(f"Cannot find the event for the provider fee in tx id {receipt.txId}.")
     fee = found[0]
     data = fee_data(fee)
     if use.environment is not None and data.get("environment") != use.environment:
-        raise BadOrder("Mismatch between ordered c2d environment and selected one.")
+        raise InvalidOrder("Mismatch between ordered c2d environment and selected one.")
     if use.provider is not None and not _same(fee.providerFeeAddress, use.provider):
-        raise BadOrder(f"The providerFeeAddress {fee.providerFeeAddress} in the event does not match the provider address {use.provider}")
+        raise InvalidOrder(
+            f"The providerFeeAddress {fee.providerFeeAddress} in the event does not match the provider address {use.provider}"
+        )
     if not _same(fees.signer(fee) or "", fee.providerFeeAddress):
-        raise BadOrder("Provider was not able to check the signed message in ProviderFees event")
+        raise InvalidOrder("Provider was not able to check the signed message in ProviderFees event")
     if not use.expired_fee_ok and use.environment is not None and 0 < _ends(fee, receipt, use.now) <= use.now:
-        raise BadOrder("Ordered c2d time was exceeded, check validUntil.")
+        raise InvalidOrder("Ordered c2d time was exceeded, check validUntil.")
     return fee
 
 
@@ -213,16 +212,16 @@ def _ends(fee: fees.ProviderFee, receipt: Receipt, now: float) -> int:
 def _started(use: Use, receipt: Receipt) -> OrderStarted:
     events = [e for e in receipt.started if _same(e.datatoken, use.datatoken)]
     if not events:
-        raise BadOrder(f"Cannot find the event for the order transaction with tx id {receipt.txId}.")
+        raise InvalidOrder(f"Cannot find the event for the order transaction with tx id {receipt.txId}.")
     # One transaction may order several services of one datatoken; the one that is meant counts.
     event = next((e for e in events if e.serviceIndex == use.serviceIndex), events[0])
     if event.serviceIndex != use.serviceIndex:
-        raise BadOrder(
+        raise InvalidOrder(
             "The service id in the event does not match the requested asset. "
             f"requested: serviceIndex={use.serviceIndex} event: serviceIndex={event.serviceIndex}"
         )
     if event.amount < ONE_DATATOKEN:
-        raise BadOrder(
+        raise InvalidOrder(
             f"The amount in the event is less than the amount requested. requested: amount={ONE_DATATOKEN} event: amount={event.amount}"
         )
     return event

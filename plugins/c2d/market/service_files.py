@@ -12,12 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
+from c2d.errors import InvalidServiceFiles
 from c2d.jobs.model import ADDRESS, HEADER_NAME, HTTP_URL, MOST_FILES
 from c2d.market.ddo import Asset, Service
-
-
-class BadFiles(ValueError):
-    """The files cannot be opened or are malformed; the text (Provider's wording) shows nothing of them."""
 
 
 @dataclass(frozen=True)
@@ -51,28 +48,28 @@ class ContractCall:
 def decrypt(asset: Asset, service: Service, private_key: str) -> tuple[dict[str, Any], ...]:
     """The service's file objects.
 
-    :raises BadFiles: they are not encrypted to this Provider, or belong to another asset or service.
+    :raises InvalidServiceFiles: they are not encrypted to this Provider, or belong to another asset or service.
     """
     from ecies import decrypt as ecies_decrypt
 
     try:
         content = json.loads(ecies_decrypt(private_key.removeprefix("0x"), bytes.fromhex(service.files.removeprefix("0x"))))
     except Exception:  # the library raises its own kinds for each way to be wrong; none may tell more
-        raise BadFiles("Error decrypting service files: they are not encrypted to this Provider's key") from None
+        raise InvalidServiceFiles("Error decrypting service files: they are not encrypted to this Provider's key") from None
     if asset.version != "4.0.0":
         if not isinstance(content, dict):
-            raise BadFiles("Expected an object with datatokenAddress, nftAddress and files")
+            raise InvalidServiceFiles("Expected an object with datatokenAddress, nftAddress and files")
         # Else whoever copies somebody's `files` into an asset of their own could sell or read them.
         for name, wanted in (("datatokenAddress", service.datatokenAddress), ("nftAddress", asset.nftAddress)):
             if str(content.get(name)).lower() != wanted.lower():
-                raise BadFiles(f"Mismatch of {name}: the encrypted files are another asset's")
+                raise InvalidServiceFiles(f"Mismatch of {name}: the encrypted files are another asset's")
         content = content.get("files")
     if not isinstance(content, list):
-        raise BadFiles("Expected a files list")
+        raise InvalidServiceFiles("Expected a files list")
     if len(content) > MOST_FILES:
-        raise BadFiles(f"Expected a files list of at most {MOST_FILES}")
+        raise InvalidServiceFiles(f"Expected a files list of at most {MOST_FILES}")
     if not all(isinstance(file, dict) for file in content):
-        raise BadFiles("Expected a files list of objects")
+        raise InvalidServiceFiles("Expected a files list of objects")
     return tuple(content)
 
 
@@ -88,21 +85,21 @@ def to_fetch(file: object, userdata: Mapping[str, Any] | None, gateways: Gateway
     POST, as the variables of a GraphQL query, as the arguments of a contract's function.
 
     :param chain_id: the asset's chain, for a contract call.
-    :raises BadFiles: the object is malformed, of an unknown type, or needs a gateway that is not set.
+    :raises InvalidServiceFiles: the object is malformed, of an unknown type, or needs a gateway that is not set.
     """
     if not isinstance(file, Mapping):
-        raise BadFiles("malformed service files, must be an object")
+        raise InvalidServiceFiles("malformed service files, must be an object")
     kind = file.get("type")
     make = _KINDS.get(kind) if isinstance(kind, str) else None
     if make is None:
-        raise BadFiles(f"Unsupported type for service files: must be one of {', '.join(_KINDS)}")
+        raise InvalidServiceFiles(f"Unsupported type for service files: must be one of {', '.join(_KINDS)}")
     return make(file, userdata or {}, gateways, chain_id)
 
 
 def _url(file: Mapping[str, Any], userdata: Mapping[str, Any], gateways: Gateways, chain_id: int) -> Request:
     method = str(file.get("method") or "GET").upper()
     if method not in ("GET", "POST"):
-        raise BadFiles("Unsafe method: must be GET or POST")
+        raise InvalidServiceFiles("Unsafe method: must be GET or POST")
     url = _http_url(file.get("url"), "malformed service files, missing required keys.")
     if method == "GET":
         return _get(url, file, userdata)
@@ -111,14 +108,14 @@ def _url(file: Mapping[str, Any], userdata: Mapping[str, Any], gateways: Gateway
 
 def _ipfs(file: Mapping[str, Any], userdata: Mapping[str, Any], gateways: Gateways, chain_id: int) -> Request:
     if not gateways.ipfs:
-        raise BadFiles("No IPFS_GATEWAY defined, can not resolve ipfs hash.")
+        raise InvalidServiceFiles("No IPFS_GATEWAY defined, can not resolve ipfs hash.")
     gateway = gateways.ipfs.rstrip("/").removesuffix("/ipfs")
     return _get(f"{gateway}/ipfs/{_content_id(file.get('hash'), 'malformed service files, missing required keys.')}", file, userdata)
 
 
 def _arweave(file: Mapping[str, Any], userdata: Mapping[str, Any], gateways: Gateways, chain_id: int) -> Request:
     if not gateways.arweave:
-        raise BadFiles("No ARWEAVE_GATEWAY defined, can not resolve arweave transaction id.")
+        raise InvalidServiceFiles("No ARWEAVE_GATEWAY defined, can not resolve arweave transaction id.")
     identifier = _content_id(file.get("transactionId"), "malformed service files, missing transactionId.")
     return _get(f"{gateways.arweave.rstrip('/')}/{identifier}", file, userdata)
 
@@ -127,30 +124,30 @@ def _graphql(file: Mapping[str, Any], userdata: Mapping[str, Any], gateways: Gat
     url = _http_url(file.get("url"), "missing graphql endpoint")
     query = file.get("query")
     if not isinstance(query, str) or not query:
-        raise BadFiles("missing graphql query")
+        raise InvalidServiceFiles("missing graphql query")
     return _post(url, file, {"query": query, **({"variables": dict(userdata)} if userdata else {})})
 
 
 def _smartcontract(file: Mapping[str, Any], userdata: Mapping[str, Any], gateways: Gateways, chain_id: int) -> ContractCall:
     address, abi = file.get("address"), file.get("abi")
     if not isinstance(address, str) or not re.match(ADDRESS, address):
-        raise BadFiles("malformed smartcontract type, missing contract address")
+        raise InvalidServiceFiles("malformed smartcontract type, missing contract address")
     inputs = abi.get("inputs") if isinstance(abi, Mapping) else None
     if not isinstance(abi, Mapping) or not isinstance(inputs, list) or abi.get("type") != "function":
-        raise BadFiles("invalid abi")
+        raise InvalidServiceFiles("invalid abi")
     if abi.get("stateMutability") not in ("view", "pure"):
-        raise BadFiles("only view functions are allowed")
+        raise InvalidServiceFiles("only view functions are allowed")
     if not isinstance(abi.get("name"), str) or not abi["name"]:
-        raise BadFiles("missing name")
+        raise InvalidServiceFiles("missing name")
     arguments = {}
     for parameter in inputs:
         name = parameter.get("name") if isinstance(parameter, Mapping) else None
         if not isinstance(name, str) or name not in userdata:
-            raise BadFiles(f"Missing userparam: {name}")
+            raise InvalidServiceFiles(f"Missing userparam: {name}")
         arguments[name] = userdata[name]
     chain = file.get("chainId", chain_id)
     if not isinstance(chain, int) or isinstance(chain, bool):
-        raise BadFiles("chainId: must be a whole number")
+        raise InvalidServiceFiles("chainId: must be a whole number")
     return ContractCall(chain, address, abi, arguments)
 
 
@@ -168,7 +165,7 @@ def _get(url: str, file: Mapping[str, Any], userdata: Mapping[str, Any]) -> Requ
     parts = urlsplit(url)
     own = {name for name, _ in parse_qsl(parts.query, keep_blank_values=True)}
     if taken := sorted(own & set(userdata)):
-        raise BadFiles(f"userdata.{taken[0]}: is set by the asset itself")
+        raise InvalidServiceFiles(f"userdata.{taken[0]}: is set by the asset itself")
     given = {name: value if isinstance(value, str) else json.dumps(value) for name, value in userdata.items()}
     query = "&".join(q for q in (parts.query, urlencode(given)) if q)
     return Request(urlunsplit(parts._replace(query=query)), "GET", _headers(file))
@@ -184,26 +181,26 @@ def _headers(file: Mapping[str, Any]) -> dict[str, str]:
     given = file.get("headers") or {}
     objects = given if isinstance(given, list) else [given]
     if not all(isinstance(o, Mapping) for o in objects):
-        raise BadFiles("malformed service files, headers must be an object")
+        raise InvalidServiceFiles("malformed service files, headers must be an object")
     headers = {str(name): str(value) for o in objects for name, value in o.items()}
     if not all(re.match(HEADER_NAME, name) and value.isprintable() for name, value in headers.items()):
-        raise BadFiles("malformed service files, headers must be names and one line of text each")
+        raise InvalidServiceFiles("malformed service files, headers must be names and one line of text each")
     return headers
 
 
 def _http_url(url: object, missing: str) -> str:
     if not isinstance(url, str) or not url:
-        raise BadFiles(missing)
+        raise InvalidServiceFiles(missing)
     if not re.match(HTTP_URL, url):
-        raise BadFiles("malformed service files, url must begin with http:// or https://")
+        raise InvalidServiceFiles("malformed service files, url must begin with http:// or https://")
     return url
 
 
 def _content_id(identifier: object, missing: str) -> str:
     """A hash, with a path below it or without, that cannot lead elsewhere on the gateway."""
     if not isinstance(identifier, str) or not identifier:
-        raise BadFiles(missing)
+        raise InvalidServiceFiles(missing)
     segments = identifier.split("/")
     if any(segment in ("", ".", "..") for segment in segments) or not re.match(r"^[A-Za-z0-9_-]+$", segments[0]):
-        raise BadFiles("malformed service files, the hash or transaction id is not valid")
+        raise InvalidServiceFiles("malformed service files, the hash or transaction id is not valid")
     return "/".join(quote(segment, safe="") for segment in segments)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from c2d.hooks.kubernetes import Refused
+from c2d.errors import ManifestRejected
 from c2d.jobs.status import Stage, Status
 from c2d.operators.pod import C2DPodOperator
 from c2d.pods import manifests
@@ -20,7 +20,7 @@ class AlgorithmOperator(C2DPodOperator):
     def make_pod(self, ends_ok: dict[Stage, bool], may_exist: bool) -> dict[str, Any]:
         # Without it the consumer's code would have the cluster's network: better no job than that one.
         if not self.pods.denies_by_default():
-            raise Refused("the jobs' namespace lacks the NetworkPolicy c2d-default-deny; apply helm_values/jobs-namespace")
+            raise ManifestRejected("the jobs' namespace lacks the NetworkPolicy c2d-default-deny; apply helm_values/jobs-namespace")
         return super().make_pod(ends_ok, may_exist)
 
     def network(self) -> bool:

@@ -8,17 +8,13 @@ import secrets
 import time
 
 from c2d.access import admission
-from c2d.access.checks import access
-from c2d.access.own_assets import Kept, asset_files, kept
+from c2d.access.checks import compute_access
+from c2d.access.own_assets import OwnAsset, asset_files, own_assets
 from c2d.database.consumers import Consumers
-from c2d.database.jobs import OrderUsed
+from c2d.errors import AccessDenied, FetchError, InvalidJob, InvalidServiceFiles, ManifestRejected, OrderUsed
 from c2d.hooks.datatoken import DatatokenHook
-from c2d.hooks.guarded_http import FetchError
-from c2d.hooks.kubernetes import Refused
-from c2d.jobs.model import BadJob
 from c2d.jobs.status import Stage, StageEnd, Status, after_configure
-from c2d.market import ddo, download_grants
-from c2d.market.service_files import BadFiles
+from c2d.market import download_grants
 from c2d.operators.pod import C2DPodOperator
 from c2d.pods import manifests
 from c2d.pods.status import PodEnd
@@ -36,16 +32,16 @@ class ConfigureOperator(C2DPodOperator):
     def content(self, ends_ok: dict[Stage, bool]) -> dict[str, str]:
         """The stage's input: with the opened files of ordered assets that are kept here, with grants for those that are not.
 
-        :raises Refused: the environment does not take the job, or an order is not good.
-        :raises c2d.market.chain_facts.Unavailable: something that has to be asked does not answer; the task is tried again.
+        :raises ManifestRejected: the environment does not take the job, or an order is not good.
+        :raises c2d.errors.UpstreamUnavailable: something that has to be asked does not answer; the task is tried again.
         """
         row = self.store.job(self.job_id)
         provider = row.provider if row else None
         try:
             admission.check(self.job, self.environment, provider, self.settings.address)
             kept = self._kept(provider, row.dateCreated.timestamp() if row and provider else None) if self.job.orders else {}
-        except (BadJob, OrderUsed, ddo.Refused, BadFiles, FetchError) as e:
-            raise Refused(str(e)) from None
+        except (InvalidJob, OrderUsed, AccessDenied, InvalidServiceFiles, FetchError) as e:
+            raise ManifestRejected(str(e)) from None
         public_only = not self.settings.provider.ALLOW_NON_PUBLIC_IP
         made = functools.partial(manifests.stage_input, self.stage, self.job_id, self.job, self.environment, ends_ok)
         content = made(kept=kept, public_only=public_only)
@@ -59,32 +55,32 @@ class ConfigureOperator(C2DPodOperator):
         granted = download_grants.grant(self.settings.OPERATOR_PRIVATE_KEY, dids, start, number, 2 * self.environment.C2D_STAGE_SECONDS)
         return made(granted=granted, kept=kept, public_only=public_only)
 
-    def _kept(self, provider: str | None, accepted: float | None) -> dict[str, Kept]:
+    def _kept(self, provider: str | None, accepted: float | None) -> dict[str, OwnAsset]:
         """The ordered assets that are kept here, checked on chain again whoever has done so before, and opened.
 
         :param accepted: when an API took the job in; None: it was started in Airflow.
         """
         own = self.settings.provider
         if not own.PROVIDER_PRIVATE_KEY:
-            raise BadJob("order: no assets are kept here (PROVIDER_PRIVATE_KEY is not set)")
+            raise InvalidJob("order: no assets are kept here (PROVIDER_PRIVATE_KEY is not set)")
         if provider is None:
             self._use_nonce()
         files = asset_files(own, DatatokenHook(seconds=own.REQUEST_TIMEOUT))
         inline = [json.loads(document) for document in self.job.ddos]
-        granted = access(self.settings, files.checksum, inline).start(admission.request_of(self.job, self.environment), accepted)
+        granted = compute_access(self.settings, files.checksum, inline).start(admission.request_of(self.job, self.environment), accepted)
         admission.check_granted(self.job, self.environment, granted, time.time() if provider is None else None)
         if own.C2D_ORDERS_ONCE:
             self.store.use_orders(self.job_id, self.job.owner, granted.orders)
         self.store.allow_network(self.job_id, granted.allowNetworkAccess and self.environment.enableNetwork)
         self.log.info("the orders of %s data sets are good", len(granted.datasets))
-        return kept(granted, own, files)
+        return own_assets(granted, own, files)
 
     def _use_nonce(self) -> None:
         """The owner's signature, which admission has checked, is good for one job."""
         key = next(iter(self.settings.provider.PROVIDER_PRIVATE_KEY.values()))
         consumers = Consumers(self.settings.C2D_DATABASE_URL, key)
         if not consumers.use_nonce_for_job(self.job_id, self.job.owner, str(self.job.nonce), admission.signed_text(self.job)):
-            raise BadJob("nonce: must be higher than every nonce that the owner has used at the Provider API, and new")
+            raise InvalidJob("nonce: must be higher than every nonce that the owner has used at the Provider API, and new")
 
     def record(self, end: PodEnd) -> StageEnd:
         of_stage = end.of_stage(self.stage)

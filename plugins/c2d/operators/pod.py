@@ -22,12 +22,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
-from c2d.database.jobs import JobTaken, Store
-from c2d.hooks.kubernetes import LOG_LINE_BYTES, LogLine, Pods, Refused
+from c2d.database.jobs import JobRepository
+from c2d.errors import InvalidJob, JobIdTaken, ManifestRejected, UpstreamUnavailable
+from c2d.hooks.kubernetes import LOG_LINE_BYTES, LogLine, Pods
 from c2d.jobs import ids
-from c2d.jobs.model import BadJob, Job
+from c2d.jobs.model import Job
 from c2d.jobs.status import Reason, Stage, StageEnd
-from c2d.market.chain_facts import Unavailable
 from c2d.pods import manifests
 from c2d.pods.status import PodEnd, end_of, running_since, why_pending
 from c2d.results.keys import consumers_key
@@ -101,7 +101,7 @@ class C2DPodOperator(KubernetesPodOperator):
     def started(self, pod: dict[str, Any]) -> None:
         """The pod's container works."""
 
-    def stopped(self, store: Store) -> None:
+    def stopped(self, store: JobRepository) -> None:
         """The pod was deleted on somebody's request. ``store``: with a connection of its own."""
 
     def record(self, end: PodEnd) -> StageEnd:
@@ -119,14 +119,14 @@ class C2DPodOperator(KubernetesPodOperator):
         self.settings = installation.load()
         self.job_id = str(context["run_id"])
         self.environment = self.settings.environment(context["dag"].dag_id)
-        self.store = Store(self.settings.C2D_DATABASE_URL, keep=True)
+        self.store = JobRepository(self.settings.C2D_DATABASE_URL, keep=True)
         try:
             sealed = Job.parse(context["dag_run"].conf, self.environment.id)
             self.job = sealed.opened(self.settings.OPERATOR_PRIVATE_KEY, self.job_id) if self.opens_secrets else sealed
             consumers_key(self.job, self.environment)
             # The row keeps what is sealed: the notification of the job's end tells the receiver its secret.
             self.store.open_job(self.job_id, self.environment.id, sealed)
-        except (BadJob, JobTaken) as e:
+        except (InvalidJob, JobIdTaken) as e:
             raise AirflowFailException(f"the job is refused: {e}") from None
         self.pods = Pods(self.client, self.settings.C2D_NAMESPACE)
         self.pod_name = ids.stage_name(self.job_id, self.stage)
@@ -145,7 +145,7 @@ class C2DPodOperator(KubernetesPodOperator):
             return  # nothing has begun, or the end is recorded: let the task finish
         self._following = False
         # Connections of its own, to the database and to Kubernetes: the interrupted code may hold a lock of the others.
-        store = Store(self.settings.C2D_DATABASE_URL)
+        store = JobRepository(self.settings.C2D_DATABASE_URL)
         row = store.job(self.job_id)
         if row is None or not row.stopreq:
             raise WorkerStopped("the worker was stopped; the pod runs on and the next try takes it over")
@@ -162,9 +162,9 @@ class C2DPodOperator(KubernetesPodOperator):
     def _run(self, ends_ok: dict[Stage, bool], try_number: int, max_tries: int) -> StageEnd:
         try:
             end = self._follow(self.make_pod(ends_ok, may_exist=try_number > 1))
-        except Refused as e:
+        except ManifestRejected as e:
             end = PodEnd(Reason.NOT_STARTED, message=str(e))
-        except Unavailable as e:
+        except UpstreamUnavailable as e:
             if try_number <= max_tries:
                 raise AirflowException(str(e)) from None
             end = PodEnd(Reason.NOT_STARTED, message=str(e))

@@ -7,17 +7,17 @@ from typing import Any
 
 from airflow.sdk.exceptions import AirflowFailException
 
-from c2d.database.jobs import Store
+from c2d.database.jobs import JobRepository
 from c2d.database.retention import Retention
-from c2d.hooks.kubernetes import Refused
+from c2d.errors import ManifestRejected, ResultStoreError
 from c2d.jobs import ids
 from c2d.jobs.status import Reason, Stage, StageEnd, Status
 from c2d.operators.pod import C2DPodOperator
 from c2d.pods import manifests
 from c2d.pods.status import PodEnd
 from c2d.results import keys
-from c2d.results.destinations import places
-from c2d.results.stores import PLAN_LINE, BadStore, JobResults
+from c2d.results.destinations import destinations
+from c2d.results.stores import PLAN_LINE, JobResultStores
 
 
 class PublishOperator(C2DPodOperator):
@@ -40,14 +40,14 @@ class PublishOperator(C2DPodOperator):
         encryption = keys.for_publish(kept, self.settings.OPERATOR_PRIVATE_KEY, self.job_id)
         try:
             rights = self._results.rights(self._seconds)
-        except BadStore as e:
-            raise Refused(str(e)) from None
+        except ResultStoreError as e:
+            raise ManifestRejected(str(e)) from None
         return manifests.stage_input(self.stage, self.job_id, self.job, self.environment, ends_ok, encryption=encryption, rights=rights)
 
     def make_pod(self, ends_ok: dict[Stage, bool], may_exist: bool) -> dict[str, Any]:
         row = self.store.job(self.job_id)
         if row is not None and row.dateFinished is not None and self.pods.owner(ids.object_name(self.job_id)) is None:
-            raise Refused("the job had ended, and its volume is gone: there is nothing left to publish")
+            raise ManifestRejected("the job had ended, and its volume is gone: there is nothing left to publish")
         return super().make_pod(ends_ok, may_exist)
 
     def secret_name(self) -> str:
@@ -58,15 +58,15 @@ class PublishOperator(C2DPodOperator):
         if line.startswith(PLAN_LINE):
             try:
                 self._results.answer_plans(self._seconds)
-            except BadStore as e:
-                raise Refused(f"the plan of publish is refused: {e}") from None
+            except ResultStoreError as e:
+                raise ManifestRejected(f"the plan of publish is refused: {e}") from None
 
-    def stopped(self, store: Store) -> None:
-        Retention(store).abandon(self.job_id, places(self.environment).dump())
+    def stopped(self, store: JobRepository) -> None:
+        Retention(store).abandon(self.job_id, destinations(self.environment).dump())
 
     @property
-    def _results(self) -> JobResults:
-        return JobResults(places(self.environment), self.environment, self.settings, self.job_id)
+    def _results(self) -> JobResultStores:
+        return JobResultStores(destinations(self.environment), self.environment, self.settings, self.job_id)
 
     @property
     def _seconds(self) -> int:
@@ -78,7 +78,7 @@ class PublishOperator(C2DPodOperator):
         if of_stage.ok:
             try:
                 self._published = self._verified(of_stage)
-            except BadStore as e:
+            except ResultStoreError as e:
                 of_stage = StageEnd(self.stage, Reason.ERROR, message=f"what was published cannot be verified: {e}")
         return self.store.end_stage(self.job_id, of_stage, end.started, end.finished)
 
@@ -97,7 +97,7 @@ class PublishOperator(C2DPodOperator):
             raise AirflowFailException(f"the job failed, its logs are published: {details['reason']}: {details['message']}")
 
     def _verified(self, end: StageEnd) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The manifest and the stores of a publish that went well, once all is seen to be there. :raises BadStore: it is not."""
+        """The manifest and the stores of a publish that went well, once all is seen to be there. :raises ResultStoreError: it is not."""
         kept = self.store.result_keys(self.job_id)
 
         def opened(content: bytes) -> bytes:

@@ -21,12 +21,12 @@ from c2d.hooks.kubernetes import CONTAINER
 from c2d.jobs.ids import object_name, stage_name
 from c2d.jobs.model import Algorithm, Input, Job
 from c2d.jobs.status import Stage
-from c2d.market.download_grants import Granted
-from c2d.results.destinations import places
+from c2d.market.download_grants import DownloadGrants
+from c2d.results.destinations import destinations
 from c2d.settings.installation import Environment, Settings
 
 if TYPE_CHECKING:
-    from c2d.access.own_assets import Kept
+    from c2d.access.own_assets import OwnAsset
 
 UID = 1000
 ISOLATED = "isolated"
@@ -225,14 +225,14 @@ def _volumes(stage: Stage, job_id: str, env: Environment, settings: Settings, se
     if stage is not Stage.ALGORITHM:
         items = [{"key": "stage.json", "path": "stage.json"}]
         volumes.append({"name": "stage", "secret": {"secretName": secret_name, "items": items, "defaultMode": 0o440}})
-    if stage is Stage.PUBLISH and places(env).volume:
+    if stage is Stage.PUBLISH and destinations(env).volume:
         volumes.append({"name": "results", "persistentVolumeClaim": {"claimName": settings.C2D_RESULTS_CLAIM}})
     return volumes
 
 
 def _ours(stage: Stage, job_id: str, env: Environment, settings: Settings) -> dict[str, Any]:
     mounts = [*_MOUNTS[stage], {"name": "stage", "mountPath": "/c2d", "readOnly": True}]
-    if stage is Stage.PUBLISH and places(env).volume:
+    if stage is Stage.PUBLISH and destinations(env).volume:
         # Its own folder only: no job sees another's results.
         mounts.append({"name": "results", "mountPath": "/results", "subPath": object_name(job_id)})
     resources = _resources(Decimal("0.1"), max(env.nCPU, Decimal(1)), Decimal("0.5"), env)
@@ -287,8 +287,8 @@ def stage_input(
     job: Job,
     env: Environment,
     ends_ok: dict[Stage, bool],
-    granted: Granted | None = None,
-    kept: Mapping[str, Kept] | None = None,
+    granted: DownloadGrants | None = None,
+    kept: Mapping[str, OwnAsset] | None = None,
     encryption: dict[str, str] | None = None,
     rights: dict[str, Any] | None = None,
     public_only: bool = False,
@@ -341,7 +341,7 @@ def stage_input(
     return {"stage.json": json.dumps(content, ensure_ascii=False)}
 
 
-def _asset(asset: Input | Algorithm, grants: Iterator[tuple[tuple[int, str], ...]], kept: Mapping[str, Kept]) -> dict[str, Any]:
+def _asset(asset: Input | Algorithm, grants: Iterator[tuple[tuple[int, str], ...]], kept: Mapping[str, OwnAsset]) -> dict[str, Any]:
     """An asset of configure's stage.json; one that is named by transaction takes the next of ``grants``."""
     if asset.order:
         mine = kept[asset.id or ""]

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
-from c2d.results.destinations import places
+from c2d.results.destinations import destinations
 from c2d.settings.installation import Environment, Settings
 
 NAME = "c2d-publish"
@@ -36,7 +36,7 @@ AMAZON = None
 def endpoints(env: Environment) -> set[str | None]:
     """The URLs that a publish pod of ``env`` talks to."""
     found: set[str | None] = set()
-    for place in places(env).all:
+    for place in destinations(env).all:
         if place.type == "ipfs":
             found.add(env.C2D_IPFS_ADD_URL or place.at)
         elif place.type == "s3":

@@ -58,7 +58,7 @@ class Archive:
     def read(self, first: int, last: int) -> Iterator[bytes]:
         """The bytes of the archive from ``first`` up to ``last``, not included.
 
-        :raises NotReadable: see :meth:`c2d.results.reader.Reader.read`.
+        :raises ResultNotReadable: see :meth:`c2d.results.reader.Reader.read`.
         """
         for n in range(bisect_right(self._begins, first) - 1, len(self._entries)):
             begin = self._begins[n]

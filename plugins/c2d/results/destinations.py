@@ -14,7 +14,7 @@ from c2d.settings.installation import Environment
 
 
 @dataclass(frozen=True)
-class Place:
+class Destination:
     """One store. ``at``: the bucket, or the URL of the IPFS API; "" for the results volume. ``prefix``: what a CID is added to."""
 
     type: Literal["directory", "s3", "ipfs"]
@@ -28,14 +28,14 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Places:
+class Destinations:
     """The stores of a job; the same one twice where admin logs have none of their own."""
 
-    results: Place
-    admin_logs: Place
+    results: Destination
+    admin_logs: Destination
 
     @property
-    def all(self) -> tuple[Place, ...]:
+    def all(self) -> tuple[Destination, ...]:
         return (self.results,) if self.results == self.admin_logs else (self.results, self.admin_logs)
 
     def dump(self) -> dict[str, Any]:
@@ -49,16 +49,16 @@ class Places:
         return any(place.type == "directory" for place in self.all)
 
 
-def places(env: Environment) -> Places:
+def destinations(env: Environment) -> Destinations:
     """The stores that ``env`` names."""
-    results = _place(env.IPFS_OUTPUT, env.IPFS_OUTPUT_PREFIX, env.AWS_BUCKET_OUTPUT) or Place("directory")
-    return Places(results, _place(env.IPFS_ADMINLOGS, env.IPFS_ADMINLOGS_PREFIX, env.AWS_BUCKET_ADMINLOGS) or results)
+    results = _place(env.IPFS_OUTPUT, env.IPFS_OUTPUT_PREFIX, env.AWS_BUCKET_OUTPUT) or Destination("directory")
+    return Destinations(results, _place(env.IPFS_ADMINLOGS, env.IPFS_ADMINLOGS_PREFIX, env.AWS_BUCKET_ADMINLOGS) or results)
 
 
-def _place(ipfs: str | None, prefix: str | None, bucket: str | None) -> Place | None:
+def _place(ipfs: str | None, prefix: str | None, bucket: str | None) -> Destination | None:
     if ipfs:
-        return Place("ipfs", ipfs.rstrip("/"), ipfs_prefix(ipfs, prefix))
-    return Place("s3", bucket) if bucket else None
+        return Destination("ipfs", ipfs.rstrip("/"), ipfs_prefix(ipfs, prefix))
+    return Destination("s3", bucket) if bucket else None
 
 
 def ipfs_prefix(url: str, prefix: str | None) -> str:
@@ -68,7 +68,7 @@ def ipfs_prefix(url: str, prefix: str | None) -> str:
     return prefix if prefix.endswith("/") else prefix + "/"
 
 
-def kept_for(env: Environment, place: Place) -> timedelta | None:
+def kept_for(env: Environment, place: Destination) -> timedelta | None:
     """How long results at ``place`` stay; None: until they are deleted by hand."""
     terms = [timedelta(hours=env.STORAGE_EXPIRY)] if env.STORAGE_EXPIRY else []
     if env.IPFS_EXPIRY_TIME and place.type == "ipfs":

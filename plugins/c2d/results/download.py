@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from c2d.crypto import ecies, result_files
-from c2d.crypto.result_files import HEADER, PREFIX, SUFFIX, Decryption, Tampered
+from c2d.crypto.result_files import HEADER, PREFIX, SUFFIX, Decryption
+from c2d.errors import DownloadFailed, DownloadInterrupted, InvalidSeal, TamperedResult
 
 PREFIX_BYTES = 16 * 1024
 PIECE = 1 << 20
@@ -26,14 +27,6 @@ FOLDERS = {"output": "outputs", "algorithmLog": "logs"}
 KEY = r"(0x)?[0-9a-fA-F]{64}"
 
 Say = Callable[[str], None]
-
-
-class NotDone(Exception):
-    """A result could not be had; the text says which and why."""
-
-
-class Interrupted(Exception):
-    """The connection broke; what has come so far is kept."""
 
 
 @dataclass(frozen=True)
@@ -52,23 +45,23 @@ class Source(Protocol):
     def list(self) -> list[Result]: ...
 
     def sha256(self, index: int) -> str:
-        """Of a whole result. :raises NotDone, Interrupted:"""
+        """Of a whole result. :raises DownloadFailed, DownloadInterrupted:"""
 
     def open(self, index: int, first: int) -> tuple[str, Generator[bytes]]:
         """The sha256 of a whole result, and its bytes from ``first`` on; closing them ends the request.
 
-        :raises NotDone, Interrupted: also while the bytes are read.
+        :raises DownloadFailed, DownloadInterrupted: also while the bytes are read.
         """
 
 
 def path_of(filename: str, kind: str) -> str:
     """Where a result goes on this disk.
 
-    :raises NotDone: its name leads elsewhere.
+    :raises DownloadFailed: its name leads elsewhere.
     """
     parts = filename.split("/")
     if any(p in ("", ".", "..") or "\\" in p or "\x00" in p for p in parts):
-        raise NotDone(f"{filename!r}: is no name for a file below a folder")
+        raise DownloadFailed(f"{filename!r}: is no name for a file below a folder")
     return f"{FOLDERS.get(kind, 'adminlogs')}/{filename}"
 
 
@@ -76,7 +69,7 @@ def download(source: Source, result: Result, folder: Path, private_key: str | No
     """One result to ``folder``, under its path; goes on where a former run ended. What is there already and right is left alone.
 
     :param private_key: the consumer's: what is encrypted to it is decrypted too.
-    :raises NotDone:
+    :raises DownloadFailed:
     """
     target = folder / result.path
     clear = target.with_name(target.name.removesuffix(SUFFIX))
@@ -102,10 +95,10 @@ def _fetch(source: Source, result: Result, target: Path, say: Say) -> None:
         resumed = 0 < had <= result.size
         try:
             sha256 = _append(source, result, part, had if resumed else 0)
-        except Interrupted as e:
+        except DownloadInterrupted as e:
             failures = 1 if part.exists() and part.stat().st_size > had else failures + 1
             if failures == ATTEMPTS:
-                raise NotDone(f"{result.path}: {e}; run the same again to go on from here") from None
+                raise DownloadFailed(f"{result.path}: {e}; run the same again to go on from here") from None
             say(f"{result.path}: {e}; goes on in {2**failures} s")
             time.sleep(2**failures)
             continue
@@ -114,7 +107,7 @@ def _fetch(source: Source, result: Result, target: Path, say: Say) -> None:
             return
         part.unlink()
         if not resumed:
-            raise NotDone(f"{result.path}: what came is not what was published (sha256)")
+            raise DownloadFailed(f"{result.path}: what came is not what was published (sha256)")
         say(f"{result.path}: what was here is not what was published; from the beginning")
 
 
@@ -149,20 +142,20 @@ class Head:
                 raise ValueError("is not a result that was encrypted to a consumer")
             return cls(*result_files.read_prefix(line), len(line) + 1, rest[:HEADER])
         except ValueError as e:
-            raise NotDone(f"{name}: {e}") from None
+            raise DownloadFailed(f"{name}: {e}") from None
 
     def opened(self, private_key: str, name: str) -> tuple[bytes, str]:
         """The job's key, and the file's path in the job.
 
-        :raises NotDone: it is encrypted to somebody else.
+        :raises DownloadFailed: it is encrypted to somebody else.
         """
         try:
             key = bytes.fromhex(ecies.unseal(private_key, self.sealed_key, ""))
             return key, result_files.open_path(key, self.hidden_path)
-        except ecies.BadSeal:
-            raise NotDone(f"{name}: is encrypted to another key than this one") from None
-        except (Tampered, ValueError, TypeError) as e:
-            raise NotDone(f"{name}: {e}") from None
+        except InvalidSeal:
+            raise DownloadFailed(f"{name}: is encrypted to another key than this one") from None
+        except (TamperedResult, ValueError, TypeError) as e:
+            raise DownloadFailed(f"{name}: {e}") from None
 
     def is_of(self, clear: Path, private_key: str) -> bool:
         """Whether ``clear`` has the content of this file: its header is derived from that."""
@@ -178,15 +171,15 @@ def _head(source: Source, result: Result) -> Head:
                 beginning += piece
                 if len(beginning) >= PREFIX_BYTES:
                     break
-    except Interrupted as e:
-        raise NotDone(f"{result.path}: {e}") from None
+    except DownloadInterrupted as e:
+        raise DownloadFailed(f"{result.path}: {e}") from None
     return Head.of(beginning[:PREFIX_BYTES], result.path)
 
 
 def decrypt(file: Path, to: Path, private_key: str) -> None:
     """Writes the content of a file that is encrypted to the consumer to ``to``: all of it, or nothing.
 
-    :raises NotDone: it is encrypted to another key, or was changed.
+    :raises DownloadFailed: it is encrypted to another key, or was changed.
     """
     part = to.with_name(to.name + ".part")
     try:
@@ -202,8 +195,8 @@ def decrypt(file: Path, to: Path, private_key: str) -> None:
                         out.write(content)
             decryption.end()
         part.replace(to)
-    except Tampered as e:
-        raise NotDone(f"{file}: {e}") from None
+    except TamperedResult as e:
+        raise DownloadFailed(f"{file}: {e}") from None
     finally:
         part.unlink(missing_ok=True)
 
@@ -212,14 +205,14 @@ def decrypt_all(paths: Iterable[Path], to: Path | None, private_key: str, say: S
     """Each file, and each encrypted file below each folder; without network.
 
     :param to: where they go, under their paths in the job; None: each beside the encrypted one.
-    :raises NotDone: for the first that cannot be decrypted.
+    :raises DownloadFailed: for the first that cannot be decrypted.
     """
     for given in paths:
         if not given.exists():
-            raise NotDone(f"{given}: does not exist")
+            raise DownloadFailed(f"{given}: does not exist")
         files = [f for f in sorted(given.rglob("*")) if f.is_file() and _begins(f, PREFIX)] if given.is_dir() else [given]
         if not files:
-            raise NotDone(f"{given}: holds no result that was encrypted to a consumer")
+            raise DownloadFailed(f"{given}: holds no result that was encrypted to a consumer")
         for file in files:
             with file.open("rb") as stored:
                 head = Head.of(stored.read(PREFIX_BYTES), str(file))
@@ -228,7 +221,7 @@ def decrypt_all(paths: Iterable[Path], to: Path | None, private_key: str, say: S
             target = to / path if to else file.with_name(path.rsplit("/", 1)[-1])
             if target.exists():
                 if not head.is_of(target, private_key):
-                    raise NotDone(f"{target}: exists already, with other content; say with --to where {file} goes")
+                    raise DownloadFailed(f"{target}: exists already, with other content; say with --to where {file} goes")
                 say(f"{target}: is there already")
                 continue
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -249,16 +242,16 @@ def _sha256(file: Path) -> str:
 def key_from(variable: str, file: str | None) -> str | None:
     """A private key from a file, else from the environment; never from the command line, which every user of the machine can read.
 
-    :raises NotDone: it is none.
+    :raises DownloadFailed: it is none.
     """
     try:
         text = Path(file).read_text().strip() if file else os.environ.get(variable, "").strip()
     except (OSError, UnicodeDecodeError):
-        raise NotDone("--key-file: cannot be read") from None
+        raise DownloadFailed("--key-file: cannot be read") from None
     if not text:
         return None
     if not re.fullmatch(KEY, text):
-        raise NotDone(f"{'--key-file' if file else variable}: must be a private key, 64 hex digits")
+        raise DownloadFailed(f"{'--key-file' if file else variable}: must be a private key, 64 hex digits")
     return text
 
 

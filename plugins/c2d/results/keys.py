@@ -13,7 +13,8 @@ from __future__ import annotations
 from typing import Any
 
 from c2d.crypto import ecies, result_files
-from c2d.jobs.model import BadJob, Job
+from c2d.errors import InvalidJob
+from c2d.jobs.model import Job
 from c2d.settings.installation import Environment
 
 OF_TYPE = {"output": "results", "algorithmLog": "results"}
@@ -23,12 +24,12 @@ OF_TYPE = {"output": "results", "algorithmLog": "results"}
 def consumers_key(job: Job, env: Environment) -> str | None:
     """The public key that the job's results are encrypted to; None where they are not encrypted to a consumer.
 
-    :raises BadJob: the environment needs one and the job has none.
+    :raises InvalidJob: the environment needs one and the job has none.
     """
     if env.encryption != "consumer":
         return None
     if job.output is None or job.output.publicKey is None:
-        raise BadJob(f"output.publicKey: is required, for environment {env.id} encrypts results to the consumer")
+        raise InvalidJob(f"output.publicKey: is required, for environment {env.id} encrypts results to the consumer")
     return job.output.publicKey
 
 

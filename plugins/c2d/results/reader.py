@@ -12,29 +12,17 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from c2d.crypto.ecies import BadSeal
-from c2d.crypto.result_files import Decryption, Tampered, header_for
+from c2d.crypto.result_files import Decryption, header_for
 from c2d.database.jobs import JobRow
+from c2d.errors import InvalidSeal, InvalidSettings, ResultNotReadable, TamperedResult
 from c2d.jobs.ids import object_name
 from c2d.results.destinations import is_admin_log
 from c2d.results.keys import key_of
-from c2d.settings.installation import BadSettings, Environment, Settings
+from c2d.settings.installation import Environment, Settings
 
 PIECE = 1 << 20
 CLIENT_SECONDS = 600
 CONNECT_SECONDS, READ_SECONDS = 5, 30  # that a store may be silent
-
-
-class NotReadable(Exception):
-    """A file cannot be given out; the text may be shown to its owner.
-
-    :param status: HTTP's: 404 it is not there, 410 it has been removed, 502 it is not what was published or the store does not answer.
-    :param again: whether it may be there the next time.
-    """
-
-    def __init__(self, status: int, text: str, again: bool = False):
-        super().__init__(text)
-        self.status, self.text, self.again = status, text, again
 
 
 GONE = "the result is not in the store any more"
@@ -46,7 +34,7 @@ EXPIRED = "the results of this job have expired and were removed"
 class Reader:
     """A job's published files.
 
-    :param keys: the job's :meth:`c2d.database.jobs.Store.result_keys`.
+    :param keys: the job's :meth:`c2d.database.jobs.JobRepository.result_keys`.
     """
 
     settings: Settings
@@ -58,17 +46,17 @@ class Reader:
 
         Closing the iterator ends the request to the store.
 
-        :raises NotReadable: before the first piece, or in between where the store fails or the file was changed; no wrong byte comes out.
+        :raises ResultNotReadable: before the first piece; or later, if the store fails or the file was changed. No wrong byte comes out.
         """
         if self.row.removed:
-            raise NotReadable(410, EXPIRED)
+            raise ResultNotReadable(410, EXPIRED)
         stored = file.get("stored", file)
         try:
             key = key_of(file, self.keys, self.settings.OPERATOR_PRIVATE_KEY, self.row.jobId)
         except LookupError:
-            raise NotReadable(410, EXPIRED) from None
-        except BadSeal:
-            raise NotReadable(502, "the key of these results was sealed to another OPERATOR_PRIVATE_KEY than this one") from None
+            raise ResultNotReadable(410, EXPIRED) from None
+        except InvalidSeal:
+            raise ResultNotReadable(502, "the key of these results was sealed to another OPERATOR_PRIVATE_KEY than this one") from None
         if key is None:
             size = stored["size"]
             yield from self._stored(file, first, (size if last is None else min(last, size)) - first)
@@ -79,8 +67,8 @@ class Reader:
             for piece in self._stored(file, decryption.offset, decryption.length):
                 yield from decryption.feed(piece)
             decryption.end()
-        except Tampered:
-            raise NotReadable(502, CHANGED) from None
+        except TamperedResult:
+            raise ResultNotReadable(502, CHANGED) from None
 
     def _stored(self, file: dict[str, Any], offset: int, length: int) -> Iterator[bytes]:
         """Stored bytes, exactly as many as are asked for."""
@@ -92,7 +80,7 @@ class Reader:
                 break
             yield piece
         if left:
-            raise NotReadable(502, "the store did not give the whole result; try again", again=True)
+            raise ResultNotReadable(502, "the store did not give the whole result; try again", again=True)
 
     def _pieces(self, file: dict[str, Any], offset: int, length: int) -> Iterator[bytes]:
         stores = self.row.stores or {}
@@ -102,8 +90,10 @@ class Reader:
             return _directory(self.settings.C2D_RESULTS_PATH / folder, file, offset, length)
         try:
             env = self.settings.environment(self.row.environment)
-        except BadSettings:
-            raise NotReadable(502, f"environment {self.row.environment}, whose store has the result, is not in the settings") from None
+        except InvalidSettings:
+            raise ResultNotReadable(
+                502, f"environment {self.row.environment}, whose store has the result, is not in the settings"
+            ) from None
         if place["type"] == "ipfs":
             return _ipfs(env, place["api"], file, offset, length)
         return _s3(env, place["bucket"], folder, file, offset, length)
@@ -113,7 +103,7 @@ def _directory(folder: Path, file: dict[str, Any], offset: int, length: int) -> 
     stored = file.get("stored", file)
     path = regular_below(folder, str(stored["path"]))
     if path is None or path.stat().st_size != stored["size"]:
-        raise NotReadable(404, GONE)
+        raise ResultNotReadable(404, GONE)
     with path.open("rb", buffering=0) as opened:
         opened.seek(offset)
         while length and (piece := opened.read(min(PIECE, length))):
@@ -138,12 +128,12 @@ def _s3(env: Environment, bucket: str, folder: str, file: dict[str, Any], offset
     except ClientError as e:
         code = str(e.response.get("Error", {}).get("Code"))
         if code in ("NoSuchKey", "404", "InvalidRange"):
-            raise NotReadable(404, GONE) from None
+            raise ResultNotReadable(404, GONE) from None
         if code in ("PreconditionFailed", "412"):
-            raise NotReadable(502, CHANGED) from None
-        raise NotReadable(502, f"the store of the results refuses ({code})") from None
+            raise ResultNotReadable(502, CHANGED) from None
+        raise ResultNotReadable(502, f"the store of the results refuses ({code})") from None
     except (BotoCoreError, HTTPClientError, OSError) as e:
-        raise NotReadable(502, f"the store of the results does not answer ({type(e).__name__}); try again", again=True) from None
+        raise ResultNotReadable(502, f"the store of the results does not answer ({type(e).__name__}); try again", again=True) from None
 
 
 @functools.lru_cache(maxsize=16)
@@ -171,14 +161,14 @@ def _ipfs(env: Environment, api: str, file: dict[str, Any], offset: int, length:
             if answer.status != 200:
                 told = answer.read(4096, decode_content=False)
                 if b"not found" in told or b"could not find" in told:
-                    raise NotReadable(404, GONE)
-                raise NotReadable(502, f"the store of the results refuses ({answer.status})")
+                    raise ResultNotReadable(404, GONE)
+                raise ResultNotReadable(502, f"the store of the results refuses ({answer.status})")
             while piece := answer.read(PIECE, decode_content=False):
                 yield piece
         finally:
             answer.close()
     except (HTTPError, OSError) as e:
-        raise NotReadable(502, f"the store of the results does not answer ({type(e).__name__}); try again", again=True) from None
+        raise ResultNotReadable(502, f"the store of the results does not answer ({type(e).__name__}); try again", again=True) from None
 
 
 @functools.cache

@@ -7,10 +7,11 @@ from collections.abc import Generator
 from typing import Any
 
 from c2d.crypto.signatures import address_of, sign_hash
-from c2d.database.jobs import Store
-from c2d.results.download import Interrupted, NotDone, Result, path_of
+from c2d.database.jobs import JobRepository
+from c2d.errors import DownloadFailed, DownloadInterrupted, ResultNotReadable
+from c2d.results.download import Result, path_of
 from c2d.results.keys import offered
-from c2d.results.reader import NotReadable, Reader
+from c2d.results.reader import Reader
 from c2d.settings.installation import Settings
 
 OPERATOR_SERVICE, PROVIDER = "Operator service", "Provider"
@@ -20,19 +21,19 @@ SECONDS = 60
 class Stores:
     """The operator's way: the database says what there is, and the stores have it.
 
-    :raises NotDone: there is no such job.
+    :raises DownloadFailed: there is no such job.
     """
 
     def __init__(self, settings: Settings, job_id: str):
-        store = Store(settings.C2D_DATABASE_URL)
+        store = JobRepository(settings.C2D_DATABASE_URL)
         row = store.job(job_id)
         if row is None:
-            raise NotDone(f"{job_id}: there is no such job")
+            raise DownloadFailed(f"{job_id}: there is no such job")
         self.reader = Reader(settings, row, store.result_keys(job_id))
 
     def list(self) -> list[Result]:
         if self.reader.row.removed:
-            raise NotDone(f"{self.reader.row.jobId}: its results have expired and were removed")
+            raise DownloadFailed(f"{self.reader.row.jobId}: its results have expired and were removed")
         return [result_of(n, offered(f)["filename"], offered(f)["size"], f["type"]) for n, f in enumerate(self.reader.row.results)]
 
     def sha256(self, index: int) -> str:
@@ -45,8 +46,8 @@ class Stores:
     def _read(self, file: dict[str, Any], first: int) -> Generator[bytes]:
         try:
             yield from self.reader.read(file, first)
-        except NotReadable as e:
-            raise (Interrupted if e.again else NotDone)(e.text) from None
+        except ResultNotReadable as e:
+            raise (DownloadInterrupted if e.again else DownloadFailed)(e.text) from None
 
 
 class Api:
@@ -54,7 +55,7 @@ class Api:
 
     :param url: of the operator-service (then the key is a Provider's, and ``owner`` the consumer's address) or of the Provider API (then it
         is the consumer's).
-    :raises NotDone: there is no such API.
+    :raises DownloadFailed: there is no such API.
     """
 
     def __init__(self, url: str, job_id: str, private_key: str, owner: str | None = None):
@@ -64,9 +65,11 @@ class Api:
         self.client = httpx.Client(timeout=SECONDS, follow_redirects=False)
         self.software = str(self._json(f"{self.url}/").get("software"))
         if self.software not in (OPERATOR_SERVICE, PROVIDER):
-            raise NotDone("--url: must be an operator-service or a Provider of Compute-to-Data, such as https://host/operator-service")
+            raise DownloadFailed(
+                "--url: must be an operator-service or a Provider of Compute-to-Data, such as https://host/operator-service"
+            )
         if self.software == OPERATOR_SERVICE and owner is None:
-            raise NotDone("--owner: is required with an operator-service: the address of the consumer whose job it is")
+            raise DownloadFailed("--owner: is required with an operator-service: the address of the consumer whose job it is")
         self.owner = owner or address_of(private_key)
 
     def list(self) -> list[Result]:
@@ -76,7 +79,7 @@ class Api:
         else:
             jobs = self._json(f"{self.url}/api/v1/operator/compute", **self._signed_by_provider())
         if not isinstance(jobs, list) or not jobs:
-            raise NotDone(f"{self.job_id}: there is no such job of {self.owner}")
+            raise DownloadFailed(f"{self.job_id}: there is no such job of {self.owner}")
         results = jobs[0].get("results") or []
         return [result_of(n, str(r["filename"]), int(r["filesize"]), str(r["type"])) for n, r in enumerate(results)]
 
@@ -98,12 +101,12 @@ class Api:
         try:
             answer = self.client.send(self.client.build_request("GET", url, params=query, headers=headers), stream=True)
         except httpx.TransportError as e:
-            raise Interrupted(f"the API does not answer ({type(e).__name__})") from None
+            raise DownloadInterrupted(f"the API does not answer ({type(e).__name__})") from None
         if answer.status_code != (206 if first else 200):
             answer.read()
             answer.close()
             again = "retry-after" in answer.headers or answer.status_code in (500, 503, 504)
-            raise (Interrupted if again else NotDone)(_error(answer))
+            raise (DownloadInterrupted if again else DownloadFailed)(_error(answer))
         return answer.headers.get("etag", "").strip('"'), _pieces(answer)
 
     def _signed_by_provider(self) -> dict[str, Any]:
@@ -123,13 +126,13 @@ class Api:
         try:
             answer = self.client.get(url, params=query)
         except (httpx.TransportError, httpx.InvalidURL) as e:
-            raise NotDone(f"--url: the API does not answer ({type(e).__name__})") from None
+            raise DownloadFailed(f"--url: the API does not answer ({type(e).__name__})") from None
         if answer.status_code != 200:
-            raise NotDone(_error(answer))
+            raise DownloadFailed(_error(answer))
         try:
             return answer.json()
         except ValueError:
-            raise NotDone("--url: what answers there is no API of Compute-to-Data") from None
+            raise DownloadFailed("--url: what answers there is no API of Compute-to-Data") from None
 
 
 def result_of(index: int, filename: str, size: int, kind: str) -> Result:
@@ -142,7 +145,7 @@ def _pieces(answer: Any) -> Generator[bytes]:
     try:
         yield from answer.iter_raw(1 << 20)
     except httpx.TransportError as e:
-        raise Interrupted(f"the connection broke ({type(e).__name__})") from None
+        raise DownloadInterrupted(f"the connection broke ({type(e).__name__})") from None
     finally:
         answer.close()
 

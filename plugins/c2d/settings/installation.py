@@ -24,6 +24,7 @@ from urllib.parse import quote, urlsplit
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from c2d.crypto import ecies
+from c2d.errors import InvalidSettings
 from c2d.jobs.model import ADDRESS, YEAR, explain
 from c2d.settings.provider import Addresses, PrivateKey, ProviderSettings, Variables, is_http, listed
 
@@ -39,10 +40,6 @@ LABEL = r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$"
 RESOURCE = r"^([a-z0-9]([a-z0-9.-]*[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$"
 IMAGE = r"^[a-z0-9][a-zA-Z0-9._/:@-]{0,400}$"
 JANITOR = "c2d_janitor"
-
-
-class BadSettings(ValueError):
-    """A setting is missing or wrong; the text names each and says what would be right. Shows no value."""
 
 
 Names = Annotated[tuple[str, ...], BeforeValidator(listed)]
@@ -231,22 +228,22 @@ class Settings(Variables):
         return ecies.public_key(self.OPERATOR_PRIVATE_KEY)
 
     def environment(self, environment_id: str) -> Environment:
-        """:raises BadSettings: there is no such environment."""
+        """:raises InvalidSettings: there is no such environment."""
         for e in self.environments:
             if e.id == environment_id:
                 return e
-        raise BadSettings(f"environment: must be one of {', '.join(e.id for e in self.environments)}")
+        raise InvalidSettings(f"environment: must be one of {', '.join(e.id for e in self.environments)}")
 
 
 def read(variables: Mapping[str, str]) -> Settings:
     """The settings in ``variables`` (``os.environ``, or the content of an environment file).
 
-    :raises BadSettings: naming every setting that is missing or wrong.
+    :raises InvalidSettings: naming every setting that is missing or wrong.
     """
     given = {n: v for n, v in variables.items() if v.strip()}
     own: dict[str, Any] = {n: given[n] for n in Settings.model_fields if n in given and n not in ("environments", "provider")}
     if not own.setdefault("C2D_DATABASE_URL", _database_url(given)):
-        raise BadSettings(
+        raise InvalidSettings(
             "C2D_DATABASE_URL (or POSTGRES_HOST, POSTGRES_DB, POSTGRES_USER, POSTGRES_PASSWORD): must name the jobs' PostgreSQL"
         )
     shared = {n: given[n] for n in Environment.model_fields if n in given and n != "id"}
@@ -258,18 +255,18 @@ def read(variables: Mapping[str, str]) -> Settings:
         provider = ProviderSettings.model_validate({n: given[n] for n in ProviderSettings.model_fields if n in given})
         settings = Settings.model_validate({**own, "environments": environments, "provider": provider})
     except ValidationError as e:
-        raise BadSettings(explain(e) if several else _of_the_one_environment(explain(e))) from None
+        raise InvalidSettings(explain(e) if several else _of_the_one_environment(explain(e))) from None
     ids = [e.id for e in settings.environments]
     if len(set(ids)) < len(ids) or not ids:
-        raise BadSettings("environments: must be one or more, none with the id of another")
+        raise InvalidSettings("environments: must be one or more, none with the id of another")
     if JANITOR in ids:
-        raise BadSettings(f"C2D_ENVIRONMENT: must not be {JANITOR}, which is a DAG of ours")
+        raise InvalidSettings(f"C2D_ENVIRONMENT: must not be {JANITOR}, which is a DAG of ours")
     for env in settings.environments:
         for name, url in (("NOTIFY_START_URL", env.NOTIFY_START_URL), ("NOTIFY_STOP_URL", env.NOTIFY_STOP_URL)):
             if url and not settings.may_notify(url):
-                raise BadSettings(f"{name} of environment {env.id}: must be https://, or its host must stand in C2D_NOTIFY_HOSTS")
+                raise InvalidSettings(f"{name} of environment {env.id}: must be https://, or its host must stand in C2D_NOTIFY_HOSTS")
         if env.access_control == "datatoken" and not settings.provider.PROVIDER_PRIVATE_KEY:
-            raise BadSettings(f"access_control of environment {env.id}: datatoken needs PROVIDER_PRIVATE_KEY, which opens the files")
+            raise InvalidSettings(f"access_control of environment {env.id}: datatoken needs PROVIDER_PRIVATE_KEY, which opens the files")
     return settings
 
 
@@ -291,7 +288,7 @@ def _database_url(variables: Mapping[str, str]) -> str:
         return ""
     port = variables.get("POSTGRES_PORT", "5432")
     if not re.fullmatch("[0-9]{1,5}", port):
-        raise BadSettings("POSTGRES_PORT: must be a port, a whole number")
+        raise InvalidSettings("POSTGRES_PORT: must be a port, a whole number")
     user, password, host, db = (quote(variables[n], safe="") for n in names)
     return f"postgresql+psycopg2://{user}:{password}@{host}:{port}/{db}"
 
@@ -302,9 +299,9 @@ def _from_yaml(path: str) -> list[Any]:
     try:
         content = yaml.safe_load(Path(path).read_text())
     except OSError as e:
-        raise BadSettings(f"C2D_ENVIRONMENTS: cannot be read ({e.strerror})") from None
+        raise InvalidSettings(f"C2D_ENVIRONMENTS: cannot be read ({e.strerror})") from None
     except yaml.YAMLError:
-        raise BadSettings("C2D_ENVIRONMENTS: must be valid YAML") from None
+        raise InvalidSettings("C2D_ENVIRONMENTS: must be valid YAML") from None
     if not isinstance(content, dict) or set(content) != {"environments"} or not isinstance(content["environments"], list):
-        raise BadSettings("C2D_ENVIRONMENTS: must hold one key, environments, with a list")
+        raise InvalidSettings("C2D_ENVIRONMENTS: must hold one key, environments, with a list")
     return content["environments"]

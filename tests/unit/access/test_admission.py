@@ -10,8 +10,8 @@ import pytest
 
 from c2d.access import admission
 from c2d.crypto import signatures
-from c2d.jobs.model import BadJob, Job
-from c2d.market.ddo import Refused
+from c2d.errors import AccessDenied, InvalidJob
+from c2d.jobs.model import Job
 from c2d.settings.installation import Environment
 from tests.unit import sample_market as m
 from tests.unit.examples import REMOTE, TX, job
@@ -79,7 +79,7 @@ def test_what_an_environment_takes(mode: str, sender: str | None, what: str) -> 
     if said is None:
         admission.check(signed(conf), env(mode), sender, OWN)
         return
-    with pytest.raises(BadJob) as e:
+    with pytest.raises(InvalidJob) as e:
         admission.check(signed(conf), env(mode), sender, OWN)
     assert str(e.value).startswith(said)
 
@@ -106,7 +106,7 @@ def test_the_own_providers_address_counts_whatever_its_letters() -> None:
 def test_a_run_with_orders_that_was_started_in_airflow_is_signed_by_its_owner(change: dict[str, Any], said: str) -> None:
     good = signed(ORDERS)
     admission.check(good, env("open"), None, OWN)
-    with pytest.raises(BadJob) as e:
+    with pytest.raises(InvalidJob) as e:
         admission.check(good.model_copy(update=change), env("open"), None, OWN)
     assert str(e.value).startswith(said)
 
@@ -118,7 +118,7 @@ def test_the_signature_is_a_compute_starts() -> None:
 def test_a_providers_job_needs_no_signature_but_a_chain() -> None:
     unsigned = Job.parse(ORDERS, "env")
     admission.check(unsigned, env("provider"), OWN, OWN)
-    with pytest.raises(BadJob, match="chainId: is required with orders"):
+    with pytest.raises(InvalidJob, match="chainId: is required with orders"):
         admission.check(unsigned.model_copy(update={"chainId": None}), env("provider"), OWN, OWN)
 
 
@@ -148,7 +148,7 @@ def test_a_jobs_orders_are_checked_as_a_compute_start() -> None:
     assert granted(it, wanted) == it.world.access().start(it.request)
     admission.check_granted(wanted, ENV, granted(it, wanted), m.NOW)
     it.world.receipts[m.tx(1)] = None
-    with pytest.raises(Refused, match="order_invalid"):
+    with pytest.raises(AccessDenied, match="order_invalid"):
         granted(it, wanted)
 
 
@@ -157,7 +157,7 @@ def test_what_another_provider_hands_out_is_checked_too() -> None:
     it.data["services"][1]["files"] = m.service(it.data["nftAddress"], m.address(3), key="0x" + "11" * 32)["files"]
     remote = {"id": it.data["id"][:-1] + "0", "remote": {"txId": m.tx(3), "serviceId": "access_1"}}
     wanted = ordered_job(it, inputs=[*ordered_job(it).dump()["inputs"], remote], output=URI)
-    with pytest.raises(Refused, match=r"datasets\[1\]\.documentId: did_not_found"):
+    with pytest.raises(AccessDenied, match=r"datasets\[1\]\.documentId: did_not_found"):
         granted(it, wanted)
 
 
@@ -171,7 +171,7 @@ def test_code_of_the_consumers_own_is_raw_code(algorithm: dict[str, Any]) -> Non
     wanted = ordered_job(it, algorithm={"container": m.CONTAINER, **algorithm})
     assert granted(it, wanted).algorithm is None
     it.data["services"][0]["compute"]["allowRawAlgorithm"] = False
-    with pytest.raises(Refused, match="dataset: no_raw_algo_allowed"):
+    with pytest.raises(AccessDenied, match="dataset: no_raw_algo_allowed"):
         granted(it, wanted)
 
 
@@ -179,14 +179,14 @@ def test_an_ordered_algorithm_runs_in_the_container_that_was_published() -> None
     it = m.market()
     for name, value in (("image", "evil"), ("entrypoint", "sh"), ("checksum", "sha256:" + "00" * 32)):
         wanted = ordered_job(it, algorithm={**ordered_job(it).dump()["algorithm"], "container": {**m.CONTAINER, name: value}})
-        with pytest.raises(BadJob, match=f"algorithm.container.{name}: must be the one in the algorithm's DDO"):
+        with pytest.raises(InvalidJob, match=f"algorithm.container.{name}: must be the one in the algorithm's DDO"):
             admission.check_granted(wanted, ENV, granted(it, wanted), None)
 
 
 def test_a_run_that_was_started_in_airflow_ends_with_the_time_that_was_paid_for() -> None:
     it = m.market()
     start = granted(it, ordered_job(it))
-    with pytest.raises(BadJob, match="maxJobDuration: must be at most 599, the seconds that are left"):
+    with pytest.raises(InvalidJob, match="maxJobDuration: must be at most 599, the seconds that are left"):
         admission.check_granted(ordered_job(it), ENV, start, m.NOW + 3001)
     admission.check_granted(ordered_job(it, maxJobDuration=599), ENV, start, m.NOW + 3001)
     admission.check_granted(ordered_job(it), ENV, start, None)
@@ -197,11 +197,11 @@ def test_an_order_without_end_pays_for_nothing_but_what_is_free() -> None:
     it.world.receipts[m.tx(1)] = m.order_of(it.data, m.tx(1), until=0)
     it.world.receipts[m.tx(2)] = m.order_of(it.algorithm, m.tx(2), environment=None, until=0)
     assert granted(it, ordered_job(it)).validUntil == 0
-    with pytest.raises(Refused, match="order: fees_not_paid"):
+    with pytest.raises(AccessDenied, match="order: fees_not_paid"):
         it.world.access().start(dataclasses.replace(it.request, priceMinute=Decimal(1)))
 
 
 def test_an_ordered_algorithm_needs_an_ordered_data_set() -> None:
     it = m.market()
-    with pytest.raises(BadJob, match="inputs: an algorithm that was ordered needs a data set that was ordered"):
+    with pytest.raises(InvalidJob, match="inputs: an algorithm that was ordered needs a data set that was ordered"):
         admission.request_of(ordered_job(it, inputs=[]), ENV)

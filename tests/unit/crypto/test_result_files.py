@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from c2d.crypto import ecies, result_files
-from c2d.crypto.result_files import HEADER, PLAIN, SEGMENT, Decryption, Encrypted, Tampered
+from c2d.crypto.result_files import HEADER, PLAIN, SEGMENT, Decryption, Encrypted
+from c2d.errors import TamperedResult
 
 KEY = bytes(range(32))
 PATH = "data/outputs/result.csv"
@@ -96,7 +97,7 @@ def test_a_changed_byte_is_refused(at: int) -> None:
     data = content(3 * SEGMENT)
     file = bytearray(stored(data))
     file[at] ^= 1
-    with pytest.raises(Tampered):
+    with pytest.raises(TamperedResult):
         decrypted(bytes(file))
 
 
@@ -106,7 +107,7 @@ def test_a_file_that_was_cut_off_is_refused(length: int) -> None:
     data = content(3 * SEGMENT)
     cut = stored(data)[:length]
     for size in (len(data), None):
-        with pytest.raises(Tampered):
+        with pytest.raises(TamperedResult):
             decrypted(cut, size)
 
 
@@ -114,7 +115,7 @@ def test_what_is_appended_is_refused() -> None:
     data = content(100)
     for more in (b"x", b"x" * 16, b"x" * SEGMENT):
         for size in (len(data), None):
-            with pytest.raises(Tampered):
+            with pytest.raises(TamperedResult):
                 decrypted(stored(data) + more, size)
 
 
@@ -122,7 +123,7 @@ def test_exchanged_segments_are_refused() -> None:
     file = stored(content(4 * SEGMENT))
     pieces = [file[at : at + SEGMENT] for at in range(0, len(file), SEGMENT)]
     pieces[1], pieces[2] = pieces[2], pieces[1]
-    with pytest.raises(Tampered):
+    with pytest.raises(TamperedResult):
         decrypted(b"".join(pieces))
 
 
@@ -133,12 +134,12 @@ def test_exchanged_files_are_refused() -> None:
     for file in (stored(b, "b"), stored(a, "b"), stored(b, "a"), stored(a, "a", bytes(32))):
         for first, last in ((0, 10), (SEGMENT + 10, SEGMENT + 20)):  # also where the beginning is not read
             part = Decryption(KEY, "a", header, len(a), first, last)
-            with pytest.raises(Tampered):
+            with pytest.raises(TamperedResult):
                 list(part.feed(file[part.offset : part.offset + part.length]))
 
 
 def test_a_wrong_key_is_refused() -> None:
-    with pytest.raises(Tampered):
+    with pytest.raises(TamperedResult):
         decrypted(stored(CONTENT), key=bytes(32))
 
 
@@ -147,7 +148,7 @@ def test_nothing_of_a_wrong_segment_comes_out() -> None:
     file = bytearray(stored(data))
     file[SEGMENT + 100] ^= 1
     part, got = Decryption(KEY, PATH, bytes(file[:HEADER]), len(data)), b""
-    with pytest.raises(Tampered):
+    with pytest.raises(TamperedResult):
         for piece in part.feed(bytes(file)):
             got += piece
     assert got == data[:FIRST]
@@ -167,7 +168,7 @@ def test_a_file_for_the_consumer_names_its_path_to_who_has_the_key() -> None:
     assert sealed_key == "0xabcd"
     assert result_files.open_path(KEY, path) == "data/outputs/ä b.csv"
     for wrong_key, wrong_path in ((bytes(32), path), (KEY, path[:-2] + "00"), (KEY, "zz")):
-        with pytest.raises(Tampered):
+        with pytest.raises(TamperedResult):
             result_files.open_path(wrong_key, wrong_path)
 
 

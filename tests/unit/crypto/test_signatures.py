@@ -5,7 +5,8 @@ from eth_account import Account
 from eth_account.messages import encode_defunct
 from eth_utils import keccak
 
-from c2d.crypto.signatures import BadSignature, address_of, checksummed, sign_hash, sign_text, signer_of_hash, signer_of_text
+from c2d.crypto.signatures import address_of, checksummed, sign_hash, sign_text, signer_of_hash, signer_of_text
+from c2d.errors import InvalidSignature
 
 # Made with Ocean's own code (operator-service's test wallet, operator-engine's notify); shared/ocean.md 6.1.
 WALLET = "0x1f990f8b013fc5c7955e0f8746f11ded231721b9cf3f99ff06cdc03492b28090"
@@ -60,7 +61,7 @@ def test_it_is_what_eth_account_signs() -> None:
     ],
 )
 def test_what_nobody_can_have_signed_is_refused(signature: object) -> None:
-    with pytest.raises(BadSignature):
+    with pytest.raises(InvalidSignature):
         signer_of_hash(REQUEST, signature)  # type: ignore[arg-type]
 
 

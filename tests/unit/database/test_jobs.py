@@ -11,8 +11,9 @@ import pytest
 import sqlalchemy as sa
 
 from c2d.database import jobs as store_module
-from c2d.database.jobs import JobTaken, Store
+from c2d.database.jobs import JobRepository
 from c2d.database.tables import metadata
+from c2d.errors import JobIdTaken
 from c2d.jobs.model import Job
 from c2d.jobs.status import Reason, Stage, StageEnd, Status
 from tests.unit.examples import OWNER, job
@@ -22,15 +23,15 @@ NOW = datetime.now(UTC)
 
 
 @pytest.fixture
-def store(database_url: str) -> Store:
-    return Store(database_url)
+def store(database_url: str) -> JobRepository:
+    return JobRepository(database_url)
 
 
 def end(stage: str, reason: Reason = Reason.COMPLETED, code: int | None = 0, **answer: object) -> StageEnd:
     return StageEnd(Stage(stage), reason, code, "", answer)
 
 
-def test_a_new_job_is_warming_up_with_oceans_fields(store: Store) -> None:
+def test_a_new_job_is_warming_up_with_oceans_fields(store: JobRepository) -> None:
     row = store.open_job("j1", "env", JOB)
     assert (row.status, row.statusText, row.owner, row.agreementId, row.chainId) == (1, "Warming up", OWNER, "0xagreed", 8996)
     assert (row.algoDID, row.inputDID, row.stopreq, row.removed, row.results, row.dateFinished) == (
@@ -44,20 +45,20 @@ def test_a_new_job_is_warming_up_with_oceans_fields(store: Store) -> None:
     assert store.job("j1") == row
 
 
-def test_opening_a_job_again_changes_nothing(store: Store) -> None:
+def test_opening_a_job_again_changes_nothing(store: JobRepository) -> None:
     first = store.open_job("j1", "env", JOB)
     store.set_status("j1", Status.CONFIGURING)
     assert store.open_job("j1", "env", JOB).dateCreated == first.dateCreated
     assert store.open_job("j1", "env", JOB).status == 20
 
 
-def test_a_job_id_of_another_environment_is_refused(store: Store) -> None:
+def test_a_job_id_of_another_environment_is_refused(store: JobRepository) -> None:
     store.open_job("j1", "env", JOB)
-    with pytest.raises(JobTaken, match="j1 is in use"):
+    with pytest.raises(JobIdTaken, match="j1 is in use"):
         store.open_job("j1", "other", JOB)
 
 
-def test_the_status_never_goes_back(store: Store) -> None:
+def test_the_status_never_goes_back(store: JobRepository) -> None:
     store.open_job("j1", "env", JOB)
     seen = []
     for status in (Status.CONFIGURING, Status.RUNNING, Status.CONFIGURED, Status.CONFIGURING, Status.FILTERING):
@@ -66,7 +67,7 @@ def test_the_status_never_goes_back(store: Store) -> None:
     assert seen == [20, 40, 40, 40, 50]
 
 
-def test_a_failed_configure_stays_shown_through_filter_and_publish(store: Store) -> None:
+def test_a_failed_configure_stays_shown_through_filter_and_publish(store: JobRepository) -> None:
     store.open_job("j1", "env", JOB)
     store.end_stage("j1", end("configure", Reason.ERROR, 1), NOW, NOW, Status.INPUT_FAILED)
     store.set_status("j1", Status.FILTERING)
@@ -78,7 +79,7 @@ def test_a_failed_configure_stays_shown_through_filter_and_publish(store: Store)
     assert store.job("j1").statusText == "Data provisioning failed"  # type: ignore[union-attr]
 
 
-def test_the_first_end_of_a_stage_stays(store: Store) -> None:
+def test_the_first_end_of_a_stage_stays(store: JobRepository) -> None:
     store.open_job("j1", "env", JOB)
     store.end_stage("j1", end("algorithm", Reason.ERROR, 3), NOW, NOW)
     kept = store.end_stage("j1", end("algorithm"), NOW, NOW)
@@ -86,7 +87,7 @@ def test_the_first_end_of_a_stage_stays(store: Store) -> None:
     assert store.stage_ends("j1")[Stage.ALGORITHM].exit_code == 3
 
 
-def test_a_job_ends_once_with_its_results(store: Store) -> None:
+def test_a_job_ends_once_with_its_results(store: JobRepository) -> None:
     store.open_job("j1", "env", JOB)
     for stage in Stage:
         store.end_stage("j1", end(stage, n=1), NOW, NOW)
@@ -101,7 +102,7 @@ def test_a_job_ends_once_with_its_results(store: Store) -> None:
     assert store.job("j1") == ended
 
 
-def test_a_stop_is_told_in_the_row(store: Store) -> None:
+def test_a_stop_is_told_in_the_row(store: JobRepository) -> None:
     store.open_job("j1", "env", JOB)
     store.request_stop("j1")
     store.end_stage("j1", end("algorithm", Reason.STOPPED, None), NOW, NOW)
@@ -112,7 +113,7 @@ def test_a_stop_is_told_in_the_row(store: Store) -> None:
     assert (row.status, row.stopreq, row.terminationDetails["reason"]) == (70, 1, "Stopped")
 
 
-def test_a_job_whose_time_was_over_has_stopreq_2_as_oceans_has(store: Store) -> None:
+def test_a_job_whose_time_was_over_has_stopreq_2_as_oceans_has(store: JobRepository) -> None:
     store.open_job("j1", "env", JOB)
     for stage in Stage:
         store.end_stage("j1", end(stage, Reason.DEADLINE_EXCEEDED if stage is Stage.ALGORITHM else Reason.COMPLETED), NOW, NOW)
@@ -120,19 +121,19 @@ def test_a_job_whose_time_was_over_has_stopreq_2_as_oceans_has(store: Store) -> 
     assert store.job("j1").stopreq == 2  # type: ignore[union-attr]
 
 
-def test_ending_an_unknown_job_is_an_error(store: Store) -> None:
+def test_ending_an_unknown_job_is_an_error(store: JobRepository) -> None:
     with pytest.raises(LookupError):
         store.finish_job("nosuch")
 
 
-def test_unfinished_lists_what_has_no_end(store: Store) -> None:
+def test_unfinished_lists_what_has_no_end(store: JobRepository) -> None:
     for job_id in ("j1", "j2"):
         store.open_job(job_id, "env", JOB)
     store.finish_job("j1")
     assert [r.jobId for r in store.unfinished()] == ["j2"]
 
 
-def test_writers_at_once_end_a_job_once_and_agree(store: Store) -> None:
+def test_writers_at_once_end_a_job_once_and_agree(store: JobRepository) -> None:
     store.open_job("j1", "env", JOB)
     for stage in Stage:
         store.end_stage("j1", end(stage), NOW, NOW)
@@ -163,4 +164,4 @@ def test_migrating_at_once_from_several_processes_is_harmless(postgres: str) -> 
     env = {**os.environ, "PYTHONPATH": str(Path(store_module.__file__).parents[1])}
     both = [subprocess.Popen([sys.executable, "-c", code, url], env=env) for _ in range(2)]
     assert [p.wait(60) for p in both] == [0, 0]
-    assert Store(url).unfinished() == []
+    assert JobRepository(url).unfinished() == []

@@ -16,10 +16,11 @@ import sqlalchemy as sa
 from c2d.api.operator_service.service import Service
 from c2d.crypto import ecies
 from c2d.crypto.signatures import address_of, signer_of_text
-from c2d.database.jobs import Store
+from c2d.database.jobs import JobRepository
 from c2d.database.notifications import body_of, pause_after
 from c2d.database.queue import Caller, Intake
 from c2d.database.tables import notifications
+from c2d.errors import InvalidSettings
 from c2d.jobs.model import Job
 from c2d.lifecycle import dispatch
 from c2d.lifecycle.submit import submit
@@ -122,7 +123,7 @@ def test_start_and_stop_are_told_once(variables: dict[str, str], receiver: Recei
     service = service_with(variables)
     job_id = submitted(service)
     deliver(service)
-    Store(service.settings.C2D_DATABASE_URL).finish_job(job_id)
+    JobRepository(service.settings.C2D_DATABASE_URL).finish_job(job_id)
     deliver(service)
     deliver(service)
     (start, told), (stop, again) = receiver.got
@@ -220,5 +221,5 @@ def test_who_may_be_notified(variables: dict[str, str], url: str, hosts: str, fi
     if fits:
         installation.read(changed)
     else:
-        with pytest.raises(installation.BadSettings, match=r"^NOTIFY_STOP_URL of environment ocean-compute: must be https://"):
+        with pytest.raises(InvalidSettings, match=r"^NOTIFY_STOP_URL of environment ocean-compute: must be https://"):
             installation.read(changed)

@@ -11,9 +11,10 @@ import pytest
 import sqlalchemy as sa
 
 from c2d.crypto import ecies
-from c2d.database.jobs import JobTaken, OrderUsed, Store
-from c2d.database.queue import AgreementInUse, Caller, Intake, NonceUsed, Refused, TooManyJobs, Wanted
+from c2d.database.jobs import JobRepository
+from c2d.database.queue import Caller, Intake, JobFilter
 from c2d.database.tables import jobs, notifications
+from c2d.errors import AgreementInUse, JobIdTaken, NonceUsed, OrderUsed, RunRejected, TooManyJobs
 from c2d.jobs.ids import new_job_id
 from c2d.jobs.model import Job
 from c2d.market.compute_request import OrderKey
@@ -30,8 +31,8 @@ def intake(database_url: str) -> Intake:
 
 
 @pytest.fixture
-def store(database_url: str) -> Store:
-    return Store(database_url)
+def store(database_url: str) -> JobRepository:
+    return JobRepository(database_url)
 
 
 def caller(provider: str = PROVIDER) -> Caller:
@@ -57,7 +58,7 @@ def test_job_ids_end_in_a_letter() -> None:
     assert all(len(i) == 32 and i[-1] in "abcdef" for i in (new_job_id() for _ in range(100)))
 
 
-def test_an_accepted_job_waits_with_its_sealed_conf_and_a_notification(intake: Intake, store: Store) -> None:
+def test_an_accepted_job_waits_with_its_sealed_conf_and_a_notification(intake: Intake, store: JobRepository) -> None:
     job_id = accept(intake)
     with intake.engine.connect() as c:
         row = c.execute(sa.select(jobs).where(jobs.c.jobId == job_id)).one()
@@ -67,7 +68,7 @@ def test_an_accepted_job_waits_with_its_sealed_conf_and_a_notification(intake: I
     assert store.unfinished() == [], "the janitor would end it, for it has no run"
 
 
-def test_the_stages_find_the_row_that_the_api_made(intake: Intake, store: Store) -> None:
+def test_the_stages_find_the_row_that_the_api_made(intake: Intake, store: JobRepository) -> None:
     job_id = accept(intake, **{"algorithm.algocustomdata": {"b": 1e22, "a": 1.0}})
     started: list[Any] = []
     release(intake, start=lambda environment, job_id, conf: started.append(conf))
@@ -81,9 +82,9 @@ def test_the_stages_find_the_row_that_the_api_made(intake: Intake, store: Store)
         assert c.execute(sa.select(notifications.c.event).order_by(notifications.c.id)).scalars().all() == ["start", "stop"]
 
 
-def test_a_run_under_a_waiting_jobs_id_is_not_that_job(intake: Intake, store: Store) -> None:
+def test_a_run_under_a_waiting_jobs_id_is_not_that_job(intake: Intake, store: JobRepository) -> None:
     job_id = accept(intake)  # somebody who may start runs has guessed it, and would have worked in the Provider's name
-    with pytest.raises(JobTaken, match="is in use for another job"):
+    with pytest.raises(JobIdTaken, match="is in use for another job"):
         store.open_job(job_id, "env", Job.parse(job(owner=owner("a")), "env"))
 
 
@@ -95,7 +96,7 @@ def ordered(intake: Intake, *orders: OrderKey) -> str:
     return job_id
 
 
-def test_an_order_is_good_for_one_job_where_the_operator_says_so(intake: Intake, store: Store) -> None:
+def test_an_order_is_good_for_one_job_where_the_operator_says_so(intake: Intake, store: JobRepository) -> None:
     order, other = OrderKey(8996, "0x" + "ab" * 32, "did:op:aa"), OrderKey(8996, "0x" + "cd" * 32, "did:op:aa")
     assert not intake.is_used(order)
     first = ordered(intake, order)
@@ -114,10 +115,10 @@ def test_an_order_is_good_for_one_job_where_the_operator_says_so(intake: Intake,
 def test_nonces_rise_for_each_signer(intake: Intake) -> None:
     for provider, nonce, fits in (("0x1", 5, True), ("0x1", 5, False), ("0x1", 4, False), ("0x2", 4, True), ("0x1", 6, True)):
         if fits:
-            assert intake.find(Caller(provider, nonce), Wanted(owner="0x")) == []
+            assert intake.find(Caller(provider, nonce), JobFilter(owner="0x")) == []
         else:
             with pytest.raises(NonceUsed):
-                intake.find(Caller(provider, nonce), Wanted(owner="0x"))
+                intake.find(Caller(provider, nonce), JobFilter(owner="0x"))
 
 
 def test_of_concurrent_replays_of_each_kind_one_is_served(intake: Intake) -> None:
@@ -129,9 +130,9 @@ def test_of_concurrent_replays_of_each_kind_one_is_served(intake: Intake) -> Non
             if n % 3 == 0:
                 intake.accept(new_job_id(), "env", sealed, replayed, 10)
             elif n % 3 == 1:
-                intake.find(replayed, Wanted(owner="0x"))
+                intake.find(replayed, JobFilter(owner="0x"))
             else:
-                intake.stop(replayed, Wanted(owner="0x"))
+                intake.stop(replayed, JobFilter(owner="0x"))
         except NonceUsed:
             return False
         return True
@@ -155,20 +156,20 @@ def test_the_quota_holds_however_many_come_at_once(intake: Intake) -> None:
     assert len(intake.job_ids()) <= 3
 
 
-def test_an_agreement_is_free_again_after_its_job(intake: Intake, store: Store) -> None:
+def test_an_agreement_is_free_again_after_its_job(intake: Intake, store: JobRepository) -> None:
     sealed = Job.parse(job(owner=owner("a"), agreementId="0xa"), "env").sealed(PUBLIC_KEY, None)
     first = new_job_id()
     intake.accept(first, "env", sealed, caller(), 10)
     with pytest.raises(AgreementInUse):
         intake.accept(new_job_id(), "env", sealed, caller("0x" + "bb" * 20), 10)
-    intake.stop(caller(), Wanted(jobId=first))
+    intake.stop(caller(), JobFilter(jobId=first))
     intake.accept(new_job_id(), "env", sealed, caller(), 10)
 
 
 # -- release ---------------------------------------------------------------------------------------------------------------
 
 
-def test_jobs_are_released_as_there_is_room(intake: Intake, store: Store) -> None:
+def test_jobs_are_released_as_there_is_room(intake: Intake, store: JobRepository) -> None:
     first, second, third = (accept(intake) for _ in range(3))
     assert [release(intake, 2) for _ in range(3)] == [first, second, None]
     store.finish_job(first)
@@ -176,7 +177,7 @@ def test_jobs_are_released_as_there_is_room(intake: Intake, store: Store) -> Non
     assert intake.waiting() == set()
 
 
-def test_a_flood_of_one_owner_does_not_delay_another(intake: Intake, store: Store) -> None:
+def test_a_flood_of_one_owner_does_not_delay_another(intake: Intake, store: JobRepository) -> None:
     flood = [accept(intake, "a") for _ in range(6)]
     order = [release(intake)]
     late = [accept(intake, "b"), accept(intake, "b"), accept(intake, "c")]
@@ -211,12 +212,12 @@ def test_a_run_that_could_not_be_made_is_made_later_and_once(intake: Intake) -> 
     assert made == [job_id, job_id]
 
 
-def test_a_job_that_airflow_will_never_take_ends_and_blocks_nobody(intake: Intake, store: Store) -> None:
+def test_a_job_that_airflow_will_never_take_ends_and_blocks_nobody(intake: Intake, store: JobRepository) -> None:
     bad, good = accept(intake), accept(intake)
 
     def refuse(environment: str, job: str, conf: dict[str, Any]) -> None:
         if job == bad:
-            raise Refused("Airflow refused the job")
+            raise RunRejected("Airflow refused the job")
 
     assert [release(intake, 1, refuse), release(intake, 1, refuse)] == [bad, good]
     row = store.job(bad)
@@ -238,13 +239,13 @@ def test_several_servers_release_each_job_once(intake: Intake) -> None:
     assert len(made) == 5 == len(set(made)) and set(made) < ids
 
 
-def test_a_stop_and_a_release_exclude_each_other(intake: Intake, store: Store) -> None:
+def test_a_stop_and_a_release_exclude_each_other(intake: Intake, store: JobRepository) -> None:
     for _ in range(8):
         job_id = accept(intake)
         made: list[str] = []
         with ThreadPoolExecutor(2) as pool:
             released = pool.submit(release, intake, 99, lambda e, j, c, made=made: made.append(j))
-            to_stop = pool.submit(intake.stop, caller(), Wanted(jobId=job_id))
+            to_stop = pool.submit(intake.stop, caller(), JobFilter(jobId=job_id))
             released.result()
             # Either the run was made and is to be stopped, or the job has ended without one.
             assert [r.jobId for r in to_stop.result()] == made

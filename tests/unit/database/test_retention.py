@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from c2d.database.jobs import Store
+from c2d.database.jobs import JobRepository
 from c2d.database.retention import NotRepublishable, Retention
 from c2d.database.tables import jobs
 from c2d.jobs.model import Job
 from c2d.jobs.status import Reason, Stage, StageEnd, Status
 from c2d.lifecycle import sweep
-from c2d.results.destinations import places
-from c2d.results.stores import JobResults
+from c2d.results.destinations import destinations
+from c2d.results.stores import JobResultStores
 from c2d.settings.installation import Settings, read
 from tests.unit.examples import job
 
@@ -32,7 +32,7 @@ def file(path: str = "data/outputs/a", size: int = 1) -> dict[str, Any]:
     return {"index": 0, "path": path, "filename": path.rsplit("/", 1)[1], "size": size, "sha256": "00" * 32, "type": "output"}
 
 
-def ended(store: Store, job_id: str = "j1", stores: dict[str, Any] | None = None, publish: Reason = Reason.COMPLETED) -> None:
+def ended(store: JobRepository, job_id: str = "j1", stores: dict[str, Any] | None = None, publish: Reason = Reason.COMPLETED) -> None:
     """A job that ran, with what publish made of it."""
     store.open_job(job_id, "ocean-compute", Job.parse(job(), "ocean-compute"))
     for stage in (Stage.CONFIGURE, Stage.ALGORITHM, Stage.FILTER):
@@ -47,7 +47,7 @@ SOONER = datetime.now(UTC) + timedelta(hours=23)
 
 
 def test_results_on_the_volume_go_when_their_time_is_over_and_not_before(database_url: str, tmp_path: Path) -> None:
-    store, settings = Store(database_url), settings_of(database_url, tmp_path)
+    store, settings = JobRepository(database_url), settings_of(database_url, tmp_path)
     (tmp_path / "j1/data/outputs").mkdir(parents=True)
     (tmp_path / "j1/data/outputs/a").write_text("a")
     ended(store, stores={"results": {"type": "directory"}})
@@ -62,7 +62,7 @@ def test_results_on_the_volume_go_when_their_time_is_over_and_not_before(databas
 def test_results_in_s3_go_from_both_buckets_and_no_other_jobs(database_url: str, tmp_path: Path, minio: Any) -> None:
     results, logs = minio.bucket(), minio.bucket()
     variables = minio.settings(AWS_BUCKET_OUTPUT="another", AWS_BUCKET_ADMINLOGS="another")  # settings may have changed since
-    store, settings = Store(database_url), settings_of(database_url, tmp_path, **variables)
+    store, settings = JobRepository(database_url), settings_of(database_url, tmp_path, **variables)
     for bucket in (results, logs):
         for key in ("j1/data/outputs/a", "j1/manifest.json", "j11/data/outputs/a"):
             minio.client().put_object(Bucket=bucket, Key=key, Body=b"a")
@@ -73,7 +73,7 @@ def test_results_in_s3_go_from_both_buckets_and_no_other_jobs(database_url: str,
 
 
 def test_results_in_ipfs_are_unpinned_after_their_own_term(database_url: str, tmp_path: Path, kubo: Any) -> None:
-    store = Store(database_url)
+    store = JobRepository(database_url)
     settings = settings_of(database_url, tmp_path, **kubo.settings(IPFS_EXPIRY_TIME="3600"))
     cids = []
     for content in (b"one", b"two"):
@@ -93,7 +93,7 @@ def test_results_in_ipfs_are_unpinned_after_their_own_term(database_url: str, tm
 def test_a_pin_that_another_jobs_results_need_stays(database_url: str, tmp_path: Path, kubo: Any) -> None:
     import httpx
 
-    store = Store(database_url)
+    store = JobRepository(database_url)
     settings = settings_of(database_url, tmp_path, **kubo.settings(IPFS_EXPIRY_TIME="3600"))
     headers = {"Authorization": f"Bearer {kubo.pod_token}"}
     cid = httpx.post(f"{kubo.url}/api/v0/add?pin=true", headers=headers, files={"file": b"shared"}).json()["Hash"]
@@ -110,7 +110,7 @@ def test_a_pin_that_another_jobs_results_need_stays(database_url: str, tmp_path:
 
 
 def test_a_store_that_does_not_answer_keeps_nothing_readable_and_is_emptied_later(database_url: str, tmp_path: Path, minio: Any) -> None:
-    store, bucket = Store(database_url), minio.bucket()
+    store, bucket = JobRepository(database_url), minio.bucket()
     minio.client().put_object(Bucket=bucket, Key="j1/data/outputs/a", Body=b"a")
     ended(store, stores={"results": {"type": "s3", "bucket": bucket}})
     store.keep_keys("j1", {"results": "sealed"})
@@ -126,7 +126,7 @@ def test_a_store_that_does_not_answer_keeps_nothing_readable_and_is_emptied_late
 
 def test_results_of_an_environment_that_is_gone_go_by_the_term_they_were_published_with(database_url: str, tmp_path: Path) -> None:
     """Nobody could read them any more, and nothing removed them: not even the key of an encrypted copy."""
-    store = Store(database_url)
+    store = JobRepository(database_url)
     for job_id, term in (("j1", {"keptSeconds": 86400}), ("j2", {})):
         (tmp_path / job_id).mkdir()
         ended(store, job_id, stores={"results": {"type": "directory", **term}})
@@ -155,7 +155,7 @@ def test_the_term_is_kept_with_the_results(tmp_path: Path, expiry: str, term: di
     (tmp_path / "j1").mkdir()
     (tmp_path / "j1/manifest.json").write_bytes(manifest)
     answer = {"manifestSha256": hashlib.sha256(manifest).hexdigest()}
-    _, stores = JobResults(places(env), env, settings, "j1").published(answer)
+    _, stores = JobResultStores(destinations(env), env, settings, "j1").published(answer)
     assert stores == {"results": {"type": "directory", **term}}
 
 
@@ -163,7 +163,7 @@ def test_what_can_never_be_removed_holds_up_nothing(database_url: str, tmp_path:
     from c2d.database import retention
 
     monkeypatch.setattr(retention, "AT_ONCE", 2)
-    store, settings = Store(database_url), settings_of(database_url, tmp_path, **minio.settings(AWS_BUCKET_OUTPUT="another"))
+    store, settings = JobRepository(database_url), settings_of(database_url, tmp_path, **minio.settings(AWS_BUCKET_OUTPUT="another"))
     for n in range(4):
         ended(store, f"lost{n}", stores={"results": {"type": "s3", "bucket": "a-bucket-that-was-deleted"}})
     (tmp_path / "j1").mkdir()
@@ -176,7 +176,7 @@ def test_what_can_never_be_removed_holds_up_nothing(database_url: str, tmp_path:
 
 
 def test_what_was_half_published_goes_with_the_jobs_volume(database_url: str, tmp_path: Path, minio: Any) -> None:
-    store, bucket = Store(database_url), minio.bucket()
+    store, bucket = JobRepository(database_url), minio.bucket()
     minio.client().put_object(Bucket=bucket, Key="j1/data/outputs/a", Body=b"a")
     settings = settings_of(database_url, tmp_path, **minio.settings(AWS_BUCKET_OUTPUT=bucket))
     ended(store, publish=Reason.ERROR)
@@ -192,14 +192,14 @@ def test_what_was_half_published_goes_with_the_jobs_volume(database_url: str, tm
 
 
 def test_what_had_arrived_when_publishing_was_stopped_is_removed(database_url: str, tmp_path: Path, minio: Any) -> None:
-    from c2d.results.destinations import places
+    from c2d.results.destinations import destinations
 
-    store, bucket, logs = Store(database_url), minio.bucket(), minio.bucket()
+    store, bucket, logs = JobRepository(database_url), minio.bucket(), minio.bucket()
     settings = settings_of(database_url, tmp_path, **minio.settings(AWS_BUCKET_OUTPUT=bucket, AWS_BUCKET_ADMINLOGS=logs))
     for each in (bucket, logs):
         minio.client().put_object(Bucket=each, Key="j1/data/outputs/a", Body=b"a")
     store.open_job("j1", "ocean-compute", Job.parse(job(), "ocean-compute"))
-    Retention(store).abandon("j1", places(settings.environments[0]).dump())
+    Retention(store).abandon("j1", destinations(settings.environments[0]).dump())
     sweep.expire(store, settings, datetime.now(UTC))
     assert minio.client().list_objects_v2(Bucket=bucket)["KeyCount"] == 1, "the job has not ended yet"
     store.request_stop("j1")
@@ -222,7 +222,7 @@ class _Pods:
 
 
 def test_a_job_that_could_not_be_published_can_be_once_more(database_url: str) -> None:
-    store = Store(database_url)
+    store = JobRepository(database_url)
     ended(store, publish=Reason.ERROR)
     assert store.job("j1").status == 62  # type: ignore[union-attr]
     retention = Retention(store)
@@ -244,7 +244,7 @@ def test_who_was_told_that_there_are_no_results_is_told_when_there_are(database_
     from c2d.database.notifications import Outbox
     from c2d.database.queue import Intake
 
-    store, outbox = Store(database_url), Outbox(Intake(database_url))
+    store, outbox = JobRepository(database_url), Outbox(Intake(database_url))
     ended(store, publish=Reason.ERROR)
     for letter in outbox.take():
         outbox.delivered(letter)
@@ -266,14 +266,14 @@ def test_who_was_told_that_there_are_no_results_is_told_when_there_are(database_
     ],
 )
 def test_what_cannot_be_published_again_is_refused_with_the_reason(database_url: str, prepare: Any, sentence: str) -> None:
-    store = Store(database_url)
+    store = JobRepository(database_url)
     prepare(store)
     with pytest.raises(NotRepublishable, match=sentence):
         Retention(store).ask_republish("j1", datetime.now(UTC))
 
 
 def test_after_its_volumes_time_a_job_cannot_be_published_again(database_url: str) -> None:
-    store = Store(database_url)
+    store = JobRepository(database_url)
     ended(store, publish=Reason.ERROR)
     with pytest.raises(NotRepublishable, match="its volume was kept for 24 hours"):
         Retention(store).ask_republish("j1", LATER)
@@ -285,7 +285,7 @@ def test_the_api_server_lets_publish_run_again_once(database_url: str, tmp_path:
     from c2d.lifecycle.dispatch import republish_asked
 
     settings = settings_of(database_url, tmp_path)
-    store, cleared = Store(database_url), []
+    store, cleared = JobRepository(database_url), []
     service = Service(
         settings,
         Intake(database_url),
@@ -311,9 +311,9 @@ def test_the_command_asks_for_it(database_url: str, monkeypatch: pytest.MonkeyPa
     try:
         assert main.main(["republish", "nobody"]) == 1
         assert capsys.readouterr().err == "c2d: there is no job nobody\n"
-        ended(Store(database_url), publish=Reason.ERROR)
+        ended(JobRepository(database_url), publish=Reason.ERROR)
         assert main.main(["republish", "j1"]) == 0
         assert capsys.readouterr().out == "job j1: will be published again; its status tells how that went\n"
     finally:
         installation.load.cache_clear()
-    assert Retention(Store(database_url)).republish_asked() == [("j1", "ocean-compute")]
+    assert Retention(JobRepository(database_url)).republish_asked() == [("j1", "ocean-compute")]

@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
+from c2d.errors import UpstreamUnavailable
 from c2d.hooks import datatoken
 from c2d.hooks.datatoken import DatatokenHook
 from c2d.hooks.json_rpc import ANSWER_BYTES, Rpc
 from c2d.market import orders
-from c2d.market.chain_facts import ChainQuestions, Unavailable
-from c2d.market.compute_access import Access
+from c2d.market.chain_facts import ChainQuestions
+from c2d.market.compute_access import ComputeAccess
 from c2d.market.compute_request import AlgorithmRequest, AssetRequest, ComputeRequest, Rules
 from tests.unit import sample_market as m
 from tests.unit.operators.test_ordered_jobs import fee_for, publish
@@ -120,7 +121,7 @@ def test_a_start_with_three_data_sets_and_an_algorithm_takes_at_most_two_round_t
         additionalDatasets=[asked(did) for did in data[1:]],
     )
     world = Anybody(documents)
-    access = Access(Rules(lambda _: m.PROVIDER_KEY, lambda _: chain.ocean), world, hook, world, lambda *_: m.CHECKSUM)
+    access = ComputeAccess(Rules(lambda _: m.PROVIDER_KEY, lambda _: chain.ocean), world, hook, world, lambda *_: m.CHECKSUM)
     for _ in range(2):  # the first one warms up: it costs no further round trip
         before = hook.rpc(8996).round_trips
         assert len(access.start(request).datasets) == 3
@@ -160,7 +161,7 @@ def test_a_server_that_fails_is_left_for_the_next_and_never_a_pass(
     url = server(behave)
     facts = DatatokenHook(urls={8996: [url, chain.url]}).facts(8996, of(it))
     assert facts.nfts[it.nft.lower()].metadataHash == hashlib.sha256(m.text_of(doc)).digest()
-    with pytest.raises(Unavailable, match="chain 8996: no RPC server answers; try again later") as e:
+    with pytest.raises(UpstreamUnavailable, match="chain 8996: no RPC server answers; try again later") as e:
         DatatokenHook(urls={8996: [url]}).facts(8996, of(it))
     assert why in str(e.value)
     assert "TOPSECRET" not in str(e.value) + caplog.text and "127.0.0.1" not in str(e.value) and e.value.__cause__ is None
@@ -174,7 +175,7 @@ def test_a_server_that_is_not_there_or_says_nothing(server: Any, chain: Any, ass
         return 200, []
 
     it, _ = asset
-    with pytest.raises(Unavailable, match=r"server 1: no connection; server 2: no answer in time"):
+    with pytest.raises(UpstreamUnavailable, match=r"server 1: no connection; server 2: no answer in time"):
         DatatokenHook(urls={8996: ["http://127.0.0.1:1/TOPSECRET", server(silent)]}, seconds=0.2).facts(8996, of(it))
     released.set()
 
@@ -224,12 +225,12 @@ def test_where_logs_are_not_to_be_had_the_event_that_the_cache_knows_is_read(ser
 @pytest.mark.parametrize("result", [None, [], "x", {}, {"number": "x", "timestamp": "0x1"}, 5])
 def test_an_answer_that_cannot_be_read_is_none(result: Any, server: Any) -> None:
     url = server(lambda asked: (200, answers(asked, eth_getBlockByNumber={"result": result})))
-    with pytest.raises(Unavailable, match="chain 8996: an RPC server's answer cannot be read"):
+    with pytest.raises(UpstreamUnavailable, match="chain 8996: an RPC server's answer cannot be read"):
         DatatokenHook(urls={8996: [url]}).facts(8996, ChainQuestions())
 
 
 def test_a_chain_without_servers(chain: Any) -> None:
-    with pytest.raises(Unavailable, match="chain 5: no RPC server is set for it"):
+    with pytest.raises(UpstreamUnavailable, match="chain 5: no RPC server is set for it"):
         DatatokenHook(urls={8996: [chain.url]}).facts(5, ChainQuestions())
     assert DatatokenHook(urls={0: [chain.url]}).facts(8996, ChainQuestions()).now == chain.now()
 
@@ -277,7 +278,7 @@ def test_the_connection_and_its_button(chain: Any, monkeypatch: pytest.MonkeyPat
     assert DatatokenHook().test_connection() == (True, "chain 8996, server 1: answers")
     datatoken._of_connection.cache_clear()
     monkeypatch.setenv("AIRFLOW_CONN_OCEAN_DEFAULT", json.dumps({"conn_type": "ocean", "extra": {"x": "TOPSECRET"}}))
-    with pytest.raises(Unavailable, match="connection ocean_default: extra must be a JSON object of RPC URLs by chain id") as e:
+    with pytest.raises(UpstreamUnavailable, match="connection ocean_default: extra must be a JSON object of RPC URLs by chain id") as e:
         DatatokenHook().facts(8996, ChainQuestions())
     assert "TOPSECRET" not in str(e.value)
     datatoken._of_connection.cache_clear()

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from c2d.access.asset_content import AssetFiles
+from c2d.errors import FetchError, ResponseTooLarge, UnsafeAddress
 from c2d.hooks import guarded_http, registry
-from c2d.hooks.guarded_http import Fetcher, FetchError, TooLarge, Unsafe, is_public, sha256_of
+from c2d.hooks.guarded_http import Fetcher, is_public, sha256_of
 from c2d.market.service_files import Gateways, Request
 from tests.conformance.provider_server import Files
 
@@ -82,7 +83,7 @@ def test_a_redirect_into_the_network_is_refused(served: Files, monkeypatch: pyte
     public(monkeypatch, "127.0.0.1")
     served.answers["/away"] = (302, {"Location": target.format(port=served.server_port)})
     served.answers["/further"] = (307, {"Location": "/away"})
-    with pytest.raises(Unsafe):
+    with pytest.raises(UnsafeAddress):
         get(GUARDED, f"{served.url}/further")
     assert [path for _, path, _, _ in served.asked] == ["/further", "/away"]
 
@@ -116,7 +117,7 @@ def test_a_name_with_a_private_address_among_others_is_refused(served: Files, mo
     public(monkeypatch, "127.0.0.1")
     both = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 80)) for address in ("127.0.0.1", "10.0.0.1")]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: both)
-    with pytest.raises(Unsafe):
+    with pytest.raises(UnsafeAddress):
         get(GUARDED, f"http://two.example:{served.server_port}/table.csv")
 
 
@@ -154,7 +155,7 @@ def test_what_is_too_large_or_goes_round_in_circles_is_left(served: Files) -> No
     with pytest.raises(FetchError, match="redirects more than 5 times"):
         get(OPEN, f"{served.url}/loop")
     assert len(served.asked) == 6
-    with OPEN.open(Request(f"{served.url}/table.csv")) as answer, pytest.raises(TooLarge):
+    with OPEN.open(Request(f"{served.url}/table.csv")) as answer, pytest.raises(ResponseTooLarge):
         sha256_of(answer, 7)
     with OPEN.open(Request(f"{served.url}/table.csv")) as answer:
         assert sha256_of(answer, 8) == hashlib.sha256(b"a,b\n1,2\n").hexdigest()
@@ -211,7 +212,7 @@ def test_a_body_without_an_end_is_limited_in_bytes_and_time() -> None:
     endless = [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", *[b"5\r\n12345\r\n"] * 100]
     server, port = trickle(endless)
     with server:
-        with Fetcher(True, 5).open(Request(f"http://127.0.0.1:{port}/")) as answer, pytest.raises(TooLarge):
+        with Fetcher(True, 5).open(Request(f"http://127.0.0.1:{port}/")) as answer, pytest.raises(ResponseTooLarge):
             sha256_of(answer, 20)
         for over in (Fetcher(True, 5, seconds=0), Fetcher(True, 5, until=0)):
             with pytest.raises(FetchError, match="too long"):
@@ -334,7 +335,7 @@ def test_a_registry_is_asked_with_the_token_that_it_hands_out(served: Files) -> 
     assert not registry.has(OPEN, image, digest) and "Authorization" not in served.asked[-1][2]
     served.answers[path] = (200, {})
     assert registry.has(OPEN, image, digest)
-    with pytest.raises(Unsafe):
+    with pytest.raises(UnsafeAddress):
         registry.has(GUARDED, image, digest)
 
 

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from c2d.hooks.kubernetes import LogLine, Pods, Refused, Seen
+from c2d.errors import ManifestRejected
+from c2d.hooks.kubernetes import LogLine, Pods, Seen
 from c2d.pods.status import end_of
 from tests.runner_client import Cluster, Runner
 
@@ -55,7 +56,7 @@ def test_an_object_of_the_same_name_that_is_somebody_elses_is_not_taken_over(clu
 def test_what_the_cluster_will_never_take_is_refused_with_its_own_sentence(cluster: Cluster, pods: Pods) -> None:
     manifest = pod(cluster, "true")
     manifest["metadata"]["labels"] = {"a": "not a label value!"}
-    with pytest.raises(Refused, match=r"is refused: .*label"):
+    with pytest.raises(ManifestRejected, match=r"is refused: .*label"):
         pods.ensure(manifest)
 
 

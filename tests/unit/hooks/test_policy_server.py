@@ -11,12 +11,11 @@ from typing import Any
 import pytest
 
 from c2d.crypto import signatures
+from c2d.errors import AccessDenied, UpstreamUnavailable
 from c2d.hooks.aquarius import DDO_BYTES, AssetsHook
 from c2d.hooks.policy_server import PolicyHook
-from c2d.market.chain_facts import Unavailable
-from c2d.market.compute_access import Access
+from c2d.market.compute_access import ComputeAccess
 from c2d.market.compute_request import Rules
-from c2d.market.ddo import Refused
 from tests.unit import sample_market as m
 
 
@@ -68,7 +67,7 @@ def server() -> Iterator[Server]:
 def start(policies: PolicyHook) -> m.Market:
     it = m.market()
     rules = Rules(lambda _: m.PROVIDER_KEY, lambda _: m.OCEAN)
-    Access(rules, it.world, it.world, policies, lambda *_: m.CHECKSUM, lambda: m.NOW).start(it.request)
+    ComputeAccess(rules, it.world, it.world, policies, lambda *_: m.CHECKSUM, lambda: m.NOW).start(it.request)
     return it
 
 
@@ -96,7 +95,7 @@ def test_rbac_is_told_of_a_start_in_the_providers_words(server: Server) -> None:
 )
 def test_whatever_is_not_true_is_no(server: Server, status: int, answer: bytes) -> None:
     server.status, server.answer = status, answer
-    with pytest.raises(Refused) as e:
+    with pytest.raises(AccessDenied) as e:
         start(PolicyHook(rbac_url=server.url, key=m.PROVIDER_KEY))
     assert (e.value.resource, e.value.message) == ("RBAC", "RBAC Validation failed!")
 
@@ -117,7 +116,7 @@ def test_the_policy_server_is_asked_for_each_asset_and_decides_in_place_of_crede
     )
     assert question["ddo"]["id"] == it.data["id"]
     server.status = 403
-    with pytest.raises(Refused, match="policyServer: denied"):
+    with pytest.raises(AccessDenied, match="policyServer: denied"):
         start(policies)
 
 
@@ -127,10 +126,10 @@ def test_the_policy_server_that_replaces_the_lists_is_asked_for_a_download_too(s
     it.data["credentials"] = {"deny": [{"type": "address", "values": [m.CONSUMER]}]}
     rules = Rules(lambda _: m.PROVIDER_KEY, lambda _: m.OCEAN)
     policies = PolicyHook(policy_url=server.url, key=m.PROVIDER_KEY)
-    access = Access(rules, it.world, it.world, policies, lambda *_: m.CHECKSUM, lambda: m.NOW)
+    access = ComputeAccess(rules, it.world, it.world, policies, lambda *_: m.CHECKSUM, lambda: m.NOW)
     access.consume(it.data["id"], "access_1", m.CONSUMER, None)  # a price is no data
     assert server.asked == []
-    with pytest.raises(Refused, match="policyServer: denied"):
+    with pytest.raises(AccessDenied, match="policyServer: denied"):
         access.consume(it.data["id"], "access_1", m.CONSUMER, m.tx(3), policy_server={"sessionId": "7"})
     ((_, _, question),) = server.asked
     assert (question["action"], question["policyServer"]) == ("download", {"sessionId": "7"})
@@ -142,11 +141,11 @@ def test_the_policy_server_that_replaces_the_lists_is_asked_for_a_download_too(s
 def test_who_does_not_answer_has_not_said_yes(server: Server, name: str) -> None:
     server.status = 500
     for url, why in ((server.url + "/TOPSECRET", "HTTP status 500"), ("http://127.0.0.1:1/TOPSECRET", "does not answer")):
-        with pytest.raises(Unavailable, match=f"{why}.*; try again later") as e:
+        with pytest.raises(UpstreamUnavailable, match=f"{why}.*; try again later") as e:
             start(PolicyHook(**{name: url}, key=m.PROVIDER_KEY))  # type: ignore[arg-type]
         assert "TOPSECRET" not in str(e.value) and e.value.__cause__ is None
     server.silent = True
-    with pytest.raises(Unavailable, match="does not answer"):
+    with pytest.raises(UpstreamUnavailable, match="does not answer"):
         start(PolicyHook(**{name: server.url}, key=m.PROVIDER_KEY, seconds=0.1))  # type: ignore[arg-type]
 
 
@@ -190,9 +189,9 @@ def test_an_asset_that_the_cache_does_not_know(server: Server) -> None:
 )
 def test_a_cache_that_fails_is_no_answer(server: Server, status: int, answer: bytes, why: str) -> None:
     server.status, server.answer = status, answer
-    with pytest.raises(Unavailable, match=f"metadata cache: .*{why}"):
+    with pytest.raises(UpstreamUnavailable, match=f"metadata cache: .*{why}"):
         AssetsHook(server.url + "/TOPSECRET").ddos([DID])
     server.silent = True
-    with pytest.raises(Unavailable, match="metadata cache: does not answer") as e:
+    with pytest.raises(UpstreamUnavailable, match="metadata cache: does not answer") as e:
         AssetsHook(server.url + "/TOPSECRET", seconds=0.1).ddos([DID])
     assert "TOPSECRET" not in str(e.value)

@@ -6,7 +6,8 @@ import jsonschema
 import pytest
 
 from c2d.crypto import ecies
-from c2d.jobs.model import CODE_BYTES, BadJob, Job, params_schema
+from c2d.errors import InvalidJob
+from c2d.jobs.model import CODE_BYTES, Job, params_schema
 from c2d.jobs.status import Stage
 from c2d.pods import manifests
 from c2d.settings.installation import Environment
@@ -97,7 +98,7 @@ REFUSED = {
 
 @pytest.mark.parametrize(("changes", "sentence"), REFUSED.values(), ids=REFUSED)
 def test_a_bad_job_is_refused_with_a_sentence_that_names_the_field(changes: dict, sentence: str) -> None:
-    with pytest.raises(BadJob) as e:
+    with pytest.raises(InvalidJob) as e:
         Job.parse(job(**changes), "here")
     assert sentence in str(e.value)
     assert "TOPSECRET" not in str(e.value)
@@ -106,7 +107,7 @@ def test_a_bad_job_is_refused_with_a_sentence_that_names_the_field(changes: dict
 
 @pytest.mark.parametrize("conf", [None, [], "x", 5])
 def test_a_conf_that_is_no_object_is_refused(conf: object) -> None:
-    with pytest.raises(BadJob, match="conf: must be a JSON object"):
+    with pytest.raises(InvalidJob, match="conf: must be a JSON object"):
         Job.parse(conf, "here")
 
 
@@ -124,23 +125,23 @@ def test_a_sealed_job_shows_no_secret_and_opens_to_the_same_job() -> None:
 
 def test_what_was_sealed_for_one_job_does_not_open_in_another() -> None:
     sealed = Job.parse(job(), "here").sealed(PUBLIC, "job1")
-    with pytest.raises(BadJob, match=r"secret: was sealed for another job"):
+    with pytest.raises(InvalidJob, match=r"secret: was sealed for another job"):
         sealed.opened(KEY, "job2")
 
 
 def test_what_was_sealed_to_another_operator_or_altered_is_refused_by_field() -> None:
-    with pytest.raises(BadJob, match=r"secret: must be sealed to this operator"):
+    with pytest.raises(InvalidJob, match=r"secret: must be sealed to this operator"):
         Job.parse(job(), "here").sealed(ecies.public_key(ecies.new_private_key()), None).opened(KEY, "j")
     good = Job.parse(job(), "here").sealed(PUBLIC, None).dump()
     blob = good["inputs"][0]["files"][0]["sealed"]
     good["inputs"][0]["files"][0]["sealed"] = blob[:-2] + ("00" if blob[-2:] != "00" else "01")
-    with pytest.raises(BadJob, match=r"inputs\[0\].files\[0\]: must be sealed to this operator"):
+    with pytest.raises(InvalidJob, match=r"inputs\[0\].files\[0\]: must be sealed to this operator"):
         Job.parse(good, "here").opened(KEY, "j")
 
 
 def test_a_sealed_file_is_checked_like_a_plain_one() -> None:
     conf = job(**{"inputs.0.files.0": {"sealed": ecies.seal(PUBLIC, {"url": "file:///etc/passwd"})}})
-    with pytest.raises(BadJob, match=r"inputs\[0\].files\[0\].url: must begin with http"):
+    with pytest.raises(InvalidJob, match=r"inputs\[0\].files\[0\].url: must begin with http"):
         Job.parse(conf, "here").opened(KEY, "j")
 
 
@@ -152,7 +153,7 @@ def test_what_configure_is_told_fits_in_a_secret() -> None:
     assert CODE_BYTES < len(told.encode()) < 2**20
     files = [{"url": f"http://h/{'x' * 800}", "headers": {"A": "b"}}] * 998
     for too_much in ({**code, "inputs.0.files": files[:500]}, {"inputs.0.files": files, "algorithm.rawcode": ...}):
-        with pytest.raises(BadJob, match="job: inputs and algorithm must have at most 819200 bytes as JSON"):
+        with pytest.raises(InvalidJob, match="job: inputs and algorithm must have at most 819200 bytes as JSON"):
             Job.parse(job(**too_much), "here").opened(KEY, "j")
 
 
@@ -176,7 +177,7 @@ def test_assets_may_be_named_by_transaction() -> None:
 def test_an_algorithm_by_transaction_has_an_id() -> None:
     conf = remote_job()
     del conf["algorithm"]["id"]
-    with pytest.raises(BadJob, match="algorithm: must have an id where it has order or remote"):
+    with pytest.raises(InvalidJob, match="algorithm: must have an id where it has order or remote"):
         Job.parse(conf, "here")
 
 
@@ -223,5 +224,5 @@ def test_a_ddo_keeps_its_keys_order_in_a_database_that_does_not() -> None:
         assert it.ddos == [text, text] and it.dump()["inputs"][0]["ddo"] == text
         assert Job.parse(it.dump(), "here") == it
     for wrong in ("{", "[]", 5, []):
-        with pytest.raises(BadJob, match=r"inputs\[0\]\.ddo: must be a JSON object"):
+        with pytest.raises(InvalidJob, match=r"inputs\[0\]\.ddo: must be a JSON object"):
             Job.parse(job(**{"inputs.0.ddo": wrong}), "here")

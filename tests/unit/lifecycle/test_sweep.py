@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from c2d.database.jobs import JobRow, Store
+from c2d.database.jobs import JobRepository, JobRow
 from c2d.jobs.model import Job
 from c2d.lifecycle.sweep import is_left_behind
 from tests.unit.examples import job
@@ -41,7 +41,7 @@ def test_objects_go_when_they_serve_nobody(known: JobRow | None, age: timedelta,
 def test_a_job_whose_run_has_ended_is_ended_and_one_that_goes_on_is_not(database_url: str) -> None:
     from c2d.lifecycle.sweep import sweep
 
-    store = Store(database_url)
+    store = JobRepository(database_url)
     for job_id in ("ended", "goes-on"):
         store.open_job(job_id, "env", Job.parse(job(), "env"))
     sweep(store, _NoPods(), lambda dag_id, run_id: run_id == "goes-on")  # type: ignore[arg-type]
@@ -54,7 +54,7 @@ def test_a_sweep_that_cannot_tell_whether_a_run_goes_on_ends_nothing(database_ur
     def unknown(dag_id: str, run_id: str) -> bool:
         raise ConnectionError
 
-    store = Store(database_url)
+    store = JobRepository(database_url)
     store.open_job("j1", "env", Job.parse(job(), "env"))
     with pytest.raises(ConnectionError):
         sweep(store, _NoPods(), unknown)  # type: ignore[arg-type]

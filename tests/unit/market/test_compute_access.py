@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from c2d.crypto.ecies import public_key
-from c2d.market.chain_facts import Unavailable
+from c2d.errors import AccessDenied, UpstreamUnavailable
 from c2d.market.compute_request import AlgorithmRequest, AssetRequest, ComputeRequest
-from c2d.market.ddo import Refused, did_of
+from c2d.market.ddo import did_of
 from c2d.market.fees import ZERO_ADDRESS
 from c2d.market.orders import OrderReused, Receipt
 from c2d.market.service_files import encrypt
@@ -93,7 +93,7 @@ def denied(it: Market, of: dict[str, Any], name: str, who: str) -> None:
 
 def says_no(it: Market) -> None:
     def no() -> None:
-        raise Refused("RBAC", "RBAC Validation failed!")
+        raise AccessDenied("RBAC", "RBAC Validation failed!")
 
     it.world.allowed = no
 
@@ -254,7 +254,7 @@ REFUSED: dict[str, tuple[Change, tuple[str, str]]] = {
 def refusal(it: Market, **rules: Any) -> tuple[str, str] | None:
     try:
         it.world.access(**rules).start(it.request)
-    except Refused as e:
+    except AccessDenied as e:
         return e.resource, e.message
     return None
 
@@ -355,7 +355,7 @@ def test_a_fee_cannot_be_paid_on_a_chain_that_the_environment_does_not_take() ->
 def test_a_price_without_a_token_is_not_nothing() -> None:
     it = market()
     asked(it, priceMinute=Decimal(60))
-    with pytest.raises(Unavailable, match="PROVIDER_FEE_TOKEN must name"):
+    with pytest.raises(UpstreamUnavailable, match="PROVIDER_FEE_TOKEN must name"):
         it.world.access(fee_token=lambda chain: None).start(it.request)
     assert refusal(it, fee_token=lambda chain: ZERO_ADDRESS) is None
 
@@ -372,14 +372,14 @@ def test_a_fee_token_that_does_not_tell_its_decimals_is_no_pass() -> None:
     it = market()
     asked(it, priceMinute=Decimal(60))
     it.world.decimals = None
-    with pytest.raises(Unavailable, match="does not tell its decimals"):
+    with pytest.raises(UpstreamUnavailable, match="does not tell its decimals"):
         it.world.access().start(it.request)
 
 
 def test_a_ddo_whose_event_could_not_be_looked_for_is_no_pass_and_said_so() -> None:
     it = market()
     it.world.logs = False
-    with pytest.raises(Unavailable, match="the RPC servers give no events of 0x"):
+    with pytest.raises(UpstreamUnavailable, match="the RPC servers give no events of 0x"):
         it.world.access().start(it.request)
     assert refusal(it, check_metadata_hash=False) is None
 
@@ -464,7 +464,7 @@ def test_the_chains_clock_counts_where_it_is_ahead() -> None:
     access = it.world.access()
     access.now = lambda: m.NOW - 10_000
     it.world.now = m.NOW + 300
-    with pytest.raises(Refused, match="order_invalid"):
+    with pytest.raises(AccessDenied, match="order_invalid"):
         access.start(it.request)
 
 
@@ -497,7 +497,7 @@ def test_initialize_tells_orders_that_are_good_from_those_whose_fee_is_over() ->
 def test_initialize_refuses_as_a_start_does() -> None:
     it = market()
     compute(it, **trusted(it, did="did:op:ff"))
-    with pytest.raises(Refused, match="dataset: not_trusted_algo"):
+    with pytest.raises(AccessDenied, match="dataset: not_trusted_algo"):
         initialized(it)
 
 
@@ -524,11 +524,11 @@ def test_an_access_service_alone() -> None:
         (DATA, "access_1", m.CONSUMER, m.tx(9), ("", "order_invalid")),
         (DATA, "access_1", m.address(5), m.tx(3), ("", "order_invalid")),
     ):
-        with pytest.raises(Refused) as e:
+        with pytest.raises(AccessDenied) as e:
             access.consume(did, service, consumer, tx)
         assert (e.value.resource, e.value.message) == expected
     it.world.states[it.data["nftAddress"]] = 4
-    with pytest.raises(Refused, match="Asset is not consumable"):
+    with pytest.raises(AccessDenied, match="Asset is not consumable"):
         access.consume(DATA, "access_1", m.CONSUMER, None)
 
 
@@ -538,7 +538,7 @@ def test_the_body_of_a_start_may_be_anything() -> None:
         {"dataset": 1, "algorithm": [], "additionalDatasets": [None, 3]},
         {"algorithm": {"documentId": {"a": 1}, "serviceId": []}},
     ):
-        with pytest.raises(Refused):
+        with pytest.raises(AccessDenied):
             market().world.access().start(ComputeRequest.of_body(body, Decimal(1)))
     body = {"dataset": {"documentId": DATA, "serviceId": "compute_1", "transferTxId": m.tx(1)}, "algorithm": {"meta": m.RAW}}
     request = ComputeRequest.of_body({**body, "consumerAddress": m.CONSUMER, "environment": "ocean-compute"}, Decimal(0))

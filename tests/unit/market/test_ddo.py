@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from c2d.errors import InvalidDdo
 from c2d.market import ddo
-from c2d.market.ddo import Asset, BadDdo
+from c2d.market.ddo import Asset
 from tests.unit import sample_market as m
 
 NFT, DATATOKEN = m.address(1), m.address(2)
@@ -59,14 +60,14 @@ def test_oceans_own_did() -> None:
     ],
 )
 def test_what_is_no_ddo_is_refused_by_field(change: dict[str, Any], said: str) -> None:
-    with pytest.raises(BadDdo) as e:
+    with pytest.raises(InvalidDdo) as e:
         Asset.parse(doc(**change))
     assert str(e.value).startswith(said)
 
 
 @pytest.mark.parametrize("given", [None, [], "x", {}])
 def test_what_is_no_object_is_refused(given: object) -> None:
-    with pytest.raises(BadDdo):
+    with pytest.raises(InvalidDdo):
         Asset.parse(given)
 
 

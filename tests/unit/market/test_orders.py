@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from c2d.errors import InvalidOrder
 from c2d.market import orders
 from c2d.market.fees import make
-from c2d.market.orders import BadOrder, FeePaid, OrderReused, Receipt, Use, check
+from c2d.market.orders import FeePaid, OrderReused, Receipt, Use, check
 from tests.unit import sample_market as m
 
 TX, STARTED_TX = m.tx(1), m.tx(2)
@@ -36,7 +37,7 @@ def said(use: Use = USE, of: Receipt | None = None, original: Receipt | None = N
     """What is wrong with an order; None: nothing."""
     try:
         check("development", use, of or receipt(**changes), original, deployed)
-    except BadOrder as e:
+    except InvalidOrder as e:
         assert str(e).startswith("Provider development: ")
         return str(e).removeprefix("Provider development: ")
     return None
@@ -118,7 +119,7 @@ def test_refuses(what: str) -> None:
 
 
 def test_a_transaction_that_is_not_on_chain() -> None:
-    with pytest.raises(BadOrder, match="Failed to get tx receipt for the `startOrder` transaction"):
+    with pytest.raises(InvalidOrder, match="Failed to get tx receipt for the `startOrder` transaction"):
         check("8996", USE, None, None, True)
 
 

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from c2d.crypto import ecies
+from c2d.errors import InvalidServiceFiles
 from c2d.market import service_files
 from c2d.market.ddo import Asset
-from c2d.market.service_files import BadFiles, ContractCall, Gateways, Request
+from c2d.market.service_files import ContractCall, Gateways, Request
 from tests.unit import sample_market as m
 
 # `files` of a sample asset of Ocean's Provider, encrypted to the public test key of its development network.
@@ -68,7 +69,7 @@ def test_files_of_each_version(version: str) -> None:
     ],
 )
 def test_files_of_another_asset_or_form_are_refused(version: str, content: Any, said: str) -> None:
-    with pytest.raises(BadFiles) as e:
+    with pytest.raises(InvalidServiceFiles) as e:
         opened(asset(version, files=sealed(content)))
     assert str(e.value).startswith(said)
 
@@ -77,7 +78,7 @@ def test_files_of_another_asset_or_form_are_refused(version: str, content: Any, 
     "given", ["0x", "zz", "0x04" + "11" * 200, service_files.encrypt(ecies.public_key("0x" + "11" * 32), b"[]"), sealed(1)[:-2]]
 )
 def test_what_was_not_encrypted_to_this_provider_is_refused_without_a_word_of_it(given: str) -> None:
-    with pytest.raises(BadFiles, match="not encrypted to this Provider's key") as e:
+    with pytest.raises(InvalidServiceFiles, match="not encrypted to this Provider's key") as e:
         opened(asset("4.0.0", files=given))
     assert e.value.__cause__ is None and given not in str(e.value)
 
@@ -146,7 +147,7 @@ def test_a_contracts_answer_is_a_file() -> None:
     ],
 )
 def test_a_malformed_file_is_refused(file: Any, said: str) -> None:
-    with pytest.raises(BadFiles) as e:
+    with pytest.raises(InvalidServiceFiles) as e:
         service_files.to_fetch(file, {"p": "2"}, GATEWAYS, 8996)
     assert str(e.value).startswith(said)
 
@@ -155,5 +156,5 @@ def test_a_malformed_file_is_refused(file: Any, said: str) -> None:
     ("file", "name"), [({"type": "ipfs", "hash": "Qm"}, "IPFS"), ({"type": "arweave", "transactionId": "x"}, "ARWEAVE")]
 )
 def test_a_gateway_that_is_needed_is_named(file: Any, name: str) -> None:
-    with pytest.raises(BadFiles, match=f"No {name}_GATEWAY defined"):
+    with pytest.raises(InvalidServiceFiles, match=f"No {name}_GATEWAY defined"):
         service_files.to_fetch(file, None, Gateways(), 8996)

@@ -18,12 +18,11 @@ import sqlalchemy as sa
 from c2d.access import admission
 from c2d.crypto import ecies, signatures
 from c2d.database.consumers import Consumers
-from c2d.database.jobs import Store
+from c2d.database.jobs import JobRepository
 from c2d.database.tables import jobs
-from c2d.hooks.kubernetes import Refused
+from c2d.errors import ManifestRejected, UpstreamUnavailable
 from c2d.jobs.model import Job
 from c2d.market import fees
-from c2d.market.chain_facts import Unavailable
 from c2d.operators.configure import ConfigureOperator
 from c2d.settings import installation
 from tests.unit import sample_market as m
@@ -151,7 +150,7 @@ def configure(chain: Any, database_url: str) -> Callable[..., ConfigureOperator]
             }
         )
         operator.environment, operator.job_id, operator.job = operator.settings.environments[0], job_id, wanted
-        operator.store = Store(database_url)
+        operator.store = JobRepository(database_url)
         operator.store.open_job(job_id, "ocean-compute", wanted)
         if provider:
             with operator.store.engine.begin() as c:
@@ -208,7 +207,9 @@ def test_the_owners_signature_is_good_for_one_job(deal: Deal, configure: Any, mo
     first, second = configure(deal.job("j1", 5)), configure(deal.job("j2", 5), "j2")
     monkeypatch.setattr(installation, "load", lambda: first.settings)
     first.content({})
-    with pytest.raises(Refused, match="nonce: must be higher than every nonce that the owner has used at the Provider API, and new"):
+    with pytest.raises(
+        ManifestRejected, match="nonce: must be higher than every nonce that the owner has used at the Provider API, and new"
+    ):
         second.content({})
     configure(deal.job("j4", 4), "j4").content({})  # runs that were started together are looked at in any order
     own = Consumers(first.settings.C2D_DATABASE_URL, m.PROVIDER_KEY)
@@ -216,9 +217,9 @@ def test_the_owners_signature_is_good_for_one_job(deal: Deal, configure: Any, mo
     assert not own.use_nonce(owner, "5", f"{owner}{did}5"), "nor is it a compute start's any more"
     assert own.use_nonce(owner, "6", f"{owner}{did}6")
     for nonce in (3, 5, 6):  # and what the API has passed is good for no run
-        with pytest.raises(Refused, match="nonce: must be higher"):
+        with pytest.raises(ManifestRejected, match="nonce: must be higher"):
             configure(deal.job(f"late{nonce}", nonce), f"late{nonce}").content({})
-    with pytest.raises(Refused, match="signature: must be the owner's"):
+    with pytest.raises(ManifestRejected, match="signature: must be the owner's"):
         configure(deal.job("j3", 6).model_copy(update={"nonce": 7}), "j3").content({})
 
 
@@ -233,10 +234,10 @@ def test_no_order_no_file(deal: Deal, files: dict[str, Any], configure: Any, mon
         (of_another, "dataset.serviceId: order_invalid (Provider 8996: sender of order transaction is not the consumer/payer.)"),
         (no_tx, "dataset.serviceId: order_invalid (Provider 8996: Failed to get tx receipt for the `startOrder` transaction.)"),
     ):
-        with pytest.raises(Refused) as e:
+        with pytest.raises(ManifestRejected) as e:
             configure(wanted, f"x{wanted.nonce}{wanted.owner[-4:].lower()}").content({})
         assert str(e.value) == said
-    with pytest.raises(Refused, match="algorithm: file_unavailable"):
+    with pytest.raises(ManifestRejected, match="algorithm: file_unavailable"):
         files["/code"] = None
         try:
             operator.content({})
@@ -244,7 +245,7 @@ def test_no_order_no_file(deal: Deal, files: dict[str, Any], configure: Any, mon
             files["/code"] = CODE
     files["/code"] = b"print('changed')"
     try:
-        with pytest.raises(Refused, match="dataset: algorithm_file_checksum_mismatch"):
+        with pytest.raises(ManifestRejected, match="dataset: algorithm_file_checksum_mismatch"):
             operator.content({})
     finally:
         files["/code"] = CODE
@@ -256,7 +257,7 @@ def test_an_asset_that_is_disabled_after_the_order(deal: Deal, configure: Any, m
     monkeypatch.setattr(installation, "load", lambda: operator.settings)
     deal.chain.set_state(deal.asset, 4)
     try:
-        with pytest.raises(Refused, match="dataset: Asset is not consumable"):
+        with pytest.raises(ManifestRejected, match="dataset: Asset is not consumable"):
             operator.content({})
     finally:
         deal.chain.set_state(deal.asset, 0)
@@ -268,7 +269,7 @@ def test_a_ddo_that_was_changed_on_the_way(deal: Deal, configure: Any, monkeypat
     wanted = deal.job("j1", 1, inputs=[{**deal.job("j1", 1).dump()["inputs"][0], "ddo": altered}])
     operator = configure(wanted)
     monkeypatch.setattr(installation, "load", lambda: operator.settings)
-    with pytest.raises(Refused, match="dataset: Asset malformed or disabled"):
+    with pytest.raises(ManifestRejected, match="dataset: Asset malformed or disabled"):
         operator.content({})
 
 
@@ -294,14 +295,14 @@ def test_a_former_ddo_does_not_pass_where_the_node_gives_no_logs(
     job = job.model_copy(update={"signature": signatures.sign_hash(deal.consumer.key, admission.signed_text(job))})
     operator = configure(job, url=server(no_logs(deal.chain)))
     monkeypatch.setattr(installation, "load", lambda: operator.settings)
-    with pytest.raises(Unavailable, match="chain 8996: the RPC servers give no events of"):
+    with pytest.raises(UpstreamUnavailable, match="chain 8996: the RPC servers give no events of"):
         operator.content({})
 
 
 def test_a_chain_that_does_not_answer_is_no_pass_and_is_tried_again(deal: Deal, configure: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     operator = configure(deal.job("j1", 1), url="http://127.0.0.1:1/KEY")
     monkeypatch.setattr(installation, "load", lambda: operator.settings)
-    with pytest.raises(Unavailable, match="chain 8996: no RPC server answers; try again later") as e:
+    with pytest.raises(UpstreamUnavailable, match="chain 8996: no RPC server answers; try again later") as e:
         operator.content({})
     assert "KEY" not in str(e.value) and "127.0.0.1" not in str(e.value)
 
@@ -312,7 +313,7 @@ def test_a_job_that_waited_in_our_queue_keeps_what_it_has_paid_for(deal: Deal, c
         operator = configure(Job.parse({**deal.job("j1", 1).dump()}, "ocean-compute"), provider="0x" + "aa" * 20)
         monkeypatch.setattr(installation, "load", lambda: operator.settings)
         deal.chain.forward(2 * 3600)
-        with pytest.raises(Refused, match="order_invalid"):
+        with pytest.raises(ManifestRejected, match="order_invalid"):
             configure(deal.job("j2", 9), "j2").content({})
         operator.content({})
     finally:
@@ -324,13 +325,13 @@ def test_an_order_for_one_job(deal: Deal, configure: Any, monkeypatch: pytest.Mo
     monkeypatch.setattr(installation, "load", lambda: operator.settings)
     operator.content({})
     operator.content({})
-    with pytest.raises(Refused, match="has been used for another job; order it again"):
+    with pytest.raises(ManifestRejected, match="has been used for another job; order it again"):
         configure(deal.job("j2", 2), "j2", C2D_ORDERS_ONCE="1").content({})
     # Whatever the job says of the order's chain, and however the transaction is written.
-    with pytest.raises(Refused, match="has been used for another job; order it again"):
+    with pytest.raises(ManifestRejected, match="has been used for another job; order it again"):
         configure(deal.job("j3", 3, chainId=1), "j3", C2D_ORDERS_ONCE="1").content({})
     shouted = {**deal.job("j4", 4).dump()["inputs"][0], "order": {"txId": f"0x{deal.data_tx[2:].upper()}", "serviceId": "compute_1"}}
-    with pytest.raises(Refused, match="has been used for another job; order it again"):
+    with pytest.raises(ManifestRejected, match="has been used for another job; order it again"):
         configure(deal.job("j4", 4, inputs=[shouted]), "j4", C2D_ORDERS_ONCE="1").content({})
 
 
@@ -342,7 +343,7 @@ def test_an_order_for_one_job_is_not_for_more_by_being_used_on(deal: Deal, confi
     fee = fee_for(deal.chain, deal.data, "ocean-compute")
     again = deal.chain.reuse_order(deal.consumer.address, deal.asset.datatoken, deal.data_tx, fee)
     second = Deal(**{**vars(deal), "data_tx": again})
-    with pytest.raises(Refused, match="has been used for another job; order it again"):
+    with pytest.raises(ManifestRejected, match="has been used for another job; order it again"):
         configure(second.job("j2", 2), "j2", C2D_ORDERS_ONCE="1").content({})
     configure(second.job("j3", 3), "j3", C2D_ORDERS_ONCE="0").content({})
 
@@ -355,5 +356,5 @@ def test_the_operator_may_forbid_the_network(deal: Deal, configure: Any, monkeyp
 
 
 def test_without_a_providers_key_no_asset_is_kept_here(deal: Deal, configure: Any) -> None:
-    with pytest.raises(Refused, match="no assets are kept here"):
+    with pytest.raises(ManifestRejected, match="no assets are kept here"):
         configure(deal.job("j1", 1), PROVIDER_PRIVATE_KEY="", access_control="open").content({})

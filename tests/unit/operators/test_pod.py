@@ -14,10 +14,10 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from c2d.crypto import ecies
 from c2d.crypto.signatures import signer_of_hash
-from c2d.hooks.kubernetes import LogLine, Refused, Seen
+from c2d.errors import ManifestRejected, UpstreamUnavailable
+from c2d.hooks.kubernetes import LogLine, Seen
 from c2d.jobs.model import Job
 from c2d.jobs.status import Reason, Stage
-from c2d.market.chain_facts import Unavailable
 from c2d.operators import pod as pod_module
 from c2d.operators.algorithm import AlgorithmOperator
 from c2d.operators.configure import ConfigureOperator
@@ -157,7 +157,7 @@ def configure_of_orders(provider: str | None, **more: str) -> ConfigureOperator:
 
 
 def test_a_job_that_no_provider_sent_gets_no_grants() -> None:
-    with pytest.raises(Refused, match="an order is taken from an Ocean Provider only"):
+    with pytest.raises(ManifestRejected, match="an order is taken from an Ocean Provider only"):
         configure_of_orders(provider=None).content({})
 
 
@@ -191,7 +191,7 @@ def test_untrusted_lines_are_harmless_in_the_task_log() -> None:
 
 def test_what_cannot_be_asked_is_asked_again_and_in_the_end_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
     def silent(*_: Any, **__: Any) -> Any:
-        raise Unavailable("chain 8996: no RPC server answers; try again later")
+        raise UpstreamUnavailable("chain 8996: no RPC server answers; try again later")
 
     operator = ConfigureOperator()
     operator.settings = installation.read({"OPERATOR_PRIVATE_KEY": ecies.new_private_key(), "C2D_DATABASE_URL": "postgresql://x"})

@@ -7,9 +7,10 @@ import pytest
 
 from c2d.api import trigger
 from c2d.crypto import ecies, result_files
-from c2d.database.jobs import Store, keys_after_publishing
+from c2d.database.jobs import JobRepository, keys_after_publishing
 from c2d.database.queue import Caller, Intake
-from c2d.jobs.model import BadJob, Job
+from c2d.errors import InvalidJob, InvalidSeal
+from c2d.jobs.model import Job
 from c2d.jobs.status import Reason, Stage, StageEnd
 from c2d.lifecycle import submit
 from c2d.pods import manifests
@@ -59,7 +60,7 @@ def test_the_publish_stage_gets_the_jobs_keys_and_no_more() -> None:
         (env,) = read(encrypt_results=mode).environments
         content = json.loads(manifests.stage_input(Stage.PUBLISH, "j1", a_job(), env, {}, encryption=given)["stage.json"])
         assert content["encryption"] == given and OPERATOR[2:] not in json.dumps(content)
-        with pytest.raises(ecies.BadSeal):
+        with pytest.raises(InvalidSeal):
             keys.for_publish(kept, OPERATOR, "j2")
     assert made("none") == {} and keys.for_publish({}, OPERATOR, "j1") is None
 
@@ -108,7 +109,7 @@ def test_what_the_operator_reads_with_which_key() -> None:
 
 def test_a_second_try_of_publish_has_the_same_keys(database_url: str) -> None:
     """So that what it uploads is the same, part by part."""
-    store, first = Store(database_url), made("store")
+    store, first = JobRepository(database_url), made("store")
     store.open_job("j1", "ocean-compute", a_job())
     assert store.result_keys("j1") is None
     assert store.keep_keys("j1", first) == first
@@ -117,7 +118,7 @@ def test_a_second_try_of_publish_has_the_same_keys(database_url: str) -> None:
 
 @pytest.mark.parametrize("published", [True, False])
 def test_the_consumers_key_is_forgotten_once_the_results_are_published_and_not_before(database_url: str, published: bool) -> None:
-    store, kept = Store(database_url), made("consumer")
+    store, kept = JobRepository(database_url), made("consumer")
     store.open_job("j1", "ocean-compute", a_job())
     store.keep_keys("j1", kept)
     store.end_stage("j1", StageEnd(Stage.PUBLISH, Reason.COMPLETED if published else Reason.ERROR, 0, "", {}), None, None)
@@ -128,15 +129,15 @@ def test_the_consumers_key_is_forgotten_once_the_results_are_published_and_not_b
 def test_a_job_without_the_consumers_key_is_refused_where_it_is_needed(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = read(encrypt_results="consumer", C2D_DATABASE_URL=database_url, access_control="open")
     wanted = "output.publicKey: is required, for environment ocean-compute encrypts results to the consumer"
-    with pytest.raises(BadJob, match=wanted):
+    with pytest.raises(InvalidJob, match=wanted):
         submit.submit(loaded, Intake(database_url), a_job(), "ocean-compute", Caller("0xprovider", 1))
     monkeypatch.setattr(installation, "load", lambda: loaded)
-    with pytest.raises(BadJob, match=wanted):
+    with pytest.raises(InvalidJob, match=wanted):
         trigger.guarded(json.dumps({"conf": job()}).encode(), "ocean-compute")
     trigger.guarded(json.dumps({"conf": job(output={"publicKey": ecies.public_key(CONSUMER)})}).encode(), "ocean-compute")
 
 
 @pytest.mark.parametrize("key", ["0x04", "no hex", "0x04" + "11" * 64, "0x" + "02" * 300])
 def test_a_key_that_nothing_can_be_encrypted_to_is_refused(key: str) -> None:
-    with pytest.raises(BadJob, match=r"output\.publicKey"):
+    with pytest.raises(InvalidJob, match=r"output\.publicKey"):
         a_job(key)

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from c2d.crypto import ecies
-from c2d.settings.installation import BadSettings, installation, read
+from c2d.errors import InvalidSettings
+from c2d.settings.installation import installation, read
 
 KEY = ecies.new_private_key()
 BASE = {"OPERATOR_PRIVATE_KEY": KEY, "C2D_DATABASE_URL": "postgresql+psycopg2://u:DBSECRET@h/d"}
@@ -130,26 +131,26 @@ def test_defaults_are_operator_engines() -> None:
     ],
 )
 def test_a_wrong_setting_is_named_and_its_value_not_shown(changes: dict[str, str], sentence: str) -> None:
-    with pytest.raises(BadSettings) as e:
+    with pytest.raises(InvalidSettings) as e:
         read({**BASE, **changes})
     assert str(e.value).startswith(sentence) and "tuple" not in str(e.value)
     assert "SECRET" not in str(e.value).replace("AWS_SECRET", "").replace("PULL_SECRET", "")
 
 
 def test_environments_that_are_wrong_are_not_said_to_be_missing_too() -> None:
-    with pytest.raises(BadSettings) as e:
+    with pytest.raises(InvalidSettings) as e:
         read({**BASE, "nCPU": "-1"})
     assert str(e.value) == "nCPU: input should be greater than or equal to 0.001"
 
 
 def test_assets_need_a_key_that_opens_their_files() -> None:
-    with pytest.raises(BadSettings, match="access_control of environment ocean-compute: datatoken needs PROVIDER_PRIVATE_KEY"):
+    with pytest.raises(InvalidSettings, match="access_control of environment ocean-compute: datatoken needs PROVIDER_PRIVATE_KEY"):
         read({**BASE, "access_control": "datatoken"})
     read({**BASE, "access_control": "datatoken", "PROVIDER_PRIVATE_KEY": ecies.new_private_key()})
 
 
 def test_a_missing_key_is_named() -> None:
-    with pytest.raises(BadSettings, match="OPERATOR_PRIVATE_KEY: is required"):
+    with pytest.raises(InvalidSettings, match="OPERATOR_PRIVATE_KEY: is required"):
         read({"C2D_DATABASE_URL": "postgresql://x"})
 
 
@@ -174,7 +175,7 @@ def test_a_yaml_file_gives_several_environments_that_share_what_it_leaves_out(tm
 def test_a_bad_yaml_file_is_refused_with_what_is_wrong(tmp_path: Path, text: str, sentence: str) -> None:
     file = tmp_path / "environments.yaml"
     file.write_text(text)
-    with pytest.raises(BadSettings) as e:
+    with pytest.raises(InvalidSettings) as e:
         read({**BASE, "C2D_ENVIRONMENTS": str(file)})
     assert sentence in str(e.value)
 

@@ -10,7 +10,8 @@ import pytest
 
 from c2d.cli import main
 from c2d.crypto.signatures import address_of
-from c2d.settings.installation import BadSettings, installation, read
+from c2d.errors import InvalidSettings
+from c2d.settings.installation import installation, read
 from tests.unit.settings.test_installation import BASE
 
 KEY = "0x" + "11" * 32
@@ -84,14 +85,14 @@ def test_the_fee_token_is_oceans_where_none_is_given(tmp_path: Path) -> None:
     ],
 )
 def test_a_wrong_setting_is_named_and_not_shown(name: str, value: str, sentence: str) -> None:
-    with pytest.raises(BadSettings) as e:
+    with pytest.raises(InvalidSettings) as e:
         provider(**{name: value})
     assert sentence in str(e.value) and name in str(e.value) and "SECRET" not in str(e.value)
 
 
 def test_every_chain_needs_its_key() -> None:
     for urls in ({"1": "http://a.example", "5": "http://b.example"}, "http://a.example"):
-        with pytest.raises(BadSettings, match="a key for each chain of NETWORK_URL"):
+        with pytest.raises(InvalidSettings, match="a key for each chain of NETWORK_URL"):
             provider(PROVIDER_PRIVATE_KEY={"1": KEY}, NETWORK_URL=urls)
 
 

@@ -16,9 +16,10 @@ from urllib.parse import quote
 
 from starlette.responses import JSONResponse, Response
 
+from c2d.errors import ResultNotReadable
 from c2d.results.archive import Archive
 from c2d.results.keys import offered
-from c2d.results.reader import NotReadable, Reader
+from c2d.results.reader import Reader
 
 log = logging.getLogger(__name__)
 
@@ -117,7 +118,7 @@ class Streamed(Response):
         try:
             try:
                 piece = await ahead.next()
-            except NotReadable as e:
+            except ResultNotReadable as e:
                 headers = {"Retry-After": "5"} if e.again else {}
                 await failure(e.status, e.text, headers)(scope, receive, send)
                 return
@@ -128,7 +129,7 @@ class Streamed(Response):
                     return
                 piece = await ahead.next()
             await send({"type": "http.response.body", "body": b"", "more_body": False})
-        except NotReadable as e:
+        except ResultNotReadable as e:
             log.warning("a download was cut off: %s", e.text)  # the server closes the connection: the answer has no end
         finally:
             gone.cancel()

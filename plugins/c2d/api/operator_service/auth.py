@@ -20,10 +20,10 @@ from fastapi import Request
 
 from c2d.api.common.body import loads
 from c2d.api.common.limits import BODY_BYTES
-from c2d.api.operator_service.errors import Refusal
 from c2d.api.operator_service.service import service_of
-from c2d.crypto.signatures import BadSignature, signer_of_hash
+from c2d.crypto.signatures import signer_of_hash
 from c2d.database.queue import NONCE_LIMIT, Caller
+from c2d.errors import ApiError, InvalidSignature
 from c2d.jobs.model import ADDRESS, is_text
 from c2d.settings.installation import Settings
 
@@ -33,7 +33,7 @@ ONE_OF = "You have to specify one of agreementId, jobId or owner"
 
 
 @dataclass(frozen=True)
-class Access:
+class RoutePolicy:
     """Who may use a route.
 
     :param kind: ``public``, ``signed`` by a Provider, ``admin``, or ``either`` of the latter two.
@@ -50,11 +50,11 @@ class Access:
     job: bool = True
 
 
-def access(kind: str, call: str = "", *required: str, one_of: bool = False, job: bool = True) -> Callable[[Endpoint], Endpoint]:
+def requires(kind: str, call: str = "", *required: str, one_of: bool = False, job: bool = True) -> Callable[[Endpoint], Endpoint]:
     """Marks a route with who may use it."""
 
     def mark(endpoint: Endpoint) -> Endpoint:
-        endpoint.access = Access(kind, call, required, one_of, job)  # type: ignore[attr-defined]
+        endpoint.access = RoutePolicy(kind, call, required, one_of, job)  # type: ignore[attr-defined]
         return endpoint
 
     return mark
@@ -62,9 +62,9 @@ def access(kind: str, call: str = "", *required: str, one_of: bool = False, job:
 
 async def admit(request: Request) -> None:
     """The app's dependency: reads the request and finds out who asks, or refuses. The routes read :func:`data_of` and :func:`caller_of`."""
-    wanted: Access | None = getattr(request.scope["endpoint"], "access", None)
+    wanted: RoutePolicy | None = getattr(request.scope["endpoint"], "access", None)
     if wanted is None:
-        raise Refusal(403, "nobody may use this")
+        raise ApiError(403, "nobody may use this")
     request.state.data = data = await read_data(request)
     request.state.caller = None
     _names(data)
@@ -108,7 +108,7 @@ async def read_data(request: Request) -> dict[str, Any]:
         else:
             # A large one takes half a second at worst, in which the event loop would answer nobody.
             return _object(body) if len(body) < 2**16 else await asyncio.to_thread(_object, body)
-    raise Refusal(413, f"body: must have at most {BODY_BYTES} bytes")
+    raise ApiError(413, f"body: must have at most {BODY_BYTES} bytes")
 
 
 def _object(body: bytes) -> dict[str, Any]:
@@ -117,9 +117,9 @@ def _object(body: bytes) -> dict[str, Any]:
     try:
         data = loads(body)
     except ValueError:
-        raise Refusal(400, "body: must be valid JSON") from None
+        raise ApiError(400, "body: must be valid JSON") from None
     if not isinstance(data, dict):
-        raise Refusal(400, "payload seems empty.")
+        raise ApiError(400, "payload seems empty.")
     return data
 
 
@@ -128,40 +128,40 @@ def _names(data: dict[str, Any]) -> None:
     for name in NAMES:
         value = data.get(name)
         if not isinstance(value, str | int | None) or isinstance(value, bool):
-            raise Refusal(400, f"{name}: must be text")
+            raise ApiError(400, f"{name}: must be text")
         must_be_text(name, value)
 
 
 def must_be_text(name: str, value: Any) -> None:
     """What the database would not take is refused here."""
     if isinstance(value, str) and not is_text(value):
-        raise Refusal(400, f"{name}: must be valid UTF-8 text without NUL")
+        raise ApiError(400, f"{name}: must be valid UTF-8 text without NUL")
 
 
-def _complete(data: dict[str, Any], wanted: Access) -> None:
+def _complete(data: dict[str, Any], wanted: RoutePolicy) -> None:
     if wanted.required and not data:
-        raise Refusal(400, "payload seems empty.")
+        raise ApiError(400, "payload seems empty.")
     for name in wanted.required:
         if name not in data:
-            raise Refusal(400, f'"{name}" is required in the call to {wanted.call}')
+            raise ApiError(400, f'"{name}" is required in the call to {wanted.call}')
     if wanted.one_of and not any(text_of(data, n) for n in NAMES):
-        raise Refusal(400, ONE_OF)
+        raise ApiError(400, ONE_OF)
 
 
-def _caller(data: dict[str, Any], wanted: Access, settings: Settings) -> Caller:
+def _caller(data: dict[str, Any], wanted: RoutePolicy, settings: Settings) -> Caller:
     signature, owner, job_id = data.get("providerSignature"), text_of(data, "owner"), text_of(data, "jobId")
     if not signature:
-        raise Refusal(400, "`providerSignature` of agreementId is required.")
+        raise ApiError(400, "`providerSignature` of agreementId is required.")
     text = f"{owner}{job_id if wanted.job and job_id else ''}"
     if not settings.SIGNATURE_REQUIRED:
         return Caller(_anybody(text, data.get("nonce"), str(signature), settings), None, everybody=True)
     # Its length fixed, and a nonce of digits only: so the text can be read in one way (see c2d.database.queue.new_job_id).
     if owner is not None and not re.match(ADDRESS, owner):
-        raise Refusal(400, "owner: must be 0x followed by 40 hex digits")
+        raise ApiError(400, "owner: must be 0x followed by 40 hex digits")
     nonce = _nonce(data.get("nonce"))
     address = _recover(f"{text}{nonce}", str(signature))
     if address.lower() not in settings.ALLOWED_PROVIDERS:
-        raise Refusal(
+        raise ApiError(
             401,
             f"Invalid signature {signature} of documentId {text}{nonce},"
             f"the signing ethereum account {address} is not authorized to use this service.",
@@ -172,7 +172,7 @@ def _caller(data: dict[str, Any], wanted: Access, settings: Settings) -> Caller:
 def _nonce(value: Any) -> str:
     text = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
     if not re.fullmatch(r"[0-9]{1,19}", text) or int(text) >= NONCE_LIMIT:
-        raise Refusal(400, "nonce: must be a whole number below 2^63, higher with every request")
+        raise ApiError(400, "nonce: must be a whole number below 2^63, higher with every request")
     return text
 
 
@@ -185,8 +185,8 @@ def _anybody(text: str, nonce: Any, signature: str, settings: Settings) -> str:
 def _recover(text: str, signature: str) -> str:
     try:
         return signer_of_hash(text, signature)
-    except (BadSignature, UnicodeEncodeError):
-        raise Refusal(400, "Failed to recover address") from None
+    except (InvalidSignature, UnicodeEncodeError):
+        raise ApiError(400, "Failed to recover address") from None
 
 
 def _rate(request: Request, caller: Caller) -> None:
@@ -195,13 +195,13 @@ def _rate(request: Request, caller: Caller) -> None:
         raise too_many(seconds)
 
 
-def too_many(seconds: float) -> Refusal:
-    return Refusal(429, f"too many requests; try again in {seconds:.1f} s", {"Retry-After": str(int(seconds) + 1)})
+def too_many(seconds: float) -> ApiError:
+    return ApiError(429, f"too many requests; try again in {seconds:.1f} s", {"Retry-After": str(int(seconds) + 1)})
 
 
 def _admin(name: str, settings: Settings) -> None:
     if not name:
-        raise Refusal(400, "Admin header is empty.\nstatus code: 400")
+        raise ApiError(400, "Admin header is empty.\nstatus code: 400")
     # Each is compared, in a time that does not tell how much of it fits.
     if not any([hmac.compare_digest(name.lower().encode(), admin.encode()) for admin in settings.ALLOWED_ADMINS]):
-        raise Refusal(401, "Access admin route failed due to invalid admin address.\nstatus code: 401")
+        raise ApiError(401, "Access admin route failed due to invalid admin address.\nstatus code: 401")

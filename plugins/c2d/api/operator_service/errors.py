@@ -10,21 +10,9 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 
-from c2d.database.jobs import OrderUsed
-from c2d.database.queue import AgreementInUse, NonceUsed, TooManyJobs
-from c2d.jobs.model import BadJob
+from c2d.errors import AgreementInUse, ApiError, InvalidJob, NonceUsed, OrderUsed, TooManyJobs
 
 log = logging.getLogger(__name__)
-
-
-class Refusal(Exception):
-    """The request is answered with ``status`` and one sentence."""
-
-    def __init__(self, status: int, text: str, headers: dict[str, str] | None = None):
-        super().__init__(text)
-        self.status = status
-        self.text = text
-        self.headers = headers
 
 
 def error(status: int, text: str, headers: dict[str, str] | None = None) -> JSONResponse:
@@ -34,8 +22,8 @@ def error(status: int, text: str, headers: dict[str, str] | None = None) -> JSON
 def register(app: FastAPI) -> None:
     """Makes every exception of ``app`` an answer."""
 
-    @app.exception_handler(Refusal)
-    async def refusal(request: Request, e: Refusal) -> JSONResponse:
+    @app.exception_handler(ApiError)
+    async def refusal(request: Request, e: ApiError) -> JSONResponse:
         return error(e.status, e.text, e.headers)
 
     @app.exception_handler(HTTPException)
@@ -47,7 +35,7 @@ def register(app: FastAPI) -> None:
         async def answer(request: Request, e: Exception) -> JSONResponse:
             return error(status, str(e))
 
-    named(BadJob, 400)
+    named(InvalidJob, 400)
     named(AgreementInUse, 400)
     named(OrderUsed, 400)
     named(NonceUsed, 401)

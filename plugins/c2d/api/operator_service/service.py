@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import Request
 
 from c2d.api.common.limits import Rate
-from c2d.database.jobs import Store
+from c2d.database.jobs import JobRepository
 from c2d.database.notifications import Outbox
 from c2d.database.queue import Intake
 from c2d.hooks import logs
@@ -34,13 +34,13 @@ class Service:
     republish_run: Callable[[str, str], None] = airflow_runs.republish
     tail: Tail = logs.tail
     wake: Callable[[], None] = lambda: None
-    store: Store = field(init=False)
+    store: JobRepository = field(init=False)
     outbox: Outbox = field(init=False)
     requests: Rate = field(init=False)
     starts: Rate = field(init=False)
 
     def __post_init__(self) -> None:
-        self.store = Store(self.settings.C2D_DATABASE_URL)
+        self.store = JobRepository(self.settings.C2D_DATABASE_URL)
         self.outbox = Outbox(self.intake)
         self.requests = Rate(self.settings.C2D_REQUESTS_PER_SECOND, 2 * self.settings.C2D_REQUESTS_PER_SECOND)
         self.starts = Rate(self.settings.C2D_STARTS_PER_SECOND, 10 * self.settings.C2D_STARTS_PER_SECOND)

@@ -9,8 +9,8 @@ from typing import Any
 
 from c2d.api.common.body import loads
 from c2d.api.operator_service.datamodels import seconds_at_most
-from c2d.api.operator_service.errors import Refusal
-from c2d.jobs.model import BadJob, Job
+from c2d.errors import ApiError, InvalidJob
+from c2d.jobs.model import Job
 from c2d.settings.installation import Environment, Settings
 
 STAGE_PARTS = ("algorithm", "compute", "input", "output")
@@ -20,26 +20,26 @@ RAWCODE_FROM = 11  # characters: what is shorter is a placeholder, as pod-config
 def stage_of(workflow: Any) -> dict[str, Any]:
     """The workflow's only stage. Refuses with the incumbent's texts."""
     if not workflow or not isinstance(workflow, dict):
-        raise Refusal(400, "`workflow` is required in the payload and must include workflow stages")
+        raise ApiError(400, "`workflow` is required in the payload and must include workflow stages")
     stages = workflow.get("stages")
     if not stages or not isinstance(stages, list):
-        raise Refusal(400, "Missing stages")
+        raise ApiError(400, "Missing stages")
     if len(stages) > 1:
-        raise Refusal(400, "Multiple stages are not supported yet")
+        raise ApiError(400, "Multiple stages are not supported yet")
     stage = stages[0]
     if not isinstance(stage, dict):
-        raise Refusal(400, "Missing stages")
+        raise ApiError(400, "Missing stages")
     for part in STAGE_PARTS:
         if part not in stage:
-            raise Refusal(400, f"Missing {part} in stage 0")
+            raise ApiError(400, f"Missing {part} in stage 0")
     return stage
 
 
 def job_of(data: dict[str, Any], env: Environment, settings: Settings) -> Job:
     """The job that the body of POST compute asks for.
 
-    :raises BadJob: naming each field that is wrong.
-    :raises Refusal: the workflow has not one whole stage.
+    :raises InvalidJob: naming each field that is wrong.
+    :raises ApiError: the workflow has not one whole stage.
     """
     stage = stage_of(data.get("workflow"))
     conf = {
@@ -67,13 +67,13 @@ def seconds_of(valid_until: Any, env: Environment, settings: Settings, now: floa
         return limit
     left = until - int(time.time() if now is None else now)
     if left <= 0:
-        raise BadJob("validUntil: must be in the future")
+        raise InvalidJob("validUntil: must be in the future")
     return min(left, limit)
 
 
 def _inputs(given: Any) -> list[dict[str, Any]]:
     if not isinstance(given, list):
-        raise BadJob("input: must be a list")
+        raise InvalidJob("input: must be a list")
     return [_input(_object(each, f"input[{n}]"), f"input[{n}]") for n, each in enumerate(given)]
 
 
@@ -85,14 +85,14 @@ def _input(given: dict[str, Any], at: str) -> dict[str, Any]:
         name = given.get("id") or "did:op:" + hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
         return {"id": name, "files": files}
     if not remote:
-        raise BadJob(f"{at}: must have url or remote")
+        raise InvalidJob(f"{at}: must have url or remote")
     return {"id": given.get("id"), "remote": remote}
 
 
 def algorithm_of(given: dict[str, Any]) -> dict[str, Any]:
     """The algorithm as clients write it: id, rawcode, url or remote, container, algocustomdata.
 
-    :raises BadJob:
+    :raises InvalidJob:
     """
     container = _object(given.get("container"), "algorithm.container")
     names = ("image", "tag", "checksum", "entrypoint")
@@ -145,19 +145,19 @@ def _output(given: Any) -> dict[str, Any] | None:
 def parameters_of(given: Any, at: str) -> dict[str, Any]:
     """An object, or JSON text of one.
 
-    :raises BadJob: it is something else.
+    :raises InvalidJob: it is something else.
     """
     if isinstance(given, str) and given.strip():
         try:
             given = loads(given.encode())
         except ValueError:
-            raise BadJob(f"{at}: must be a JSON object") from None
+            raise InvalidJob(f"{at}: must be a JSON object") from None
     return _object(given, at) if given else {}
 
 
 def _object(given: Any, at: str) -> dict[str, Any]:
     if not isinstance(given, dict):
-        raise BadJob(f"{at}: must be an object")
+        raise InvalidJob(f"{at}: must be an object")
     return given
 
 
@@ -169,4 +169,4 @@ def _whole(given: Any, at: str) -> int | None:
             raise ValueError
         return int(given)
     except (TypeError, ValueError, OverflowError):
-        raise BadJob(f"{at}: must be a whole number") from None
+        raise InvalidJob(f"{at}: must be a whole number") from None

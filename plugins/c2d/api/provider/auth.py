@@ -16,12 +16,11 @@ from fastapi import Request
 from starlette.concurrency import run_in_threadpool
 
 from c2d.api.operator_service.auth import must_be_text, read_data, too_many
-from c2d.api.operator_service.errors import Refusal
-from c2d.api.provider.errors import Invalid
 from c2d.api.provider.rules import Rules, faults
 from c2d.api.provider.service import ProviderService, service_of
-from c2d.crypto.signatures import BadSignature, public_key_of_hash, signer_of_hash
-from c2d.database.consumers import NONCE, BadToken
+from c2d.crypto.signatures import public_key_of_hash, signer_of_hash
+from c2d.database.consumers import NONCE
+from c2d.errors import ApiError, InvalidRequest, InvalidSignature, InvalidToken
 from c2d.jobs.ids import API_JOB_ID
 from c2d.jobs.model import ADDRESS
 
@@ -30,7 +29,7 @@ NONCE_TEXT = "The nonce must be higher than every nonce that this address has us
 
 
 @dataclass(frozen=True)
-class Access:
+class RoutePolicy:
     """Who may use a route.
 
     :param rules: what the request must have; None: it is not read here.
@@ -49,11 +48,11 @@ class Access:
     lenient: bool = False
 
 
-def access(*arguments: Any, **named: Any) -> Callable[[Endpoint], Endpoint]:
-    """Marks a route with who may use it; arguments as :class:`Access` has them."""
+def requires(*arguments: Any, **named: Any) -> Callable[[Endpoint], Endpoint]:
+    """Marks a route with who may use it; arguments as :class:`ComputeAccess` has them."""
 
     def mark(endpoint: Endpoint) -> Endpoint:
-        endpoint.access = Access(*arguments, **named)  # type: ignore[attr-defined]
+        endpoint.access = RoutePolicy(*arguments, **named)  # type: ignore[attr-defined]
         return endpoint
 
     return mark
@@ -66,7 +65,7 @@ def job_text(data: dict[str, Any], did: Any) -> str:
 
 def public_key_of(request: Request) -> str | None:
     """The consumer's public key, by its signature of this request; None where a token stands for that."""
-    wanted: Access = request.scope["endpoint"].access
+    wanted: RoutePolicy = request.scope["endpoint"].access
     data = data_of(request)
     if not data.get("signature"):
         return None
@@ -75,9 +74,9 @@ def public_key_of(request: Request) -> str | None:
 
 async def admit(request: Request) -> None:
     """The app's dependency: reads the request, finds out who asks and uses up the nonce, or refuses. The routes read :func:`data_of`."""
-    wanted: Access | None = getattr(request.scope["endpoint"], "access", None)
+    wanted: RoutePolicy | None = getattr(request.scope["endpoint"], "access", None)
     if wanted is None:
-        raise Refusal(403, "nobody may use this")
+        raise ApiError(403, "nobody may use this")
     service = service_of(request)
     if wanted.rules is None:
         _slow_down(request, service.visitors, _visitor(request))
@@ -90,7 +89,7 @@ async def admit(request: Request) -> None:
     lenient = wanted.lenient and await run_in_threadpool(_stops_leniently, service, data)
     found = await run_in_threadpool(faults, data, wanted.rules, lambda: wanted.who is None or lenient or _signed(request, data, wanted))
     if found:
-        raise Invalid(found)
+        raise InvalidRequest(found)
     if wanted.who is not None:
         address, nonce = str(data[wanted.who]), str(data["nonce"])
         _slow_down(request, service.jobs.requests, f"consumer {address.lower()}")
@@ -98,7 +97,7 @@ async def admit(request: Request) -> None:
             return  # what was not signed is not used up: a thief would name the highest nonce there is
         signed = wanted.text(data) + nonce if data.get("signature") else None
         if not await run_in_threadpool(service.consumers.use_nonce, address, nonce, signed, wanted.several):
-            raise Invalid({"nonce": [NONCE_TEXT]})
+            raise InvalidRequest({"nonce": [NONCE_TEXT]})
 
 
 def data_of(request: Request) -> dict[str, Any]:
@@ -107,7 +106,7 @@ def data_of(request: Request) -> dict[str, Any]:
     return data
 
 
-def _signed(request: Request, data: dict[str, Any], wanted: Access) -> bool:
+def _signed(request: Request, data: dict[str, Any], wanted: RoutePolicy) -> bool:
     address, nonce, signature = data.get(wanted.who or ""), data.get("nonce"), data.get("signature")
     if not isinstance(address, str) or not re.match(ADDRESS, address):
         return False
@@ -119,12 +118,12 @@ def _signed(request: Request, data: dict[str, Any], wanted: Access) -> bool:
             return False
         try:
             service_of(request).consumers.check_token(token, address)
-        except BadToken:
+        except InvalidToken:
             return False
         return True
     try:
         return signer_of_hash(f"{wanted.text(data)}{nonce}", str(signature)).lower() == address.lower()
-    except (BadSignature, UnicodeEncodeError):
+    except (InvalidSignature, UnicodeEncodeError):
         return False
 
 
@@ -141,7 +140,7 @@ def _stops_leniently(service: ProviderService, data: dict[str, Any]) -> bool:
         return False
     try:
         return signer_of_hash(f"{address}{job_id}", str(signature)).lower() == str(address).lower()
-    except BadSignature:
+    except InvalidSignature:
         return False
 
 

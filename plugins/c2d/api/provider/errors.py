@@ -8,49 +8,31 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
 from c2d.api.operator_service import errors
-from c2d.market.chain_facts import Unavailable
+from c2d.errors import InvalidRequest, RequestDenied, UpstreamUnavailable
 
 log = logging.getLogger(__name__)
 CONTEXT = ("documentId", "serviceId", "consumerAddress", "jobId")
-
-
-class Invalid(Exception):
-    """The request lacks something; ``faults`` says what, by field."""
-
-    def __init__(self, faults: Any):
-        super().__init__("Validation error")
-        self.faults = faults
-
-
-class Forbidden(Exception):
-    """What is asked for is refused: a sentence, or codes by resource. 400 unless said otherwise."""
-
-    def __init__(self, error: Any, status: int = 400):
-        super().__init__(str(error))
-        self.error = error
-        self.status = status
 
 
 def register(app: FastAPI) -> None:
     """Makes every exception of ``app`` an answer."""
     errors.register(app)
 
-    @app.exception_handler(Invalid)
-    async def invalid(request: Request, e: Invalid) -> JSONResponse:
+    @app.exception_handler(InvalidRequest)
+    async def invalid(request: Request, e: InvalidRequest) -> JSONResponse:
         return JSONResponse({"errors": e.faults, "message": "Validation error", "success": False}, 400)
 
-    @app.exception_handler(Forbidden)
-    async def forbidden(request: Request, e: Forbidden) -> JSONResponse:
+    @app.exception_handler(RequestDenied)
+    async def forbidden(request: Request, e: RequestDenied) -> JSONResponse:
         return JSONResponse({"error": e.error}, e.status)
 
-    @app.exception_handler(Unavailable)
-    async def elsewhere(request: Request, e: Unavailable) -> JSONResponse:
+    @app.exception_handler(UpstreamUnavailable)
+    async def elsewhere(request: Request, e: UpstreamUnavailable) -> JSONResponse:
         log.warning("%s", e)
         return unavailable(request, str(e), {"Retry-After": "5"})
 

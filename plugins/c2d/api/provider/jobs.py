@@ -7,17 +7,17 @@ from typing import Any
 
 from c2d.api.operator_service.workflow import algorithm_of, parameters_of, seconds_of
 from c2d.jobs.model import Job
-from c2d.market.compute_request import ComputeRequest, Granted, GrantedAsset
+from c2d.market.compute_request import ApprovedAsset, ApprovedCompute, ComputeRequest
 from c2d.settings.installation import Environment, Settings
 
 CONTAINER = ("image", "tag", "checksum", "entrypoint")
 
 
-def job_of(granted: Granted, request: ComputeRequest, env: Environment, settings: Settings, public_key: str | None = None) -> Job:
+def job_of(granted: ApprovedCompute, request: ComputeRequest, env: Environment, settings: Settings, public_key: str | None = None) -> Job:
     """The job that a compute start asks for.
 
     :param public_key: what its results are encrypted to, if the request names no other.
-    :raises BadJob: naming each field that is wrong.
+    :raises InvalidJob: naming each field that is wrong.
     """
     algorithm = _algorithm(granted, request)
     remote = [each for each in (*granted.datasets, granted.algorithm) if each is not None and each.files is None]
@@ -36,7 +36,7 @@ def job_of(granted: Granted, request: ComputeRequest, env: Environment, settings
     return Job.parse(conf, env.id)
 
 
-def _algorithm(granted: Granted, request: ComputeRequest) -> dict[str, Any]:
+def _algorithm(granted: ApprovedCompute, request: ComputeRequest) -> dict[str, Any]:
     custom = parameters_of(request.algorithm.algocustomdata, "algorithm.algocustomdata")
     container = {name: granted.container[name] for name in CONTAINER if granted.container.get(name)}
     if granted.algorithm is None:
@@ -46,7 +46,7 @@ def _algorithm(granted: Granted, request: ComputeRequest) -> dict[str, Any]:
     return of_asset | ({"algocustomdata": custom} if custom else {})
 
 
-def _order(granted: GrantedAsset) -> dict[str, Any]:
+def _order(granted: ApprovedAsset) -> dict[str, Any]:
     """How the job names an asset: kept here, or handed out by its own Provider."""
     if granted.order is None:
         raise AssertionError("what is granted to a start has an order")

@@ -13,19 +13,19 @@ from typing import Any, TypeVar, cast
 from fastapi import Request
 
 from c2d.access.asset_content import AssetFiles
-from c2d.access.checks import access
+from c2d.access.checks import compute_access
 from c2d.access.own_assets import asset_files
 from c2d.api.common.limits import Rate
-from c2d.api.operator_service.errors import Refusal
 from c2d.api.operator_service.service import Service
 from c2d.database.consumers import Consumers
 from c2d.database.queue import Caller
+from c2d.errors import ApiError, UpstreamUnavailable
 from c2d.hooks.datatoken import DatatokenHook
 from c2d.hooks.download_proof import Proofs
 from c2d.hooks.networks import networks
 from c2d.hooks.policy_server import PolicyHook
-from c2d.market.chain_facts import ChainQuestions, Unavailable
-from c2d.market.compute_access import Access
+from c2d.market.chain_facts import ChainQuestions
+from c2d.market.compute_access import ComputeAccess
 from c2d.market.fees import ZERO_ADDRESS
 from c2d.settings.installation import Settings
 from c2d.settings.provider import ProviderSettings
@@ -51,7 +51,7 @@ class ProviderService:
     networks: Callable[[Mapping[int, tuple[str, ...]]], Mapping[int, tuple[str, ...]]] = networks
     consumers: Consumers = field(init=False)
     chain_facts: DatatokenHook = field(init=False)
-    access: Access = field(init=False)
+    access: ComputeAccess = field(init=False)
     proofs: Proofs = field(init=False)
     visitors: Rate = field(init=False)
 
@@ -60,7 +60,7 @@ class ProviderService:
         key = own.PROVIDER_PRIVATE_KEY[min(own.PROVIDER_PRIVATE_KEY)]
         self.consumers = Consumers(self.settings.C2D_DATABASE_URL, key)
         self.chain_facts = DatatokenHook(urls=own.NETWORK_URL, seconds=own.REQUEST_TIMEOUT)
-        self.access = access(self.settings, self._checksum, urls=own.NETWORK_URL)
+        self.access = compute_access(self.settings, self._checksum, urls=own.NETWORK_URL)
         self.proofs = Proofs(own, self.chain_facts)
         self._files = asset_files(own, self.chain_facts)
         patient = dataclasses.replace(self._files.fetcher, seconds=DOWNLOAD_SECONDS)
@@ -95,7 +95,7 @@ class ProviderService:
     def decimals(self, chain_id: int) -> int:
         """Of the fee token on a chain.
 
-        :raises Unavailable: the chain does not answer, or the token does not tell.
+        :raises UpstreamUnavailable: the chain does not answer, or the token does not tell.
         """
         token = self.own.fee_token(chain_id)
         if token is None or token == ZERO_ADDRESS:
@@ -103,7 +103,7 @@ class ProviderService:
         if (chain_id, token) not in self._decimals:
             found = self.chain_facts.facts(chain_id, ChainQuestions(tokens=frozenset({token}))).decimals.get(token.lower())
             if found is None:
-                raise Unavailable(f"chain {chain_id}: the fee token {token} does not tell its decimals")
+                raise UpstreamUnavailable(f"chain {chain_id}: the fee token {token} does not tell its decimals")
             self._decimals[chain_id, token] = found
         return self._decimals[chain_id, token]
 
@@ -129,7 +129,7 @@ class ProviderService:
 @contextlib.contextmanager
 def _one_of(slots: threading.BoundedSemaphore, given: Given, otherwise: str) -> Iterator[Given]:
     if not slots.acquire(blocking=False):
-        raise Refusal(429, otherwise, {"Retry-After": "2"})
+        raise ApiError(429, otherwise, {"Retry-After": "2"})
     try:
         yield given
     finally:

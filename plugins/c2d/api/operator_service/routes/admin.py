@@ -12,13 +12,13 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
 from c2d.api.common.result_responses import file_answer
-from c2d.api.operator_service.auth import access, data_of, text_of
+from c2d.api.operator_service.auth import data_of, requires, text_of
 from c2d.api.operator_service.datamodels import FAILURES, status_of
-from c2d.api.operator_service.errors import Refusal
 from c2d.api.operator_service.routes.results import reader_of
 from c2d.api.operator_service.service import Service, service_of
 from c2d.database.jobs import JobRow, migrate
 from c2d.database.notifications import STATES
+from c2d.errors import ApiError
 
 router = APIRouter(tags=["admin"], responses=FAILURES)
 LOG_TYPES = {
@@ -30,20 +30,20 @@ LOG_TYPES = {
 
 
 @router.post("/pgsqlinit", summary="Make or update the tables")
-@access("admin")
+@requires("admin")
 def pgsqlinit(request: Request) -> JSONResponse:
     migrate(service_of(request).settings.C2D_DATABASE_URL)
     return JSONResponse("")
 
 
 @router.get("/list", summary="The ids of the jobs that have not ended")
-@access("admin")
+@requires("admin")
 def jobs(request: Request) -> JSONResponse:
     return JSONResponse(service_of(request).intake.job_ids())
 
 
 @router.get("/info", summary="All that is known of a job; ?jobId=")
-@access("admin")
+@requires("admin")
 def info(request: Request) -> JSONResponse:
     service = service_of(request)
     row = _job(request, service)
@@ -55,37 +55,37 @@ def info(request: Request) -> JSONResponse:
 @router.get(
     "/logs", summary="The published log of a job's stage; ?jobId=&component=configure|algorithm|filter|publish", response_class=Response
 )
-@access("admin")
+@requires("admin")
 def logs(request: Request) -> Any:
     service = service_of(request)
     row, component = _job(request, service), text_of(data_of(request), "component")
     if component not in LOG_TYPES:
-        raise Refusal(400, f"component: must be one of {', '.join(LOG_TYPES)}")
+        raise ApiError(400, f"component: must be one of {', '.join(LOG_TYPES)}")
     for file in row.results:
         if file["type"] == LOG_TYPES[component]:
             if file.get("encrypted") == "consumer":
-                raise Refusal(404, f"component: the {component} log is encrypted to the consumer")
+                raise ApiError(404, f"component: the {component} log is encrypted to the consumer")
             return file_answer(reader_of(service, row), {**file, "contentType": "text/plain"}, request.headers)
-    raise Refusal(404, f"Pod with workflow={row.jobId} and component={component} not found")
+    raise ApiError(404, f"Pod with workflow={row.jobId} and component={component} not found")
 
 
 @router.get("/notifications", summary="Notifications, newest first; ?state=waiting|delivered|dead|unwanted")
-@access("admin")
+@requires("admin")
 def notifications(request: Request) -> JSONResponse:
     state = data_of(request).get("state")
     if state not in (None, *STATES):
-        raise Refusal(400, f"state: must be one of {', '.join(STATES)}, or be left out")
+        raise ApiError(400, f"state: must be one of {', '.join(STATES)}, or be left out")
     return JSONResponse(service_of(request).outbox.entries(state))
 
 
 @router.post("/notifications", summary='Send dead notifications again: {"id": 7}, or all of them')
-@access("admin")
+@requires("admin")
 def send_again(request: Request) -> JSONResponse:
     service, given = service_of(request), data_of(request).get("id")
     try:
         again = service.outbox.send_again(None if given is None else [int(given)])
     except (TypeError, ValueError):
-        raise Refusal(400, "id: must be the number of a notification") from None
+        raise ApiError(400, "id: must be the number of a notification") from None
     service.wake()
     return JSONResponse({"sentAgain": again})
 
@@ -94,5 +94,5 @@ def _job(request: Request, service: Service) -> JobRow:
     job_id = text_of(data_of(request), "jobId")
     row = service.intake.job(job_id) if job_id else None
     if row is None:
-        raise Refusal(400, f"The jobId {job_id} is not registered in your namespace.")
+        raise ApiError(400, f"The jobId {job_id} is not registered in your namespace.")
     return row

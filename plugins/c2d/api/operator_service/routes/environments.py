@@ -7,23 +7,23 @@ import re
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
-from c2d.api.operator_service.auth import access, data_of
+from c2d.api.operator_service.auth import data_of, requires
 from c2d.api.operator_service.datamodels import FAILURES, ComputeEnvironment, environment_of
-from c2d.api.operator_service.errors import Refusal
 from c2d.api.operator_service.service import service_of
+from c2d.errors import ApiError
 
 router = APIRouter(tags=["operation"])
 
 
 @router.get("/environments", summary="The environments for a chain", responses={200: {"model": list[ComputeEnvironment]}, **FAILURES})
-@access("public")
+@requires("public")
 def environments(request: Request) -> JSONResponse:
     service, data = service_of(request), data_of(request)
     if not data:
-        raise Refusal(400, '"chainId" is required in the call to GET:/environments')
+        raise ApiError(400, '"chainId" is required in the call to GET:/environments')
     chain = str(data.get("chainId") or data.get("chain_id") or "")  # ocean-node asks with chain_id
     if chain and not re.fullmatch("[0-9]{1,19}", chain):
-        raise Refusal(400, "chainId: must be a whole number")
+        raise ApiError(400, "chainId: must be a whole number")
     jobs = service.intake.current_jobs()
     fitting = [e for e in service.settings.environments if not e.chains or not chain or int(chain) in e.chains]
     return JSONResponse([environment_of(e, service.settings, jobs.get(e.id, 0)) for e in fitting])

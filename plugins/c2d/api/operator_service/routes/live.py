@@ -9,12 +9,12 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
-from c2d.api.operator_service.auth import access, caller_of, data_of, text_of
+from c2d.api.operator_service.auth import caller_of, data_of, requires, text_of
 from c2d.api.operator_service.datamodels import FAILURES, Failure, epoch
-from c2d.api.operator_service.errors import Refusal
 from c2d.api.operator_service.service import Service, service_of
 from c2d.database.jobs import JobRow
-from c2d.database.queue import Wanted
+from c2d.database.queue import JobFilter
+from c2d.errors import ApiError
 from c2d.jobs.ids import stage_name
 from c2d.jobs.status import Stage, Status
 
@@ -49,13 +49,13 @@ class Live(BaseModel):
 
 
 @router.get("/live", summary="What a job does right now", responses={200: {"model": Live}, 404: {"model": Failure}, **FAILURES})
-@access("signed", "GET:/live", "owner", "providerSignature", "nonce", "jobId")
+@requires("signed", "GET:/live", "owner", "providerSignature", "nonce", "jobId")
 def live(request: Request) -> JSONResponse:
     service, data = service_of(request), data_of(request)
     owner, job_id = text_of(data, "owner"), text_of(data, "jobId")
-    found = service.intake.find(caller_of(request), Wanted(jobId=job_id, owner=owner)) if job_id and owner else []
+    found = service.intake.find(caller_of(request), JobFilter(jobId=job_id, owner=owner)) if job_id and owner else []
     if not found:
-        raise Refusal(404, f"Owner {owner} mismatch for job {job_id}")
+        raise ApiError(404, f"Owner {owner} mismatch for job {job_id}")
     row = found[0]
     stage = STAGES.get(Status(row.status)) if row.dateFinished is None else None
     ended = service.intake.stages_of(row.jobId)

@@ -9,12 +9,12 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from c2d.api.common.result_responses import archive_answer, file_answer
-from c2d.api.operator_service.auth import access, caller_of, data_of, text_of
+from c2d.api.operator_service.auth import caller_of, data_of, requires, text_of
 from c2d.api.operator_service.datamodels import FAILURES, Failure
-from c2d.api.operator_service.errors import Refusal
 from c2d.api.operator_service.service import Service, service_of
 from c2d.database.jobs import JobRow
-from c2d.database.queue import Wanted
+from c2d.database.queue import JobFilter
+from c2d.errors import ApiError
 from c2d.results.reader import EXPIRED, Reader
 
 router = APIRouter(tags=["operation"])
@@ -32,11 +32,11 @@ ALL = "all"
     },
     response_class=Response,
 )
-@access("signed", "GET:/getResult", "owner", "providerSignature", "nonce", "index", "jobId")
+@requires("signed", "GET:/getResult", "owner", "providerSignature", "nonce", "index", "jobId")
 def result(request: Request) -> Any:
     service, data, caller = service_of(request), data_of(request), caller_of(request)
     owner, job_id, index = text_of(data, "owner"), text_of(data, "jobId"), _index(data["index"])
-    found = service.intake.find(caller, Wanted(jobId=job_id, owner=owner)) if job_id and owner else []
+    found = service.intake.find(caller, JobFilter(jobId=job_id, owner=owner)) if job_id and owner else []
     return result_of(service, found[0] if found else None, owner, job_id, index, request.headers)
 
 
@@ -47,21 +47,21 @@ def result_of(
 
     :param row: None: unknown, another owner's or another Provider's; nobody is told which.
     :param headers: the request's.
-    :raises Refusal: there is no such result.
+    :raises ApiError: there is no such result.
     """
     index = _index(index)
     if row is None:
-        raise Refusal(404, f"Owner {owner} mismatch for job {job_id}")
+        raise ApiError(404, f"Owner {owner} mismatch for job {job_id}")
     if row.removed:
-        raise Refusal(410, EXPIRED)
+        raise ApiError(410, EXPIRED)
     if not row.results:
-        raise Refusal(404, f"No results for job {job_id}")
+        raise ApiError(404, f"No results for job {job_id}")
     if index == ALL:
         return archive_answer(reader_of(service, row), headers)
     if index < 0:
-        raise Refusal(404, "Negative index")
+        raise ApiError(404, "Negative index")
     if index >= len(row.results):
-        raise Refusal(404, f"No such index {index} in this compute job")
+        raise ApiError(404, f"No such index {index} in this compute job")
     return file_answer(reader_of(service, row), row.results[index], headers)
 
 
@@ -76,4 +76,4 @@ def _index(value: Any) -> Any:
     try:
         return int(value)
     except (TypeError, ValueError, OverflowError):
-        raise Refusal(400, "Error getResult: index must be a whole number, or all") from None
+        raise ApiError(400, "Error getResult: index must be a whole number, or all") from None

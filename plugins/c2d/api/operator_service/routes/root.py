@@ -7,7 +7,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
-from c2d.api.operator_service.auth import access
+from c2d.api.operator_service.auth import requires
 from c2d.api.operator_service.service import service_of
 
 router = APIRouter(tags=["service"])
@@ -21,7 +21,7 @@ def our_version() -> str:
 
 
 @router.get("/", summary="Name, version, address and limits")
-@access("public")
+@requires("public")
 def root(request: Request) -> dict[str, Any]:
     settings = service_of(request).settings
     expiry = settings.environments[0].STORAGE_EXPIRY

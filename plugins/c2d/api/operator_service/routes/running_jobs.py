@@ -5,10 +5,10 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
-from c2d.api.operator_service.auth import access, data_of, text_of
+from c2d.api.operator_service.auth import data_of, requires, text_of
 from c2d.api.operator_service.datamodels import FAILURES, running_of
 from c2d.api.operator_service.service import service_of
-from c2d.database.queue import Wanted
+from c2d.database.queue import JobFilter
 
 router = APIRouter(tags=["operation"])
 
@@ -16,11 +16,11 @@ router = APIRouter(tags=["operation"])
 @router.get(
     "/runningjobs", summary="The jobs of a Provider that have not ended; of all for an admin, and in legacy mode", responses=FAILURES
 )
-@access("either", "GET:/runningjobs", "owner", "providerSignature", "nonce", job=False)
+@requires("either", "GET:/runningjobs", "owner", "providerSignature", "nonce", job=False)
 def running(request: Request) -> JSONResponse:
     intake, caller = service_of(request).intake, request.state.caller
     if caller is None:
         return JSONResponse([running_of(row) for row in intake.running(None)])
     # The incumbent tells everybody about everybody's jobs; here a Provider is told of its own, of the owner that it names.
-    owned = Wanted(owner=text_of(data_of(request), "owner"))
+    owned = JobFilter(owner=text_of(data_of(request), "owner"))
     return JSONResponse([running_of(row) for row in intake.find(caller, owned) if not row.dateFinished])

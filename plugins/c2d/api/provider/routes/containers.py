@@ -7,11 +7,10 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
-from c2d.api.provider.auth import access, data_of
-from c2d.api.provider.errors import Forbidden
+from c2d.api.provider.auth import data_of, requires
 from c2d.api.provider.service import service_of
+from c2d.errors import FetchError, RequestDenied
 from c2d.hooks import registry
-from c2d.hooks.guarded_http import FetchError
 from c2d.jobs.model import DIGEST, IMAGE
 from c2d.market import asset_rules
 
@@ -19,18 +18,18 @@ router = APIRouter(tags=["compute"])
 
 
 @router.post("/validateContainer", summary="Whether a container (entrypoint, image, checksum) is whole and its registry has the image")
-@access({})
+@requires({})
 def validate(request: Request) -> dict[str, Any]:
     service, container = service_of(request), data_of(request)
     if key := asset_rules.why_bad_container(container):
-        raise Forbidden(key)
+        raise RequestDenied(key)
     image, digest = str(container["image"]), str(container["checksum"]).lower()
     if not re.match(IMAGE, image) or not re.match(DIGEST, digest):
-        raise Forbidden("invalid")
+        raise RequestDenied("invalid")
     with service.fetching() as files:
         try:
             if not registry.has(files.fetcher, image, digest):
-                raise Forbidden("invalid")
+                raise RequestDenied("invalid")
         except FetchError:
-            raise Forbidden("invalid") from None
+            raise RequestDenied("invalid") from None
     return {**container, "valid": True}

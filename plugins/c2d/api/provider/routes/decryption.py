@@ -15,9 +15,9 @@ from fastapi.responses import PlainTextResponse, Response
 from c2d.api.common.body import loads
 from c2d.api.common.limits import BODY_BYTES
 from c2d.api.provider import rules
-from c2d.api.provider.auth import access, data_of
-from c2d.api.provider.errors import Forbidden
+from c2d.api.provider.auth import data_of, requires
 from c2d.api.provider.service import ProviderService, service_of
+from c2d.errors import RequestDenied
 from c2d.hooks.datatoken import METADATA_EVENTS
 from c2d.jobs.model import ADDRESS, TRANSACTION
 from c2d.market.chain_facts import ChainQuestions
@@ -45,30 +45,30 @@ def _decrypted_text(data: dict[str, Any]) -> str:
 
 
 @router.post("/decrypt", summary="A DDO; signed: (transactionId or dataNftAddress) + decrypterAddress + chainId + nonce", status_code=201)
-@access(rules.DECRYPT, "decrypterAddress", _decrypted_text, several=True)
+@requires(rules.DECRYPT, "decrypterAddress", _decrypted_text, several=True)
 def decrypt(request: Request) -> Response:
     service, data = service_of(request), data_of(request)
     chain, nft = rules.whole(data["chainId"]), str(data["dataNftAddress"])
     key = service.own.key(chain) if chain is not None and chain in service.chains() else None
     if key is None or chain is None:
-        raise Forbidden("Unsupported chain ID")
+        raise RequestDenied("Unsupported chain ID")
     allowed = service.own.AUTHORIZED_DECRYPTERS
     if allowed and str(data["decrypterAddress"]).lower() not in allowed:
-        raise Forbidden("Decrypter not authorized", 403)
+        raise RequestDenied("Decrypter not authorized", 403)
     if not re.match(ADDRESS, nft):
-        raise Forbidden("dataNftAddress: must be 0x and 40 hex digits")
+        raise RequestDenied("dataNftAddress: must be 0x and 40 hex digits")
     with service.asking():
         metadata = _metadata(service, chain, nft, data)
         facts = service.chain_facts.facts(chain, ChainQuestions(nfts=frozenset({(nft, ZERO_ADDRESS, metadata.event)})))
     state = facts.nfts[nft.lower()].state
     if state != 0:
-        raise Forbidden(STATES[state], 403) if state in STATES else Forbidden("Invalid MetadataState")
+        raise RequestDenied(STATES[state], 403) if state in STATES else RequestDenied("Invalid MetadataState")
     document = _opened(metadata, key)
     if hashlib.sha256(document).digest() != metadata.sha256:
-        raise Forbidden("Checksum doesn't match.")
+        raise RequestDenied("Checksum doesn't match.")
     if not _is_ddo(document, nft, chain):
         # Else the encrypted files of an asset, which everybody can see, could be had in the name of an NFT of one's own.
-        raise Forbidden("the document is not the DDO of dataNftAddress")
+        raise RequestDenied("the document is not the DDO of dataNftAddress")
     return PlainTextResponse(document, 201, media_type="text/plain")
 
 
@@ -80,14 +80,14 @@ def _metadata(service: ProviderService, chain: int, nft: str, data: dict[str, An
             number = flags if isinstance(flags, int) else int(str(flags), 16 if str(flags).startswith("0x") else 10)
             return Metadata(_bytes(data["encryptedDocument"]), number & 0xFF, _bytes(data["documentHash"]))
         except ValueError:
-            raise Forbidden("Failed to convert input args to bytes.") from None
+            raise RequestDenied("Failed to convert input args to bytes.") from None
     receipt = None
     if re.match(TRANSACTION, str(tx)):
         (answer,) = service.chain_facts.rpc(chain).batch([("eth_getTransactionReceipt", [str(tx)])])
         receipt = answer.result
     found = metadata_of(receipt, nft) if receipt else None
     if found is None:
-        raise Forbidden("Failed to process transaction id.")
+        raise RequestDenied("Failed to process transaction id.")
     return found
 
 
@@ -116,15 +116,15 @@ def _opened(metadata: Metadata, key: str) -> bytes:
         try:
             content = ecies_decrypt(key.removeprefix("0x"), content)
         except Exception:  # the library raises its own kinds for each way to be wrong
-            raise Forbidden("Failed to decrypt.") from None
+            raise RequestDenied("Failed to decrypt.") from None
     if metadata.flags & COMPRESSED:
         unpacker = lzma.LZMADecompressor()
         try:
             content = unpacker.decompress(content, BODY_BYTES)
         except lzma.LZMAError:
-            raise Forbidden("Failed to decompress") from None
+            raise RequestDenied("Failed to decompress") from None
         if not unpacker.eof:  # cut off, or larger than any DDO
-            raise Forbidden("Failed to decompress")
+            raise RequestDenied("Failed to decompress")
     return content
 
 

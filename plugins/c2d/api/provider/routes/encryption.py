@@ -8,31 +8,31 @@ from starlette.concurrency import run_in_threadpool
 
 from c2d.api.common.limits import BODY_BYTES
 from c2d.api.provider import rules
-from c2d.api.provider.auth import access
-from c2d.api.provider.errors import Forbidden
+from c2d.api.provider.auth import requires
 from c2d.api.provider.service import service_of
 from c2d.crypto import ecies
+from c2d.errors import RequestDenied
 from c2d.market import service_files
 
 router = APIRouter(tags=["encrypt"])
 
 
 @router.post("/encrypt", summary="ECIES of the body to the Provider's key; ?chainId=", status_code=201)
-@access(None)
+@requires(None)
 async def encrypt(request: Request) -> Response:
     if request.headers.get("content-type", "").split(";")[0].strip() != "application/octet-stream":
-        raise Forbidden("Invalid request content type: should be application/octet-stream")
+        raise RequestDenied("Invalid request content type: should be application/octet-stream")
     asked = request.query_params.get("chainId")
     if not asked:
-        raise Forbidden("Missing chainId query parameter.")
+        raise RequestDenied("Missing chainId query parameter.")
     service = service_of(request)
     chain = rules.whole(asked)
     key = service.own.key(chain) if chain in await run_in_threadpool(service.chains) else None
     if key is None:
-        raise Forbidden("Failed to encrypt.")
+        raise RequestDenied("Failed to encrypt.")
     body = b""
     async for chunk in request.stream():
         body += chunk
         if len(body) > BODY_BYTES:
-            raise Forbidden(f"body: must have at most {BODY_BYTES} bytes", 413)
+            raise RequestDenied(f"body: must have at most {BODY_BYTES} bytes", 413)
     return PlainTextResponse(await run_in_threadpool(service_files.encrypt, ecies.public_key(key), body), 201, media_type="text/plain")

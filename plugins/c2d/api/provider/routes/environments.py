@@ -7,14 +7,14 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from c2d.api.operator_service.datamodels import environment_of
-from c2d.api.provider.auth import access
+from c2d.api.provider.auth import requires
 from c2d.api.provider.service import service_of
 
 router = APIRouter(tags=["compute"])
 
 
 @router.get("/computeEnvironments", summary="The environments for each chain")
-@access({})
+@requires({})
 def environments(request: Request) -> dict[str, list[dict[str, Any]]]:
     service = service_of(request)
     jobs = service.jobs.intake.current_jobs()

@@ -16,18 +16,17 @@ from c2d.access.asset_content import filename
 from c2d.api.common.result_responses import disposition
 from c2d.api.provider import rules
 from c2d.api.provider.assets import consumed, files_of
-from c2d.api.provider.auth import access, data_of
-from c2d.api.provider.errors import Forbidden
+from c2d.api.provider.auth import data_of, requires
 from c2d.api.provider.service import ProviderService, service_of
-from c2d.hooks.guarded_http import FetchError
-from c2d.market.compute_request import GrantedAsset
-from c2d.market.service_files import BadFiles, to_fetch
+from c2d.errors import FetchError, InvalidServiceFiles, RequestDenied
+from c2d.market.compute_request import ApprovedAsset
+from c2d.market.service_files import to_fetch
 
 router = APIRouter(tags=["consume"])
 
 
 @router.post("/fileinfo", summary="What the files of an asset are (did, serviceId), or one file object; checksum: true for the sha256")
-@access(rules.FILE_INFO)
+@requires(rules.FILE_INFO)
 def fileinfo(request: Request) -> list[dict[str, Any]]:
     service, data = service_of(request), data_of(request)
     wanted: list[dict[str, Any]]
@@ -42,8 +41,8 @@ def fileinfo(request: Request) -> list[dict[str, Any]]:
         for index, file in enumerate(wanted):
             try:
                 details = files.info(file, userdata_of(data), chain, checksum)
-            except BadFiles as e:
-                raise Forbidden(str(e)) from None
+            except InvalidServiceFiles as e:
+                raise RequestDenied(str(e)) from None
             if details and data.get("did"):
                 # Of the publisher's URL a stranger is not told even the last part.
                 details.pop("filename")
@@ -56,7 +55,7 @@ def fileinfo(request: Request) -> list[dict[str, Any]]:
     summary="A file of an asset with an access service, for its order; signed: documentId + nonce; Range is passed on",
     response_class=StreamingResponse,
 )
-@access(rules.DOWNLOAD, "consumerAddress", lambda data: str(data["documentId"]))
+@requires(rules.DOWNLOAD, "consumerAddress", lambda data: str(data["documentId"]))
 def download(request: Request) -> StreamingResponse:
     service, data = service_of(request), data_of(request)
     did, service_id, consumer, tx = (str(data[n]) for n in ("documentId", "serviceId", "consumerAddress", "transferTxId"))
@@ -65,12 +64,12 @@ def download(request: Request) -> StreamingResponse:
     # A compute asset goes to nobody but a compute backend that its order names: ours, or that of another Provider's job.
     environments = {service.settings.address.lower()}
     if granted.service.type != "access" and consumer.lower() not in environments:
-        raise Forbidden(f"Service with index={service_id} is not an access service.")
+        raise RequestDenied(f"Service with index={service_id} is not an access service.")
     if granted.files is None:
-        raise Forbidden("cannot decrypt files for this service.")
+        raise RequestDenied("cannot decrypt files for this service.")
     index = rules.whole(data["fileIndex"])
     if index is None or index >= len(granted.files):
-        raise Forbidden(f"No such fileIndex {data['fileIndex']}")
+        raise RequestDenied(f"No such fileIndex {data['fileIndex']}")
     return _opened(request, service, granted, index)
 
 
@@ -89,7 +88,7 @@ class _Held(StreamingResponse):
                 await run_in_threadpool(self.held.close)
 
 
-def _opened(request: Request, service: ProviderService, granted: GrantedAsset, index: int) -> StreamingResponse:
+def _opened(request: Request, service: ProviderService, granted: ApprovedAsset, index: int) -> StreamingResponse:
     file, userdata, chain = (granted.files or ())[index], granted.userdata, granted.asset.chainId
     given = {name: request.headers[name] for name in ("range",) if name in request.headers}
     with contextlib.ExitStack() as stack:
@@ -97,10 +96,10 @@ def _opened(request: Request, service: ProviderService, granted: GrantedAsset, i
         try:
             wanted = to_fetch(file, userdata, files.gateways, chain)
             answer = stack.enter_context(files.open(file, userdata, chain, given))
-        except (BadFiles, FetchError) as e:
-            raise Forbidden(f"Error preparing file download response: {e}") from None
+        except (InvalidServiceFiles, FetchError) as e:
+            raise RequestDenied(f"Error preparing file download response: {e}") from None
         if answer.status not in (200, 206):
-            raise Forbidden(f"Error preparing file download response: the server answered {answer.status}")
+            raise RequestDenied(f"Error preparing file download response: the server answered {answer.status}")
         service.proofs.send(granted, data_of(request))
         kind = answer.headers.get("content-type") or "application/octet-stream"
         headers = {
@@ -118,16 +117,16 @@ def _opened(request: Request, service: ProviderService, granted: GrantedAsset, i
 def userdata_of(data: dict[str, Any]) -> dict[str, Any] | None:
     """The consumer's parameters: an object, or JSON text of one. None where there are none.
 
-    :raises Forbidden: it is something else.
+    :raises RequestDenied: it is something else.
     """
     given = data.get("userdata")
     if isinstance(given, str) and given.strip():
         try:
             given = json.loads(given)
         except (ValueError, RecursionError):
-            raise Forbidden("userdata: must be a JSON object") from None
+            raise RequestDenied("userdata: must be a JSON object") from None
     if given and not isinstance(given, dict):
-        raise Forbidden("userdata: must be a JSON object")
+        raise RequestDenied("userdata: must be a JSON object")
     return given or None
 
 

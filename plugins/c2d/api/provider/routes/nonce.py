@@ -5,13 +5,13 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 
 from c2d.api.provider import rules
-from c2d.api.provider.auth import access, data_of
+from c2d.api.provider.auth import data_of, requires
 from c2d.api.provider.service import service_of
 
 router = APIRouter(tags=["consume"])
 
 
 @router.get("/nonce", summary="The highest nonce that an address has used, as text; ?userAddress=")
-@access(rules.NONCE)
+@requires(rules.NONCE)
 def nonce(request: Request) -> dict[str, str]:
     return {"nonce": service_of(request).consumers.nonce(str(data_of(request)["userAddress"]))}

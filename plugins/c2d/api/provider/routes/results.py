@@ -9,9 +9,9 @@ from fastapi.responses import Response
 
 from c2d.api.operator_service.routes.results import result_of
 from c2d.api.provider import rules
-from c2d.api.provider.auth import access, data_of, job_text
+from c2d.api.provider.auth import data_of, job_text, requires
 from c2d.api.provider.service import service_of
-from c2d.database.queue import Wanted
+from c2d.database.queue import JobFilter
 
 router = APIRouter(tags=["compute"])
 
@@ -21,9 +21,9 @@ router = APIRouter(tags=["compute"])
     summary="One result by its place in the list, or all as a tar archive (index=all); signed: consumerAddress + jobId + index + nonce",
     response_class=Response,
 )
-@access(rules.COMPUTE_RESULT, "consumerAddress", lambda data: job_text(data, data.get("index")))
+@requires(rules.COMPUTE_RESULT, "consumerAddress", lambda data: job_text(data, data.get("index")))
 def result(request: Request) -> Any:
     service, data = service_of(request), data_of(request)
     owner, job_id = str(data["consumerAddress"]), str(data["jobId"])
-    found = service.jobs.intake.see(service.caller.sees, Wanted(jobId=job_id, owner=owner))
+    found = service.jobs.intake.see(service.caller.sees, JobFilter(jobId=job_id, owner=owner))
     return result_of(service.jobs, found[0] if found else None, owner, job_id, data["index"], request.headers)

@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from c2d.api.operator_service.routes.root import our_version
-from c2d.api.provider.auth import access
+from c2d.api.provider.auth import requires
 from c2d.api.provider.service import service_of
 
 router = APIRouter(tags=["service"])
@@ -37,7 +37,7 @@ ENDPOINTS = {
 
 
 @router.get("/", summary="Name, version, addresses, chains, and the path of each service")
-@access({})
+@requires({})
 def root(request: Request) -> dict[str, Any]:
     service = service_of(request)
     chains = service.chains()

@@ -9,7 +9,7 @@ down_revision = "0005"
 
 
 def upgrade() -> None:
-    column = sa.Column("stores", JSONB, comment="where the results and admin logs lie (c2d.results.destinations.Place.dump)")
+    column = sa.Column("stores", JSONB, comment="where the results and admin logs lie (c2d.results.destinations.Destination.dump)")
     op.add_column("jobs", column, schema="c2d")
 
 
