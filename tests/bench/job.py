@@ -19,7 +19,7 @@ from c2d.hooks.kubernetes import Pods, Seen, _lines
 from c2d.jobs import ids
 from c2d.jobs.model import Job
 from c2d.jobs.status import Stage
-from c2d.pods import manifests
+from c2d.pods import manifests, stage_input
 from c2d.pods.status import end_of, running_since
 from c2d.settings import installation
 from local.airflow import Client
@@ -78,7 +78,7 @@ def chain(pods: Pods, loaded: installation.Settings) -> float:
     owner = pods.ensure(manifests.owner(job_id, env.id))
     uid = owner["metadata"]["uid"]
     for stage in Stage:
-        pods.ensure(manifests.secret(job_id, stage, manifests.stage_input(stage, job_id, job, env, {Stage.FILTER: True}), env.id, uid))
+        pods.ensure(manifests.secret(job_id, stage, stage_input.stage_input(stage, job_id, job, env, {Stage.FILTER: True}), env.id, uid))
     begin = time.monotonic()
     pods.ensure(manifests.claim(job_id, env, uid))
     for stage in Stage:

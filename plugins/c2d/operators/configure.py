@@ -16,7 +16,7 @@ from c2d.hooks.datatoken import DatatokenHook
 from c2d.jobs.status import Stage, StageEnd, Status, after_configure
 from c2d.market import download_grants
 from c2d.operators.pod import C2DPodOperator
-from c2d.pods import manifests
+from c2d.pods import stage_input
 from c2d.pods.status import PodEnd
 
 
@@ -43,7 +43,7 @@ class ConfigureOperator(C2DPodOperator):
         except (InvalidJob, OrderUsed, AccessDenied, InvalidServiceFiles, FetchError) as e:
             raise ManifestRejected(str(e)) from None
         public_only = not self.settings.provider.ALLOW_NON_PUBLIC_IP
-        made = functools.partial(manifests.stage_input, self.stage, self.job_id, self.job, self.environment, ends_ok)
+        made = functools.partial(stage_input.stage_input, self.stage, self.job_id, self.job, self.environment, ends_ok)
         content = made(kept=kept, public_only=public_only)
         if not self.job.remotes:
             return content

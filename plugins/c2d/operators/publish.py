@@ -13,7 +13,7 @@ from c2d.errors import ManifestRejected, ResultStoreError
 from c2d.jobs import ids
 from c2d.jobs.status import Reason, Stage, StageEnd, Status
 from c2d.operators.pod import C2DPodOperator
-from c2d.pods import manifests
+from c2d.pods import stage_input
 from c2d.pods.status import PodEnd
 from c2d.results import keys
 from c2d.results.destinations import destinations
@@ -42,7 +42,7 @@ class PublishOperator(C2DPodOperator):
             rights = self._results.rights(self._seconds)
         except ResultStoreError as e:
             raise ManifestRejected(str(e)) from None
-        return manifests.stage_input(self.stage, self.job_id, self.job, self.environment, ends_ok, encryption=encryption, rights=rights)
+        return stage_input.stage_input(self.stage, self.job_id, self.job, self.environment, ends_ok, encryption=encryption, rights=rights)
 
     def make_pod(self, ends_ok: dict[Stage, bool], may_exist: bool) -> dict[str, Any]:
         row = self.store.job(self.job_id)

@@ -9,7 +9,7 @@ from c2d.crypto import ecies
 from c2d.errors import InvalidJob
 from c2d.jobs.model import CODE_BYTES, Job, params_schema
 from c2d.jobs.status import Stage
-from c2d.pods import manifests
+from c2d.pods import stage_input
 from c2d.settings.installation import Environment
 from tests.unit.examples import OWNER, REMOTE, SECRET_URL, job, remote_job
 
@@ -149,7 +149,7 @@ def test_what_configure_is_told_fits_in_a_secret() -> None:
     """Kubernetes takes 1 MiB; letters that JSON could write as six characters each are counted as what they are."""
     code = {"algorithm.rawcode": "\u044f" * (CODE_BYTES // 2), "algorithm.algocustomdata": {"a": "x" * (100 * 1024)}}
     largest = Job.parse(job(**code), "here").opened(KEY, "j")
-    told = manifests.stage_input(Stage.CONFIGURE, "j", largest, ENV, {})["stage.json"]
+    told = stage_input.stage_input(Stage.CONFIGURE, "j", largest, ENV, {})["stage.json"]
     assert CODE_BYTES < len(told.encode()) < 2**20
     files = [{"url": f"http://h/{'x' * 800}", "headers": {"A": "b"}}] * 998
     for too_much in ({**code, "inputs.0.files": files[:500]}, {"inputs.0.files": files, "algorithm.rawcode": ...}):

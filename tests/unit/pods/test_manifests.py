@@ -14,7 +14,7 @@ from c2d.jobs import ids
 from c2d.jobs.model import Job
 from c2d.jobs.status import Stage
 from c2d.market import download_grants
-from c2d.pods import manifests
+from c2d.pods import manifests, stage_input
 from c2d.settings.installation import read
 from tests.unit.examples import REMOTE, job, remote_job
 
@@ -33,9 +33,9 @@ def pod(stage: str, conf: dict[str, Any] | None = None, job_id: str = "j1", **va
     return manifests.pod(Stage(stage), job_id, Job.parse(conf or job(), "ocean-compute"), settings.environments[0], settings, "uid-1")
 
 
-def stage_input(stage: str, conf: dict[str, Any] | None = None, ends_ok: dict[Stage, bool] | None = None) -> dict[str, str]:
+def input_of(stage: str, conf: dict[str, Any] | None = None, ends_ok: dict[Stage, bool] | None = None) -> dict[str, str]:
     env = read(BASE).environments[0]
-    return manifests.stage_input(Stage(stage), "j1", Job.parse(conf or job(), "ocean-compute"), env, ends_ok or {})
+    return stage_input.stage_input(Stage(stage), "j1", Job.parse(conf or job(), "ocean-compute"), env, ends_ok or {})
 
 
 STAGES = ["configure", "algorithm", "filter", "publish"]
@@ -119,7 +119,7 @@ def test_the_environment_is_the_incumbents_and_secret_comes_from_the_stages_secr
         "HOME": "/tmp",
         "secret": {"secretKeyRef": {"name": "j1-algorithm", "key": "secret"}},
     }
-    assert stage_input("algorithm") == {"secret": "JOBSECRET"}
+    assert input_of("algorithm") == {"secret": "JOBSECRET"}
 
 
 def test_the_entrypoint_is_an_argument_of_its_own_and_kubernetes_expands_nothing_in_it() -> None:
@@ -195,7 +195,7 @@ def test_the_cluster_settings_reach_the_pod() -> None:
 
 
 def test_configure_is_told_what_to_fetch_and_its_limits() -> None:
-    content = json.loads(stage_input("configure")["stage.json"])
+    content = json.loads(input_of("configure")["stage.json"])
     assert content["inputs"][0]["files"][0]["url"].endswith("TOPSECRET") and content["algorithm"]["rawcode"] == "print('hello')"
     assert content["limits"] == {"totalBytes": 3 * 2**30, "seconds": 3600, "connections": 4, "publicOnly": False}
 
@@ -203,7 +203,7 @@ def test_configure_is_told_what_to_fetch_and_its_limits() -> None:
 def test_configure_is_told_how_to_fetch_what_is_named_by_transaction_and_not_the_key() -> None:
     env, conf = read(BASE).environments[0], Job.parse(remote_job(), "ocean-compute")
     granted = download_grants.grant(BASE["OPERATOR_PRIVATE_KEY"], ["did:op:aa", "did:op:cc"], 1000, 8, 60)
-    text = manifests.stage_input(Stage.CONFIGURE, "j1", conf, env, {}, granted)["stage.json"]
+    text = stage_input.stage_input(Stage.CONFIGURE, "j1", conf, env, {}, granted)["stage.json"]
     content = json.loads(text)
     assert content["metadataUri"] == "https://aquarius.example" and content["consumerAddress"] == granted.consumer
     given = [content["inputs"][0]["remote"], content["algorithm"]["remote"]]
@@ -216,7 +216,7 @@ def test_configure_is_told_how_to_fetch_what_is_named_by_transaction_and_not_the
 @pytest.mark.parametrize(("filtered", "release"), [(True, "filtered"), (False, "logs"), (None, "logs")])
 def test_publish_releases_outputs_only_with_the_filters_consent(filtered: bool | None, release: str) -> None:
     ends_ok = {} if filtered is None else {Stage.FILTER: filtered}
-    assert json.loads(stage_input("publish", ends_ok=ends_ok)["stage.json"])["release"] == release
+    assert json.loads(input_of("publish", ends_ok=ends_ok)["stage.json"])["release"] == release
 
 
 @pytest.mark.parametrize("job_id", ["manual__2026-11-22T06:05:00+00:00", "UPPER", "x" * 80, "-a", "a_b"])

@@ -13,7 +13,7 @@ from c2d.errors import InvalidJob, InvalidSeal
 from c2d.jobs.model import Job
 from c2d.jobs.status import Reason, Stage, StageEnd
 from c2d.lifecycle import submit
-from c2d.pods import manifests
+from c2d.pods import stage_input
 from c2d.results import keys
 from c2d.settings.installation import Settings, installation
 from tests.unit.examples import job
@@ -58,7 +58,7 @@ def test_the_publish_stage_gets_the_jobs_keys_and_no_more() -> None:
         assert given and set(given) == {"results", "adminlogs"} | ({"sealedKey"} if mode == "consumer" else set())
         assert given["results"] != given["adminlogs"] and not any(k in json.dumps(kept) for k in (given["results"], given["adminlogs"]))
         (env,) = read(encrypt_results=mode).environments
-        content = json.loads(manifests.stage_input(Stage.PUBLISH, "j1", a_job(), env, {}, encryption=given)["stage.json"])
+        content = json.loads(stage_input.stage_input(Stage.PUBLISH, "j1", a_job(), env, {}, encryption=given)["stage.json"])
         assert content["encryption"] == given and OPERATOR[2:] not in json.dumps(content)
         with pytest.raises(InvalidSeal):
             keys.for_publish(kept, OPERATOR, "j2")
