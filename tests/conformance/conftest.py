@@ -10,7 +10,8 @@ from fastapi.testclient import TestClient
 from c2d.api.operator_service.app import create_app
 from c2d.crypto import ecies
 from c2d.crypto.signatures import address_of
-from c2d.settings.installation import Settings, installation
+from c2d.settings import installation
+from c2d.settings.installation import Settings
 from tests.conformance.provider import KEY, OTHER_KEY
 
 OPERATOR_KEY = ecies.new_private_key()

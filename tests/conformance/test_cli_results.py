@@ -19,7 +19,8 @@ from c2d.cli import main
 from c2d.crypto.signatures import address_of
 from c2d.errors import DownloadFailed, DownloadInterrupted
 from c2d.results import download, sources
-from c2d.settings.installation import Settings, installation
+from c2d.settings import installation
+from c2d.settings.installation import Settings
 from tests.conformance.airflow_app import serving
 from tests.conformance.conftest import Runs
 from tests.conformance.published import BIG, CONSUMER, FILES, PROVIDER, get, published

@@ -210,7 +210,7 @@ def test_configure_is_told_how_to_fetch_what_is_named_by_transaction_and_not_the
     assert [{k: v for k, v in each.items() if k != "grants"} for each in given] == [{**REMOTE, "userdata": None}] * 2
     assert [each["grants"] for each in given] == [[list(g) for g in own] for own in granted.of_assets]
     assert content["inputs"][0]["files"] == [] and BASE["OPERATOR_PRIVATE_KEY"][2:] not in text
-    assert "metadataUri" not in stage_input("configure")["stage.json"]
+    assert "metadataUri" not in input_of("configure")["stage.json"]
 
 
 @pytest.mark.parametrize(("filtered", "release"), [(True, "filtered"), (False, "logs"), (None, "logs")])

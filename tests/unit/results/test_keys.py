@@ -15,7 +15,8 @@ from c2d.jobs.status import Reason, Stage, StageEnd
 from c2d.lifecycle import submit
 from c2d.pods import stage_input
 from c2d.results import keys
-from c2d.settings.installation import Settings, installation
+from c2d.settings import installation
+from c2d.settings.installation import Settings
 from tests.unit.examples import job
 
 OPERATOR = ecies.new_private_key()

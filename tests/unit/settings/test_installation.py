@@ -6,7 +6,8 @@ import pytest
 
 from c2d.crypto import ecies
 from c2d.errors import InvalidSettings
-from c2d.settings.installation import installation, read
+from c2d.settings import installation
+from c2d.settings.installation import read
 
 KEY = ecies.new_private_key()
 BASE = {"OPERATOR_PRIVATE_KEY": KEY, "C2D_DATABASE_URL": "postgresql+psycopg2://u:DBSECRET@h/d"}

@@ -11,7 +11,8 @@ import pytest
 from c2d.cli import main
 from c2d.crypto.signatures import address_of
 from c2d.errors import InvalidSettings
-from c2d.settings.installation import installation, read
+from c2d.settings import installation
+from c2d.settings.installation import read
 from tests.unit.settings.test_installation import BASE
 
 KEY = "0x" + "11" * 32
