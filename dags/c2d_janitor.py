@@ -20,20 +20,17 @@ with DAG(
     @task(retries=0)
     def sweep() -> None:
         from airflow.providers.cncf.kubernetes.hooks.kubernetes import KubernetesHook
-        from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
         from c2d.database.jobs import JobRepository
         from c2d.hooks.kubernetes import Pods
         from c2d.lifecycle import sweep
+        from c2d.lifecycle.airflow_runs import is_active
         from c2d.settings import installation
-
-        def run_goes_on(dag_id: str, run_id: str) -> bool:
-            return RuntimeTaskInstance.get_dr_count(dag_id, run_ids=[run_id], states=["queued", "running"]) > 0
 
         loaded = installation.load()
         api = KubernetesHook(conn_id="kubernetes_default").core_v1_client
-        clear = sweep.clear_half(loaded)
-        sweep.sweep(JobRepository(loaded.C2D_DATABASE_URL), Pods(api, loaded.C2D_NAMESPACE), run_goes_on, clear)
+        clear = sweep.partial_upload_remover(loaded)
+        sweep.sweep(JobRepository(loaded.C2D_DATABASE_URL), Pods(api, loaded.C2D_NAMESPACE), is_active, clear)
 
     @task(retries=0)
     def expire() -> None:

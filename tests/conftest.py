@@ -93,26 +93,26 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def migrated(postgres: str) -> str:
     """A database with the jobs' tables, to be copied."""
-    from c2d.database import jobs
+    from c2d.database.connections import migrate
 
     with sa.create_engine(postgres, isolation_level="AUTOCOMMIT").connect() as c:
         c.execute(sa.text("CREATE DATABASE migrated"))
     url = sa.make_url(postgres).set(database="migrated").render_as_string(hide_password=False)
-    jobs.migrate(url)
+    migrate(url)
     return url
 
 
 @contextlib.contextmanager
 def copied(postgres: str, migrated: str) -> Iterator[str]:
     """A database with empty jobs' tables."""
-    from c2d.database import queue
+    from c2d.database import connections
 
     name = f"t{uuid.uuid4().hex}"
     with sa.create_engine(postgres, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool).connect() as c:
         c.execute(sa.text(f"CREATE DATABASE {name} TEMPLATE migrated"))
     url = sa.make_url(postgres).set(database=name).render_as_string(hide_password=False)
     yield url
-    queue.close(url)
+    connections.close(url)
 
 
 @pytest.fixture

@@ -38,6 +38,10 @@ class InvalidJob(InvalidInput):
     """The job cannot be accepted. The text has one sentence for each field that is wrong."""
 
 
+class NotRepublishable(InvalidJob):
+    """The results of this job cannot be published again. The text says why."""
+
+
 class InvalidDdo(InvalidInput):
     """The document is not a DDO v4, or not the one that its DID names. The text names the field."""
 

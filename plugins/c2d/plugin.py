@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
@@ -11,6 +10,7 @@ from airflow.plugins_manager import AirflowPlugin
 from c2d.api.common.slash import PROVIDER, WithSlash
 from c2d.api.trigger import TriggerGuard
 from c2d.lifecycle import listener
+from c2d.lifecycle.airflow_runs import airflow_component
 from c2d.settings import installation
 
 log = logging.getLogger("c2d")
@@ -18,7 +18,7 @@ log = logging.getLogger("c2d")
 
 def _apps() -> list[dict[str, Any]]:
     """The APIs; built in the API server alone, for the other processes would only pay for it."""
-    if sys.argv[1:2] != ["api-server"]:
+    if airflow_component() != "api-server":
         return []
     from c2d.api.operator_service.app import create_app
 
@@ -44,11 +44,9 @@ class C2DPlugin(AirflowPlugin):
     fastapi_apps: list[Any] = _apps()
 
 
-if sys.argv[1:2] in (["api-server"], ["scheduler"]):
+if airflow_component() in ("api-server", "scheduler"):
     loaded = installation.load()  # a wrong setting ends the process here, with its name
     for env in loaded.environments:
-        if env.LOG_LEVEL:
-            logging.getLogger("c2d").setLevel(env.LOG_LEVEL)
         for warning in env.not_in_force():
             log.warning("environment %s: %s", env.id, warning)
     for note in loaded.notes():

@@ -163,16 +163,14 @@ def any_job() -> Any:
 
 
 def add_job(database: str, job_id: str, files: list[dict[str, Any]], kept: dict[str, str], stores: Any) -> None:
-    import sqlalchemy as sa
-
     from c2d.crypto.signatures import address_of
     from c2d.database import jobs, tables
     from tests.conformance.provider import KEY, OWNER
 
-    values = jobs.new_job(job_id, "ocean-compute", any_job())
-    ended = {"status": 70, "dateFinished": datetime.now(UTC), "provider": address_of(KEY).lower(), "owner": OWNER}
+    ended = {"status": 70, "dateFinished": datetime.now(UTC), "owner": OWNER}
     with jobs.JobRepository(database).engine.begin() as c:
-        c.execute(sa.insert(tables.jobs).values({**values, **ended, "results": files, "resultKeys": kept, "stores": stores}))
+        jobs.insert_job(c, job_id, "ocean-compute", any_job(), provider=address_of(KEY).lower())
+        jobs.change_jobs(c, tables.jobs.c.jobId == job_id, **ended, results=files, resultKeys=kept, stores=stores)
 
 
 def report(url: str, pid: int, minio: Any, direct: str, jobs: dict[str, str], rounds: int, spread: Callable[..., str]) -> None:

@@ -47,6 +47,9 @@ class Runs:
         self.stopped.append(job_id)
         return False
 
+    def republish(self, environment: str, job_id: str) -> None:
+        raise AssertionError("no test here publishes again")
+
 
 @pytest.fixture
 def variables(database_url: str, tmp_path: Path) -> dict[str, str]:
@@ -77,5 +80,5 @@ def runs() -> Runs:
 @pytest.fixture
 def client(loaded: Settings, runs: Runs) -> Iterator[TestClient]:
     """The API without its background work, so that a test decides when a job is released."""
-    with TestClient(create_app(loaded, runs.start, runs.stop, work=False), raise_server_exceptions=False) as c:
+    with TestClient(create_app(loaded, runs, work=False), raise_server_exceptions=False) as c:
         yield c

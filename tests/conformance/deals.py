@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from c2d.crypto import ecies
-from c2d.database import queue
+from c2d.database import connections
 from local.market.chain import Chain, fee_of
 from tests.conformance.consumer import SERVICES, Consumer
 from tests.conformance.provider_server import Market, market, serving_with
@@ -39,7 +39,7 @@ def place(chain: Chain, postgres: str, migrated: str, tmp_path_factory: pytest.T
     }
     with market(chain, given) as it:
         yield it
-    queue.close(url)
+    connections.close(url)
 
 
 @pytest.fixture

@@ -109,7 +109,7 @@ class Market:
 
 def provider_app(loaded: installation.Settings, runs: Runs) -> tuple[ProviderService, FastAPI]:
     """The Provider API where Airflow has it."""
-    provider = ProviderService(create_operator(loaded, runs.start, runs.stop, work=False).state.service)
+    provider = ProviderService(create_operator(loaded, runs, work=False).state.service)
     web = FastAPI()
     web.mount(PROVIDER, create_app(provider))
     web.add_middleware(WithSlash)

@@ -14,7 +14,6 @@ from c2d.crypto.result_files import SEGMENT
 from c2d.jobs import ids
 from c2d.jobs.model import Job
 from c2d.jobs.status import Reason, Stage, StageEnd
-from c2d.lifecycle import dispatch
 from c2d.results import keys
 from c2d.results.destinations import destinations
 from c2d.results.stores import JobResultStores
@@ -35,7 +34,7 @@ def published(client: TestClient, loaded: installation.Settings, tmp_path: Path,
     body = PROVIDER.start_body(f"0x{time.time_ns()}")
     body["workflow"]["stages"][0]["output"]["publicKey"] = ecies.public_key(CONSUMER)
     job_id = str(client.post(f"{API}/compute", json=body).json()[0]["jobId"])
-    dispatch.release_all(service)
+    service.dispatcher.start_runs()
     (env,) = loaded.environments
     job = Job.parse(client.app.state.runs.started[job_id], env.id)  # type: ignore[attr-defined]
     root, folder = tmp_path / "pods" / job_id, loaded.C2D_RESULTS_PATH / ids.object_name(job_id)
@@ -47,7 +46,7 @@ def published(client: TestClient, loaded: installation.Settings, tmp_path: Path,
     for path, content in {**files, "adminlogs/configure.log": b"configured\n"}.items():
         pod.write(f"data/{path}", content)
     kept = keys.new_keys(job_id, job, env, loaded.public_key)
-    kept = service.store.keep_keys(job_id, kept) if kept else kept
+    kept = service.repository.store_result_keys(job_id, kept) if kept else kept
     publishing = Publishing(pod, job_id)
     publishing.results = JobResultStores(destinations(env), env, loaded, job_id)
     publishing.filter()
@@ -58,8 +57,8 @@ def published(client: TestClient, loaded: installation.Settings, tmp_path: Path,
         outcome.answer, lambda stored: keys.open_manifest(stored, kept, loaded.OPERATOR_PRIVATE_KEY, job_id)
     )
     for stage in Stage:
-        service.store.end_stage(job_id, StageEnd(stage, Reason.COMPLETED, 0), None, None)
-    service.store.finish_job(job_id, *manifest)
+        service.repository.end_stage(job_id, StageEnd(stage, Reason.COMPLETED, 0), None, None)
+    service.repository.finish_job(job_id, *manifest)
     return job_id, folder
 
 

@@ -280,7 +280,7 @@ def test_a_consumer_downloads_from_the_provider(
 ) -> None:
     own = {"PROVIDER_PRIVATE_KEY": PROVIDER.key, "NETWORK_URL": '{"8996": "http://127.0.0.1:9"}', "PROVIDER_FEE_TOKEN": "0x" + "ab" * 20}
     loaded = installation.read({**variables, **own})
-    service = ProviderService(create_operator(loaded, runs.start, runs.stop, work=False).state.service)
+    service = ProviderService(create_operator(loaded, runs, work=False).state.service)
     job_id = job_of(service, address_of(CONSUMER))
     files = []
     for n, (path, kind) in enumerate((("outputs/a/b.csv", "output"), ("logs/algorithm.log", "algorithmLog"))):

@@ -16,7 +16,6 @@ from c2d.api.operator_service import auth
 from c2d.api.operator_service.app import create_app
 from c2d.jobs.model import Job
 from c2d.jobs.status import Reason, Stage, StageEnd, Status
-from c2d.lifecycle import dispatch
 from c2d.settings import installation
 from tests.conformance.conftest import Runs, unprotected
 from tests.conformance.provider import API, DATA, KEY, OTHER_KEY, OWNER, Provider, workflow
@@ -71,7 +70,7 @@ def test_the_environments_are_announced_with_numbers(client: TestClient, loaded:
 
 def test_an_environment_of_other_chains_is_not_announced_and_takes_no_job(variables: dict[str, str], runs: Runs) -> None:
     loaded = installation.read({**variables, "allowedChainId": "1, 137"})
-    with TestClient(create_app(loaded, runs.start, runs.stop, work=False)) as client:
+    with TestClient(create_app(loaded, runs, work=False)) as client:
         assert client.get(f"{API}/environments?chainId=8996").json() == []
         assert client.get(f"{API}/environments?chainId=137").json()[0]["allowedChainId"] == [1, 137]
         refused = client.post(f"{API}/compute", json=PROVIDER.start_body("0xa1"))
@@ -119,7 +118,7 @@ def test_a_start_is_answered_as_the_incumbent_does(client: TestClient) -> None:
 
 def test_the_run_gets_the_whole_job_sealed(client: TestClient, runs: Runs, loaded: installation.Settings) -> None:
     job_id = start(client)
-    dispatch.release_all(client.app.state.service)  # type: ignore[attr-defined]
+    client.app.state.service.dispatcher.start_runs()  # type: ignore[attr-defined]
     conf = runs.started[job_id]
     assert "TOPSECRET" not in str(conf)
     job = Job.parse(conf, "ocean-compute").opened(loaded.OPERATOR_PRIVATE_KEY, job_id)
@@ -140,7 +139,7 @@ def test_assets_that_are_named_by_transaction_reach_the_job(client: TestClient, 
     body = PROVIDER.start_body("0xa1", workflow=workflow(input=[{"index": 0, "id": "did:op:aa", "remote": order}], algorithm=algorithm))
     answer = client.post(f"{API}/compute", json=body)
     assert answer.status_code == 200, answer.text
-    dispatch.release_all(client.app.state.service)  # type: ignore[attr-defined]
+    client.app.state.service.dispatcher.start_runs()  # type: ignore[attr-defined]
     (conf,) = runs.started.values()
     assert conf["inputs"] == [{"id": "did:op:aa", "remote": order}]
     assert conf["algorithm"]["remote"] == {**order, "serviceEndpoint": "https://provider.example"}
@@ -148,7 +147,7 @@ def test_assets_that_are_named_by_transaction_reach_the_job(client: TestClient, 
 
 def test_paid_time_bounds_the_algorithm(client: TestClient, runs: Runs) -> None:
     job_id = start(client, validUntil=int(time.time()) + 100)
-    dispatch.release_all(client.app.state.service)  # type: ignore[attr-defined]
+    client.app.state.service.dispatcher.start_runs()  # type: ignore[attr-defined]
     assert 95 <= runs.started[job_id]["maxJobDuration"] <= 100
     late = PROVIDER.start_body("0xa2", validUntil=int(time.time()) - 1)
     assert error(client.post(f"{API}/compute", json=late)) == (400, "validUntil: must be in the future")
@@ -220,7 +219,7 @@ def test_of_many_starts_with_one_agreement_one_is_served(client: TestClient) -> 
 
 def test_an_owner_has_so_many_jobs_and_no_more(variables: dict[str, str], runs: Runs) -> None:
     loaded = installation.read({**variables, "C2D_MAX_JOBS_PER_OWNER": "2"})
-    with TestClient(create_app(loaded, runs.start, runs.stop, work=False)) as client:
+    with TestClient(create_app(loaded, runs, work=False)) as client:
         start(client, "0xa1"), start(client, "0xa2")
         status, text = error(client.post(f"{API}/compute", json=PROVIDER.start_body("0xa3")))
         assert status == 429 and text.startswith("owner: has 2 jobs that have not ended")
@@ -309,7 +308,7 @@ def test_in_legacy_mode_any_signature_is_good(variables: dict[str, str], runs: R
     from c2d.crypto.signatures import sign_hash
 
     loaded = installation.read({**variables, "SIGNATURE_REQUIRED": "0", "ALLOWED_PROVIDERS": ""})
-    with TestClient(create_app(loaded, runs.start, runs.stop, work=False)) as client:
+    with TestClient(create_app(loaded, runs, work=False)) as client:
         # operator-service's own test suite signs address + DID + a nonce of float seconds
         body = {**PROVIDER.start_body("0xa1"), "nonce": str(time.time()), "providerSignature": sign_hash(KEY, "anything")}
         (job,) = client.post(f"{API}/compute", json=body).json()
@@ -357,7 +356,7 @@ def test_a_stop_in_the_queue_ends_the_job_at_once(client: TestClient, runs: Runs
     job_id = start(client)
     (job,) = client.put(f"{API}/compute", params=PROVIDER.signed(job_id)).json()
     assert (job["status"], job["stopreq"], job["terminationDetails"]["reason"]) == (70, 1, "Stopped")
-    dispatch.release_all(client.app.state.service)  # type: ignore[attr-defined]
+    client.app.state.service.dispatcher.start_runs()  # type: ignore[attr-defined]
     assert runs.started == {} and runs.stopped == []
     again = client.put(f"{API}/compute", params=PROVIDER.signed(job_id)).json()
     assert again == [job]
@@ -368,19 +367,19 @@ def test_a_stop_reaches_the_run_and_is_repeated_until_the_job_has_ended(
 ) -> None:
     service = client.app.state.service  # type: ignore[attr-defined]
     job_id = start(client)
-    dispatch.release_all(service)
+    service.dispatcher.start_runs()
     (job,) = client.put(f"{API}/compute", json=PROVIDER.signed(job_id)).json()
     assert (job["status"], job["stopreq"]) == (1, 1)
-    dispatch.repeat_stops(service)
+    service.dispatcher.repeat_stops()
     assert runs.stopped == [job_id, job_id]
-    service.store.finish_job(job_id)
-    dispatch.repeat_stops(service)
+    service.repository.finish_job(job_id)
+    service.dispatcher.repeat_stops()
     assert len(runs.stopped) == 2
 
 
 def test_a_stop_by_agreement_or_owner_reaches_all_that_fit(client: TestClient, runs: Runs) -> None:
     first, second = start(client, "0xa1"), start(client, "0xa2")
-    dispatch.release_all(client.app.state.service)  # type: ignore[attr-defined]
+    client.app.state.service.dispatcher.start_runs()  # type: ignore[attr-defined]
     client.put(f"{API}/compute", params=PROVIDER.signed(agreementId="0xa2"))
     assert runs.stopped == [second]
     client.put(f"{API}/compute", params=PROVIDER.signed())
@@ -398,7 +397,7 @@ def test_what_chooses_jobs_is_text_or_nothing_is_chosen(client: TestClient, name
         body = json.dumps({**PROVIDER.signed(), name: value})
         answer = client.request(method, f"{API}/{path}", content=body, headers={"Content-Type": "application/json"})
         assert error(answer) == (400, f"{name}: {text}")
-    assert client.app.state.service.intake.job(job_id).stopreq == 0  # type: ignore[attr-defined]
+    assert client.app.state.service.queries.job(job_id).stopreq == 0  # type: ignore[attr-defined]
 
 
 def test_a_large_body_is_read_while_others_are_answered(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -445,7 +444,7 @@ def finished(client: TestClient, loaded: installation.Settings, content: bytes =
 
     service = client.app.state.service  # type: ignore[attr-defined]
     job_id = start(client, f"0x{time.time_ns()}")
-    dispatch.release_all(service)
+    service.dispatcher.start_runs()
     folder = loaded.C2D_RESULTS_PATH / job_id
     files = []
     for n, (path, kind) in enumerate((("outputs/sub/ä b.csv", "output"), ("logs/algorithm.log", "algorithmLog"))):
@@ -456,8 +455,8 @@ def finished(client: TestClient, loaded: installation.Settings, content: bytes =
         named = {"path": f"data/{path}", "filename": path.split("/", 1)[1], "type": kind, "contentType": "text/csv"}
         files.append({"index": n, **named, "size": len(content), "sha256": digest})
     for stage in Stage:
-        service.store.end_stage(job_id, StageEnd(stage, Reason.COMPLETED, 0), None, None)
-    assert service.store.finish_job(job_id, {"files": files, "withheld": []}).status == Status.FINISHED
+        service.repository.end_stage(job_id, StageEnd(stage, Reason.COMPLETED, 0), None, None)
+    assert service.repository.finish_job(job_id, {"files": files, "withheld": []}).status == Status.FINISHED
     return job_id
 
 
@@ -557,7 +556,7 @@ def live(client: TestClient, job_id: str, provider: Provider = PROVIDER) -> Any:
 
 def test_the_live_view_follows_a_job(variables: dict[str, str], runs: Runs) -> None:
     loaded = installation.read({**variables, "maxJobs": "1", "share_algorithm_logs": "true"})
-    with TestClient(create_app(loaded, runs.start, runs.stop, work=False)) as client:
+    with TestClient(create_app(loaded, runs, work=False)) as client:
         service = client.app.state.service  # type: ignore[attr-defined]
         asked: list[str] = []
 
@@ -567,19 +566,19 @@ def test_the_live_view_follows_a_job(variables: dict[str, str], runs: Runs) -> N
 
         service.tail = tail
         first, second, third = (start(client, f"0xa{n}") for n in range(3))
-        dispatch.release_all(service)
+        service.dispatcher.start_runs()
         assert [live(client, i).json()["queuePosition"] for i in (first, second, third)] == [0, 0, 1]
-        service.store.set_status(first, Status.CONFIGURING)
+        service.repository.set_status(first, Status.CONFIGURING)
         told = live(client, first).json()
         assert (told["stage"], told["queuePosition"], told["algorithmLog"]) == ("configure", None, None)
         assert told["progress"] == {"bytes": 14_500_000, "totalBytes": 42_000_000}
-        service.store.end_stage(first, StageEnd(Stage.CONFIGURE, Reason.COMPLETED, 0), None, None)
-        service.store.set_status(first, Status.RUNNING)
+        service.repository.end_stage(first, StageEnd(Stage.CONFIGURE, Reason.COMPLETED, 0), None, None)
+        service.repository.set_status(first, Status.RUNNING)
         told = live(client, first).json()
         assert told["stage"] == "algorithm" and told["algorithmLog"].startswith("2026-") and asked[-1] == f"{first}-algorithm"
         assert told["stages"] == [{"stage": "configure", "started": None, "finished": None, "reason": "Completed"}]
-        service.store.end_stage(first, StageEnd(Stage.FILTER, Reason.COMPLETED, 0, "", {"bytes": 30}), None, None)
-        service.store.set_status(first, Status.PUBLISHING)
+        service.repository.end_stage(first, StageEnd(Stage.FILTER, Reason.COMPLETED, 0, "", {"bytes": 30}), None, None)
+        service.repository.set_status(first, Status.PUBLISHING)
         service.tail = lambda *_: "6 files, this log is the last\nstore: 0.0 of 5.0 MB, 0 MB/s\nstore: 1.2 of 5.0 MB, 1 MB/s\n"
         assert live(client, first).json()["progress"] == {"bytes": 1_200_000, "totalBytes": 5_000_000}
 
@@ -588,7 +587,7 @@ def test_the_algorithms_log_is_not_shared_unless_the_environment_says_so(client:
     service = client.app.state.service  # type: ignore[attr-defined]
     service.tail = lambda *_: pytest.fail("the log was read")
     job_id = start(client)
-    dispatch.release_all(service)
-    service.store.set_status(job_id, Status.RUNNING)
+    service.dispatcher.start_runs()
+    service.repository.set_status(job_id, Status.RUNNING)
     assert live(client, job_id).json()["algorithmLog"] is None
     assert live(client, job_id, OTHER).status_code == 404

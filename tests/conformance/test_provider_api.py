@@ -40,7 +40,7 @@ def service(variables: dict[str, str], runs: Runs) -> ProviderService:
         "ALLOW_NON_PUBLIC_IP": "1",
     }
     loaded = installation.read({**variables, **given})
-    return ProviderService(create_operator(loaded, runs.start, runs.stop, work=False).state.service)
+    return ProviderService(create_operator(loaded, runs, work=False).state.service)
 
 
 @pytest.fixture

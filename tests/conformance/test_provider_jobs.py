@@ -9,7 +9,7 @@ from fastapi.testclient import TestClient
 
 from c2d.api.provider.service import ProviderService
 from c2d.crypto.signatures import sign_hash
-from c2d.database.queue import Caller
+from c2d.database.nonces import Caller
 from c2d.jobs.ids import object_name
 from c2d.jobs.model import Job
 from c2d.lifecycle.submit import submit
@@ -26,7 +26,7 @@ def job_of(service: ProviderService, owner: str, did: str = DID, agreement: str 
         "agreementId": agreement,
     }
     caller = Caller(service.caller.provider, None)
-    return submit(service.settings, service.jobs.intake, Job.parse(conf, "ocean-compute"), "ocean-compute", caller)
+    return submit(service.settings, service.jobs.queue, Job.parse(conf, "ocean-compute"), "ocean-compute", caller)
 
 
 def status(client: TestClient, **asked: str) -> list[dict[str, Any]]:
@@ -53,7 +53,7 @@ def test_the_status_is_an_array_of_the_consumers_own_jobs(client: TestClient, se
 def test_jobs_of_another_provider_are_not_seen(client: TestClient, service: ProviderService, consumer: Consumer) -> None:
     conf = {"algorithm": {"container": {"image": "i", "tag": "1", "entrypoint": "x"}}, "owner": consumer.address}
     caller = Caller("0x" + "99" * 20, None)
-    job = submit(service.settings, service.jobs.intake, Job.parse(conf, "ocean-compute"), "ocean-compute", caller)
+    job = submit(service.settings, service.jobs.queue, Job.parse(conf, "ocean-compute"), "ocean-compute", caller)
     assert status(client, consumerAddress=consumer.address, jobId=job) == []
     signed = consumer.signed(consumer.address, job)
     assert client.put(f"{SERVICES}/compute", json={**signed, "jobId": job}).json() == []

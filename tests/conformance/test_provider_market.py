@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from c2d.crypto import ecies
-from c2d.database.queue import JobFilter
+from c2d.database.queries import JobFilter
 from c2d.database.tables import jobs
 from tests.conformance.consumer import SERVICES, Consumer
 from tests.conformance.deals import (  # noqa: F401
@@ -57,7 +57,7 @@ def test_a_consumer_orders_starts_looks_stops_and_uses_the_order_again(
     assert (job["status"], job["statusText"], job["owner"], job["agreementId"]) == (1, "Warming up", consumer.address, data_tx)
     assert job["inputDID"] == [dataset.did] and job["algoDID"] == algorithm.did
 
-    with place.service.jobs.intake.engine.connect() as c:
+    with place.service.jobs.queue.engine.connect() as c:
         conf = c.execute(sa.select(jobs.c.conf).where(jobs.c.jobId == job["jobId"])).scalar_one()
     assert conf["inputs"] == [{"id": dataset.did, "order": {"txId": data_tx, "serviceId": "compute_1", "userdata": {"from": 3}}}]
     assert conf["algorithm"]["order"] == {"txId": code_tx, "serviceId": "access_1"} and conf["algorithm"]["algocustomdata"] == {"k": 1}
@@ -161,7 +161,7 @@ def test_results_are_encrypted_to_who_signed_the_start(place: Market, consumer: 
     data, code = bought(place, consumer, dataset, algorithm, "confidential")
 
     def key_of(job: dict[str, Any]) -> str:
-        with place.service.jobs.intake.engine.connect() as c:
+        with place.service.jobs.queue.engine.connect() as c:
             conf = c.execute(sa.select(jobs.c.conf).where(jobs.c.jobId == job["jobId"])).scalar_one()
         asked = {**consumer.signed(consumer.address, job["jobId"], dataset.did), "jobId": job["jobId"], "documentId": dataset.did}
         assert place.client.put(f"{SERVICES}/compute", json=asked).status_code == 200
@@ -195,7 +195,7 @@ def test_initialize_compute_is_refused_in_the_providers_words(place: Market, con
 def test_jobs_are_released_with_the_orders_they_came_with(place: Market, consumer: Consumer, dataset: Any, algorithm: Any) -> None:
     of_data, of_code = bought(place, consumer, dataset, algorithm, "free")
     (job,) = start(place, consumer, of_data, of_code, "free").json()
-    own = place.service.jobs.intake
+    own = place.service.jobs.queue
     while job["jobId"] not in place.runs.started:
         assert own.release_next("free", 100, place.runs.start)
     (row,) = own.see(place.service.caller.sees, JobFilter(jobId=job["jobId"]))

@@ -66,7 +66,7 @@ def test_the_policy_server_is_told_what_the_client_has_for_it_and_can_be_told_ag
         tx = place.chain.buy(algorithm, consumer.address, free_fee(place, consumer, algorithm))
         asked = {"documentId": algorithm.did, "serviceId": "access_1", "transferTxId": tx, "fileIndex": 0, **consumer.signed(algorithm.did)}
         assert error(client.get(f"{SERVICES}/download", params=asked)) == (400, "policyServer: denied")
-    with place.service.jobs.intake.engine.connect() as c:
+    with place.service.jobs.queue.engine.connect() as c:
         conf = c.execute(sa.select(jobs.c.conf).where(jobs.c.jobId == started["jobId"])).scalar()
     assert "SESSION" not in json.dumps(conf)
     job = Job.parse(conf, "free").opened(place.variables["OPERATOR_PRIVATE_KEY"], started["jobId"])

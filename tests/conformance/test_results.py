@@ -42,7 +42,7 @@ def loaded(variables: dict[str, str], mode: str) -> installation.Settings:
 
 @pytest.fixture
 def client(loaded: installation.Settings, runs: Runs) -> Iterator[TestClient]:
-    app = create_app(loaded, runs.start, runs.stop, work=False)
+    app = create_app(loaded, runs, work=False)
     app.state.runs = runs
     with TestClient(app, raise_server_exceptions=False) as c:
         yield c
@@ -217,7 +217,7 @@ def test_keys_of_a_former_operator_key_are_said_to_be(
 ) -> None:
     job_id, _ = published(client, loaded, tmp_path)
     changed = installation.read({**variables, "encrypt_results": "store", "OPERATOR_PRIVATE_KEY": ecies.new_private_key()})
-    with TestClient(create_app(changed, runs.start, runs.stop, work=False), raise_server_exceptions=False) as other:
+    with TestClient(create_app(changed, runs, work=False), raise_server_exceptions=False) as other:
         answer = get(other, job_id, 0)
     assert error(answer) == (502, "the key of these results was sealed to another OPERATOR_PRIVATE_KEY than this one")
     assert "retry-after" not in answer.headers

@@ -93,7 +93,7 @@ def loaded(variables: dict[str, str], place: Place, mode: str) -> installation.S
 
 @pytest.fixture
 def client(loaded: installation.Settings, runs: Runs) -> Iterator[TestClient]:
-    app = create_app(loaded, runs.start, runs.stop, work=False)
+    app = create_app(loaded, runs, work=False)
     app.state.runs = runs
     with TestClient(app, raise_server_exceptions=False) as c:
         yield c
@@ -152,7 +152,7 @@ def test_what_was_changed_in_the_store_is_refused(
 @pytest.mark.parametrize("mode", ["store"])
 def test_what_ipfs_has_lost_is_said_to_be_gone(client: TestClient, loaded: installation.Settings, tmp_path: Path, place: Place) -> None:
     job_id, _ = published(client, loaded, tmp_path)
-    row = client.app.state.service.store.job(job_id)  # type: ignore[attr-defined]
+    row = client.app.state.service.repository.job(job_id)  # type: ignore[attr-defined]
     place.remove(row.results[3]["cid"])
     assert error(get(client, job_id, 3)) == (404, "the result is not in the store any more")
 
@@ -161,7 +161,7 @@ def test_what_ipfs_has_lost_is_said_to_be_gone(client: TestClient, loaded: insta
 @pytest.mark.parametrize("mode", ["store"])
 def test_what_lies_in_ipfs_is_useless_without_the_key(client: TestClient, loaded: installation.Settings, tmp_path: Path, kubo: Any) -> None:
     job_id, _ = published(client, loaded, tmp_path)
-    row = client.app.state.service.store.job(job_id)  # type: ignore[attr-defined]
+    row = client.app.state.service.repository.job(job_id)  # type: ignore[attr-defined]
     names = b"".join(kubo.api("ls", arg=row.stores["results"]["cid"] + folder).content for folder in ("", "/data"))
     files = [kubo.cat(file["cid"]) for file in row.results] + [kubo.cat(row.stores["results"]["manifest"] + "/manifest.json")]
     for word in (b"b.csv", b"big.bin", b"algorithm", b"id,score", b"it ran", b"sha256", b"configured"):

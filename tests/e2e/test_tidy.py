@@ -58,7 +58,7 @@ def test_nothing_of_any_job_is_left(stack: Stack) -> None:
     assert names(core.list_namespaced_persistent_volume_claim(namespace)) == ["c2d-results"]
     assert names(core.list_namespaced_secret(namespace)) == []
     assert set(names(core.list_namespaced_config_map(namespace))) <= {"kube-root-ca.crt"}
-    assert stack.store.unfinished() == []
+    assert stack.store.unfinished_with_run() == []
 
 
 def names(objects: Any) -> list[str]:

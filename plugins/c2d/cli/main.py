@@ -52,9 +52,9 @@ def _run(arguments: argparse.Namespace) -> int:
     elif arguments.command == "publickey":
         print(installation.load().public_key)
     elif arguments.command == "migrate":
-        from c2d.database import jobs
+        from c2d.database.connections import migrate
 
-        jobs.migrate(installation.load().C2D_DATABASE_URL)
+        migrate(installation.load().C2D_DATABASE_URL)
     elif arguments.command == "networkpolicy":
         import yaml
 
@@ -71,7 +71,7 @@ def _run(arguments: argparse.Namespace) -> int:
         from c2d.database.jobs import JobRepository
         from c2d.database.retention import Retention
 
-        Retention(JobRepository(installation.load().C2D_DATABASE_URL)).ask_republish(arguments.job, datetime.now(UTC))
+        Retention(JobRepository(installation.load().C2D_DATABASE_URL)).request_republish(arguments.job, datetime.now(UTC))
         print(f"job {arguments.job}: will be published again; its status tells how that went")
     elif arguments.command == "results":
         _results(arguments)

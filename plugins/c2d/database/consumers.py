@@ -1,7 +1,7 @@
-"""What the Provider API keeps of consumers: the highest nonce of each address, and the auth tokens that were revoked.
+"""What the Provider API stores about consumers: the highest nonce of each address, and revoked auth tokens.
 
-A nonce is used up before the action that it was signed for, once over all routes, whatever the letters' case of the address: of any number
-of requests with one signature exactly one is served, and none after a crash either.
+A nonce is used up before the action that it was signed for, once over all routes, whatever the case of the address. So of any number of
+requests with one signature exactly one is served, also after a crash.
 """
 
 from __future__ import annotations
@@ -16,15 +16,16 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
-from c2d.database import queue
+from c2d.database.connections import pools
+from c2d.database.jobs import change_jobs
 from c2d.database.tables import consumer_nonces, jobs, revoked_tokens, used_texts
 from c2d.errors import InvalidToken
 
-# Digits as ocean.js counts and as ocean.py takes the clock, milliseconds with a fraction.
+# ocean.js sends digits; ocean.py sends the clock, milliseconds with a fraction.
 NONCE = re.compile(r"^[0-9]{1,40}(\.[0-9]{1,20})?$")
 LAST_SECOND = int(datetime(9999, 12, 31, tzinfo=UTC).timestamp())
 FIRST_NONCE = "1"
-"""What an address that has not signed anything yet is told, as the incumbent has it; nothing is stored for it."""
+"""The answer for an address that has not signed anything yet, as Ocean's Provider gives it. Nothing is stored for it."""
 
 
 class Consumers:
@@ -34,7 +35,7 @@ class Consumers:
     """
 
     def __init__(self, url: str, key: str):
-        self.engine = queue.engines(url)[0]
+        self.engine = pools(url).changes
         self._key = key.removeprefix("0x").lower()
 
     def nonce(self, address: str) -> str:
@@ -44,22 +45,23 @@ class Consumers:
         return FIRST_NONCE if found is None else f"{found.normalize():f}"
 
     def use_nonce(self, address: str, nonce: str, signed: str | None = None, several: bool = False) -> bool:
-        """Uses up a nonce; False where it is not higher than every one before, or where the text was signed for another request.
+        """Use up a nonce. False: it is not higher than every earlier one, or the text was signed for another request.
 
-        There is no mark before the nonce in a signed text: of ``...12`` + ``3`` a thief could make ``...1`` + ``23``, a higher nonce.
-        So a text that can be read in several ways is kept until the address has used a nonce that is as high as any of them.
+        Nothing separates the nonce from the text before it: a thief could turn ``...12`` + ``3`` into ``...1`` + ``23``, a higher nonce.
+        So a text that can be read in several ways is stored until the address has used a nonce as high as any of them.
 
-        :param signed: the whole text that was signed, with the nonce; None: a token stood for it.
-        :param several: several texts may have the same nonce, each once. For what only reads: a metadata cache takes the second for it.
+        :param signed: the whole signed text, with the nonce. None: an auth token was sent instead.
+        :param several: several texts may use the same nonce, each once. For read-only requests: a metadata cache's nonce is the second of
+            the clock.
         """
         with self.engine.begin() as c:
             return _use(c, address.lower(), Decimal(nonce), signed, several and signed is not None)
 
     def use_nonce_for_job(self, job_id: str, address: str, nonce: str, signed: str) -> bool:
-        """For a run that was started in Airflow: the text is good for this job alone, whatever the order in which several are looked at.
+        """Use up the nonce of a run that was started in Airflow: the signed text is good for this job alone.
 
-        So its nonce must be higher than those of the Provider API, but not than those of other runs; and the text is kept, here as there,
-        until the address has used a nonce that is as high. A further try of the same job finds it used by itself.
+        The nonce must be higher than those used at the Provider API, but not than those of other runs, since runs are checked in any
+        order. The text is stored until the address has used a nonce as high. A later try of the same job finds its own nonce.
         """
         address, number = address.lower(), Decimal(nonce)
         with self.engine.begin() as c:
@@ -72,20 +74,20 @@ class Consumers:
             text = {"address": address, "sha256": _sha256(signed), "until": max(_highest_reading(signed), number)}
             if not c.execute(insert(used_texts).values(text).on_conflict_do_nothing()).rowcount:
                 return False
-            c.execute(sa.update(jobs).where(jobs.c.jobId == job_id).values(nonce=number))
+            change_jobs(c, jobs.c.jobId == job_id, nonce=number)
             return True
 
     def new_token(self, address: str, expiration: int) -> str:
-        """An auth token of an address until ``expiration`` (seconds since 1970); each is another one, so that a revoked one stays that."""
+        """An auth token of an address, valid until ``expiration`` (seconds since 1970). No two are equal: a revoked one stays revoked."""
         import jwt
 
         claims = {"exp": expiration, "address": address, "jti": secrets.token_hex(8)}
         return jwt.encode(claims, self._key, algorithm="HS256")
 
     def check_token(self, token: str, address: str) -> dict[str, Any]:
-        """What the token says: ``exp`` and ``address``.
+        """The token's claims: ``exp`` and ``address``.
 
-        :raises InvalidToken: it is not of this address, has expired, or was revoked.
+        :raises InvalidToken: it belongs to another address, has expired, or was revoked.
         """
         claims = self._claims(token, address)
         with self.engine.connect() as c:
@@ -94,8 +96,11 @@ class Consumers:
         return claims
 
     def revoke_token(self, token: str, address: str) -> None:
-        """:raises InvalidToken: it is not valid any more."""
-        # Clients give milliseconds too, by which it ends in a year that a date cannot have.
+        """Revoke a token for the rest of its life.
+
+        :raises InvalidToken: it is no longer valid.
+        """
+        # Some clients give milliseconds, which as seconds lie in a year beyond what a date can hold.
         expires = datetime.fromtimestamp(min(int(self.check_token(token, address)["exp"]), LAST_SECOND), UTC)
         with self.engine.begin() as c:
             c.execute(sa.delete(revoked_tokens).where(revoked_tokens.c.expires < sa.func.now()))

@@ -102,6 +102,14 @@ class Outcome:
         return self.terminationDetails["reason"] == Reason.COMPLETED
 
 
+def termination_details(reason: Reason, message: str = "", exit_code: int | None = None) -> dict[str, Any]:
+    """``terminationDetails``: how a job ended, with ocean-node's field names.
+
+    :param exit_code: the algorithm's. None: it has none.
+    """
+    return {"exitCode": exit_code, "OOMKilled": reason is Reason.OOM_KILLED, "reason": str(reason), "message": message}
+
+
 def after_configure(end: StageEnd) -> Status:
     """The job's number once configure has ended."""
     if end.ok:
@@ -125,8 +133,7 @@ def outcome(ends: dict[Stage, StageEnd], stopped: bool) -> Outcome:
     algorithm_code = algorithm.exit_code if algorithm else None
 
     def ended(status: Status, reason: Reason, message: str = "", exit_code: int | None = algorithm_code) -> Outcome:
-        details = {"exitCode": exit_code, "OOMKilled": reason is Reason.OOM_KILLED, "reason": str(reason), "message": message}
-        return Outcome(status, details)
+        return Outcome(status, termination_details(reason, message, exit_code))
 
     if configure and not configure.ok and not stopped:
         return ended(after_configure(configure), Reason.PROVISIONING_FAILED, configure.message)

@@ -1,4 +1,4 @@
-"""The one way by which a job enters from an API: sealed, accepted with its nonce and notification, then released to Airflow."""
+"""How a job enters by an API: it is sealed, accepted with its nonce and notification, and later released to Airflow."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import secrets
 from collections.abc import Sequence
 
 from c2d.access import admission
-from c2d.database.queue import Caller, Intake
+from c2d.database.nonces import Caller
+from c2d.database.queue import JobQueue
 from c2d.errors import InvalidJob
 from c2d.jobs.ids import new_job_id
 from c2d.jobs.model import Job
@@ -15,15 +16,15 @@ from c2d.results.keys import consumers_key
 from c2d.settings.installation import Settings
 
 
-def submit(settings: Settings, intake: Intake, job: Job, environment: str, caller: Caller, orders: Sequence[OrderKey] = ()) -> str:
-    """Accepts ``job`` for ``environment`` and returns its id. Its run follows (c2d.lifecycle.dispatch).
+def submit(settings: Settings, queue: JobQueue, job: Job, environment: str, caller: Caller, orders: Sequence[OrderKey] = ()) -> str:
+    """Accept ``job`` for ``environment`` and return its id. The dispatcher starts its run.
 
-    A job without a ``secret`` gets one, as the incumbent gives one: the algorithm and the receiver of notifications know it.
+    A job without a ``secret`` gets one, as operator-engine gives one: the algorithm and the receiver of notifications know it.
 
-    :param orders: what was paid for it, as far as it is checked here.
-    :param job: with its secrets in clear or sealed to this operator; it leaves here sealed for its own job id.
-    :raises InvalidJob: the environment does not take such jobs or jobs of this chain, or needs the consumer's public key.
-    :raises NonceUsed, AgreementInUse, TooManyJobs, OrderUsed: see :meth:`c2d.database.queue.Intake.accept`.
+    :param job: with its secrets in clear, or sealed to this operator. It is stored sealed for its own job id.
+    :param orders: the orders that pay for it, as far as they are checked here.
+    :raises InvalidJob: the environment does not accept such jobs or jobs of this chain, or needs the consumer's public key.
+    :raises NonceUsed, AgreementInUse, TooManyJobs, OrderUsed: see :meth:`c2d.database.queue.JobQueue.accept`.
     """
     env = settings.environment(environment)
     if env.chains and job.chainId not in env.chains:
@@ -35,5 +36,5 @@ def submit(settings: Settings, intake: Intake, job: Job, environment: str, calle
     if job.secret is None:
         job = job.model_copy(update={"secret": secrets.token_hex(16)})
     once = orders if settings.provider.C2D_ORDERS_ONCE else ()
-    intake.accept(job_id, env.id, job.sealed(settings.public_key, job_id), caller, settings.C2D_MAX_JOBS_PER_OWNER, once)
+    queue.accept(job_id, env.id, job.sealed(settings.public_key, job_id), caller, settings.C2D_MAX_JOBS_PER_OWNER, once)
     return job_id

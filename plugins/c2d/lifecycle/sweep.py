@@ -1,4 +1,7 @@
-"""Finishes and removes what a crash left behind. Everything here is usually done already, by publish or by the listener."""
+"""The janitor's work: finish and remove what a crash left behind, and remove results that have expired.
+
+Usually there is nothing to do, because publish or the listener has done it.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from c2d.database.jobs import JobRepository, JobRow
-from c2d.database.retention import UNPUBLISHED_KEPT, Retention, StoredResults
+from c2d.database.retention import UNPUBLISHED_RETENTION, Retention, StoredResults
 from c2d.errors import InvalidSettings, ResultStoreError
 from c2d.hooks.kubernetes import Pods
 from c2d.jobs import ids
@@ -20,115 +23,122 @@ from c2d.settings.installation import Environment, Settings
 
 log = logging.getLogger(__name__)
 
-UNKNOWN_KEPT = timedelta(hours=1)
-"""How long objects of a job stay that has no row."""
+UNKNOWN_JOB_RETENTION = timedelta(hours=1)
+"""How long the objects of a job stay that has no row."""
 
-FAILURES = 20
-"""Jobs of an environment whose results cannot be removed, before a sweep leaves the others for the next one."""
+MAX_FAILURES = 20
+"""After this many failures to remove results, a sweep leaves the rest of the environment to the next one."""
 
 
 def sweep(
-    store: JobRepository, pods: Pods, run_goes_on: Callable[[str, str], bool], clear: Callable[[JobRow], None] = lambda row: None
+    repository: JobRepository,
+    pods: Pods,
+    run_is_active: Callable[[str, str], bool],
+    clear_stores: Callable[[JobRow], None] = lambda row: None,
 ) -> None:
-    """Ends every job whose run has ended, and removes the objects of every job that has ended.
+    """End every job whose run has ended, and remove the objects of every job that has ended.
 
-    :param clear: removes what a job left half in its stores whose results could not be published; called before its volume goes.
-    :param run_goes_on: whether the DAG run (DAG id, run id) is queued or running. Must raise where it cannot tell.
+    :param run_is_active: whether the DAG run (DAG id, run id) is queued or running. It must raise if it cannot tell.
+    :param clear_stores: removes the partial upload of a job whose results could not be published, before its volume goes.
     """
-    for row in store.unfinished():
-        if not run_goes_on(row.environment, row.jobId):
-            log.info("job %s: its run has ended, so it has", row.jobId)
-            store.finish_job(row.jobId)
+    for row in repository.unfinished_with_run():
+        if not run_is_active(row.environment, row.jobId):
+            log.info("job %s: its run has ended, so the job ends", row.jobId)
+            repository.finish_job(row.jobId)
     now = datetime.now(UTC)
     for owner in pods.owners(manifests.JOB_LABEL):
         job_id = owner["metadata"]["annotations"][manifests.JOB_ANNOTATION]
-        job = store.job(job_id)
+        job = repository.job(job_id)
         if not is_left_behind(owner, job, now):
             continue
         if job is not None and is_unpublished(job):
-            if run_goes_on(job.environment, job_id):  # it is being published again
+            if run_is_active(job.environment, job_id):  # it is being published again
                 continue
-            clear(job)
+            clear_stores(job)
         log.info("job %s: removing its objects", job_id)
         pods.delete_owner(owner["metadata"]["name"])
 
 
 def is_left_behind(owner: dict[str, Any], row: JobRow | None, now: datetime) -> bool:
-    """Whether the objects that hang on ``owner`` serve nobody any more."""
+    """Whether nobody needs the objects that ``owner`` owns any more.
+
+    :param owner: the ConfigMap that owns the job's objects.
+    """
     if row is None:
         created = datetime.fromisoformat(owner["metadata"]["creationTimestamp"].replace("Z", "+00:00"))
-        return now - created > UNKNOWN_KEPT
+        return now - created > UNKNOWN_JOB_RETENTION
     if row.dateFinished is None:
         return False
-    return now - row.dateFinished > UNPUBLISHED_KEPT if is_unpublished(row) else True
+    return now - row.dateFinished > UNPUBLISHED_RETENTION if is_unpublished(row) else True
 
 
 def is_unpublished(row: JobRow) -> bool:
+    """Whether the job ended because its results could not be published."""
     return (row.terminationDetails or {}).get("reason") == Reason.PUBLISH_FAILED
 
 
-def clear_half(settings: Settings) -> Callable[[JobRow], None]:
-    """Removes what a publish that failed left in its stores. One that does not answer is left to its own lifecycle rules."""
+def partial_upload_remover(settings: Settings) -> Callable[[JobRow], None]:
+    """A function that removes a job's partial upload. If a store does not answer, the upload stays for the store's own lifecycle rules."""
 
-    def clear(row: JobRow) -> None:
+    def remove(row: JobRow) -> None:
         try:
             env = settings.environment(row.environment)
             results = JobResultStores(destinations(env), env, settings, row.jobId)
-            for place in results.places.all:
-                results.at(place).remove({})
+            for destination in results.destinations.all:
+                results.at(destination).remove({})
         except Exception as e:
-            log.warning("job %s: what was half published cannot be removed (%s)", row.jobId, _said(e))
+            log.warning("job %s: its partial upload cannot be removed (%s)", row.jobId, _without_secrets(e))
 
-    return clear
+    return remove
 
 
-def expire(store: JobRepository, settings: Settings, now: datetime) -> None:
-    """Removes the results whose time is over, from every environment's stores. What cannot be removed now is tried again the next time."""
-    retention = Retention(store)
+def expire(repository: JobRepository, settings: Settings, now: datetime) -> None:
+    """Remove the results that have expired from every environment's stores. A failure is tried again at the next sweep."""
+    retention = Retention(repository)
     for env in settings.environments:
         if marked := retention.expire(env, now):
             log.info("environment %s: the results of %d jobs have expired", env.id, marked)
         _empty(env.id, env, settings, retention)
-    known = [env.id for env in settings.environments]
-    if marked := retention.expire_gone(known, now):
-        log.info("the results of %d jobs have expired whose environments are not in the settings any more", marked)
-    for environment in retention.gone(known):
-        log.warning("environment %s: is not in the settings, but results of its jobs are in their stores", environment)
+    environments = [env.id for env in settings.environments]
+    if marked := retention.expire_in_former_environments(environments, now):
+        log.info("the results of %d jobs of former environments have expired", marked)
+    for environment in retention.former_environments(environments):
+        log.warning("environment %s: is no longer in the settings, but results of its jobs are in their stores", environment)
         _empty(environment, None, settings, retention)
 
 
 def _empty(environment: str, env: Environment | None, settings: Settings, retention: Retention) -> None:
-    """:param env: None: its settings are not known any more."""
-    failed = 0
-    for stored in retention.to_remove(environment):
+    """:param env: None: the environment is no longer in the settings."""
+    failures = 0
+    for stored in retention.results_to_remove(environment):
         try:
             _remove(stored, env, settings, retention)
         except Exception as e:
-            log.warning("job %s: its results cannot be removed yet (%s)", stored.jobId, _said(e))
-            failed += 1
-            if failed == FAILURES:  # a store that is away takes its time for each
-                log.warning("environment %s: the rest is tried the next time", environment)
+            log.warning("job %s: its results cannot be removed yet (%s)", stored.jobId, _without_secrets(e))
+            failures += 1
+            if failures == MAX_FAILURES:  # each attempt at a store that is away takes its time
+                log.warning("environment %s: the next sweep removes the rest", environment)
                 return
 
 
 def _remove(stored: StoredResults, env: Environment | None, settings: Settings, retention: Retention) -> None:
-    for kept in stored.stores.values():
-        place = Destination(kept["type"], kept.get("bucket") or kept.get("api") or "")
+    for record in stored.stores.values():
+        destination = Destination(record["type"], record.get("bucket") or record.get("api") or "")
         if env is None:
-            if place.type != "directory":
+            if destination.type != "directory":
                 raise InvalidSettings(
-                    "the account of its store was in the environment's settings; put the environment back, or empty it by hand"
+                    "the credentials of its store were in the environment's settings; put the environment back, or empty the store by hand"
                 )
-            VolumeResultStore(settings.C2D_RESULTS_PATH, ids.object_name(stored.jobId)).remove(kept)
+            VolumeResultStore(settings.C2D_RESULTS_PATH, ids.object_name(stored.jobId)).remove(record)
             continue
-        if "cid" in kept and retention.shared(stored.jobId, kept["cid"]):
-            kept = {name: value for name, value in kept.items() if name != "cid"}
-            if "manifest" not in kept:
+        if "cid" in record and retention.is_shared(stored.jobId, record["cid"]):
+            record = {name: value for name, value in record.items() if name != "cid"}
+            if "manifest" not in record:
                 continue
-        results_at(place, env, settings, stored.jobId).remove(kept)
+        results_at(destination, env, settings, stored.jobId).remove(record)
     retention.removed(stored.jobId)
 
 
-def _said(error: Exception) -> str:
-    """A failure without what may be secret in its text."""
+def _without_secrets(error: Exception) -> str:
+    """An error's text, or only its class if the text may hold a secret."""
     return str(error) if isinstance(error, (InvalidSettings, ResultStoreError)) else type(error).__name__

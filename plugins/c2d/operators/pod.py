@@ -13,6 +13,7 @@ It is a KubernetesPodOperator (connection, UI, settings) with an ``execute`` of 
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 from collections.abc import Sequence
@@ -119,7 +120,9 @@ class C2DPodOperator(KubernetesPodOperator):
         self.settings = installation.load()
         self.job_id = str(context["run_id"])
         self.environment = self.settings.environment(context["dag"].dag_id)
-        self.store = JobRepository(self.settings.C2D_DATABASE_URL, keep=True)
+        if self.environment.LOG_LEVEL:  # this process works for one environment alone
+            logging.getLogger("c2d").setLevel(self.environment.LOG_LEVEL)
+        self.store = JobRepository(self.settings.C2D_DATABASE_URL, keep_connection=True)
         try:
             sealed = Job.parse(context["dag_run"].conf, self.environment.id)
             self.job = sealed.opened(self.settings.OPERATOR_PRIVATE_KEY, self.job_id) if self.opens_secrets else sealed

@@ -36,7 +36,7 @@ class PublishOperator(C2DPodOperator):
     def content(self, ends_ok: dict[Stage, bool]) -> dict[str, str]:
         kept = keys.new_keys(self.job_id, self.job, self.environment, self.settings.public_key)
         if kept:
-            kept = self.store.keep_keys(self.job_id, kept)
+            kept = self.store.store_result_keys(self.job_id, kept)
         encryption = keys.for_publish(kept, self.settings.OPERATOR_PRIVATE_KEY, self.job_id)
         try:
             rights = self._results.rights(self._seconds)

@@ -88,7 +88,7 @@ def results_at(place: Destination, env: Environment, settings: Settings, job_id:
 class JobResultStores:
     """All stores of one job."""
 
-    places: Destinations
+    destinations: Destinations
     env: Environment
     settings: Settings
     job_id: str
@@ -98,9 +98,9 @@ class JobResultStores:
 
     def rights(self, seconds: int) -> dict[str, Any]:
         """``store`` and ``adminLogs`` of publish's stage.json."""
-        given = {"store": self.at(self.places.results).right(seconds, self.env.C2D_LOG_BYTES)}
-        if self.places.admin_logs != self.places.results:
-            given["adminLogs"] = self.at(self.places.admin_logs).right(seconds, self.env.C2D_LOG_BYTES)
+        given = {"store": self.at(self.destinations.results).right(seconds, self.env.C2D_LOG_BYTES)}
+        if self.destinations.admin_logs != self.destinations.results:
+            given["adminLogs"] = self.at(self.destinations.admin_logs).right(seconds, self.env.C2D_LOG_BYTES)
         return given
 
     def answer_plans(self, seconds: int) -> None:
@@ -108,7 +108,7 @@ class JobResultStores:
 
         :raises ResultStoreError: in none, or it asks for what is not the job's.
         """
-        if not any([self.at(place).answer(seconds) for place in self.places.all]):
+        if not any([self.at(place).answer(seconds) for place in self.destinations.all]):
             raise ResultStoreError("the plan is not in the store")
 
     def published(self, answer: dict[str, Any], opened: Callable[[bytes], bytes] = bytes) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -121,19 +121,19 @@ class JobResultStores:
         kept = answer.get("stores") or {}
         of_results = dict(kept.get("results") or {})
         try:
-            content = opened(self.at(self.places.results).manifest(of_results))
+            content = opened(self.at(self.destinations.results).manifest(of_results))
         except ValueError as e:
             raise ResultStoreError(str(e)) from None
         if hashlib.sha256(content).hexdigest() != answer.get("manifestSha256"):
             raise ResultStoreError("the manifest's sha256 is not what publish said")
         manifest = dict(json.loads(content))
-        kept_here = kept_for(self.env, self.places.results)
+        kept_here = kept_for(self.env, self.destinations.results)
         term = {"keptSeconds": int(kept_here.total_seconds())} if kept_here else {}  # for when the environment is not in the settings
-        stores = {"results": self.places.results.dump(**of_results, **term)}
-        if self.places.admin_logs == self.places.results:
-            self.at(self.places.results).verify(manifest["files"], of_results)
+        stores = {"results": self.destinations.results.dump(**of_results, **term)}
+        if self.destinations.admin_logs == self.destinations.results:
+            self.at(self.destinations.results).verify(manifest["files"], of_results)
             return manifest, stores
         of_logs = dict(kept.get("adminLogs") or {})
-        for place, files_of, named in ((self.places.results, False, of_results), (self.places.admin_logs, True, of_logs)):
+        for place, files_of, named in ((self.destinations.results, False, of_results), (self.destinations.admin_logs, True, of_logs)):
             self.at(place).verify([f for f in manifest["files"] if is_admin_log(f) == files_of], named)
-        return manifest, {**stores, "adminLogs": self.places.admin_logs.dump(**of_logs)}
+        return manifest, {**stores, "adminLogs": self.destinations.admin_logs.dump(**of_logs)}

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
@@ -39,10 +38,7 @@ def client(database_url: str) -> Iterator[TestClient]:
         "C2D_REQUESTS_PER_SECOND": "3",
     }
 
-    def nothing(*_: Any) -> bool:
-        return False
-
-    with TestClient(create_app(installation.read(variables), nothing, nothing, work=False)) as c:  # type: ignore[arg-type]
+    with TestClient(create_app(installation.read(variables), work=False)) as c:
         yield c
 
 

@@ -130,7 +130,7 @@ def test_unfinished_lists_what_has_no_end(store: JobRepository) -> None:
     for job_id in ("j1", "j2"):
         store.open_job(job_id, "env", JOB)
     store.finish_job("j1")
-    assert [r.jobId for r in store.unfinished()] == ["j2"]
+    assert [r.jobId for r in store.unfinished_with_run()] == ["j2"]
 
 
 def test_writers_at_once_end_a_job_once_and_agree(store: JobRepository) -> None:
@@ -160,8 +160,8 @@ def test_migrating_at_once_from_several_processes_is_harmless(postgres: str) -> 
     with sa.create_engine(postgres, isolation_level="AUTOCOMMIT").connect() as c:
         c.execute(sa.text("CREATE DATABASE fresh"))
     url = sa.make_url(postgres).set(database="fresh").render_as_string(hide_password=False)
-    code = "import sys; from c2d.database.jobs import migrate; migrate(sys.argv[1])"
-    env = {**os.environ, "PYTHONPATH": str(Path(store_module.__file__).parents[1])}
+    code = "import sys; from c2d.database.connections import migrate; migrate(sys.argv[1])"
+    env = {**os.environ, "PYTHONPATH": str(Path(store_module.__file__).parents[2])}
     both = [subprocess.Popen([sys.executable, "-c", code, url], env=env) for _ in range(2)]
     assert [p.wait(60) for p in both] == [0, 0]
-    assert JobRepository(url).unfinished() == []
+    assert JobRepository(url).unfinished_with_run() == []

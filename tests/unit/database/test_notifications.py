@@ -17,12 +17,14 @@ from c2d.api.operator_service.service import Service
 from c2d.crypto import ecies
 from c2d.crypto.signatures import address_of, signer_of_text
 from c2d.database.jobs import JobRepository
-from c2d.database.notifications import body_of, pause_after
-from c2d.database.queue import Caller, Intake
+from c2d.database.nonces import Caller
+from c2d.database.notifications import pause_after
 from c2d.database.tables import notifications
 from c2d.errors import InvalidSettings
 from c2d.jobs.model import Job
-from c2d.lifecycle import dispatch
+from c2d.lifecycle.airflow_runs import AirflowRuns
+from c2d.lifecycle.dispatch import Dispatcher
+from c2d.lifecycle.notify import body_of
 from c2d.lifecycle.submit import submit
 from c2d.settings import installation
 from tests.unit.crypto.test_signatures import ENGINE, NOTIFY_SIGNATURE
@@ -79,12 +81,12 @@ def variables(database_url: str, receiver: Receiver) -> dict[str, str]:
 
 def service_with(variables: dict[str, str]) -> Service:
     loaded = installation.read(variables)
-    return Service(loaded, Intake(loaded.C2D_DATABASE_URL), lambda *_: None, lambda *_: False)
+    return Service(Dispatcher(loaded, AirflowRuns()))
 
 
 def submitted(service: Service, **changes: Any) -> str:
     wanted = Job.parse(job(agreementId=f"0x{next(NONCES)}", **changes), "ocean-compute")
-    return submit(service.settings, service.intake, wanted, "ocean-compute", Caller(PROVIDER, next(NONCES)))
+    return submit(service.settings, service.queue, wanted, "ocean-compute", Caller(PROVIDER, next(NONCES)))
 
 
 def deliver(service: Service) -> None:
@@ -93,19 +95,19 @@ def deliver(service: Service) -> None:
     async def once() -> None:
         running: set[asyncio.Task[None]] = set()
         async with httpx.AsyncClient(follow_redirects=False, timeout=service.settings.C2D_NOTIFY_SECONDS) as client:
-            await dispatch.deliver_due(service, client, running)
+            await service.dispatcher.deliver_due(client, running)
             await asyncio.gather(*running)
 
     asyncio.run(once())
 
 
 def due_now(service: Service) -> None:
-    with service.intake.engine.begin() as c:
+    with service.queue.engine.begin() as c:
         c.execute(sa.update(notifications).values(nextTry=sa.func.now()))
 
 
 def states(service: Service) -> list[tuple[str, str, int]]:
-    return [(n["event"], n["state"], n["attempts"]) for n in reversed(service.outbox.entries())]
+    return [(n["event"], n["state"], n["attempts"]) for n in reversed(service.notifications.entries())]
 
 
 def test_the_body_is_the_engines() -> None:
@@ -152,11 +154,11 @@ def test_what_fails_is_tried_again_then_dead_then_sent_again_on_request(variable
         due_now(service)
         deliver(service)
     assert states(service) == [("start", "dead", 3)]
-    assert service.outbox.entries("dead")[0]["error"] == "answered 404"
+    assert service.notifications.entries("dead")[0]["error"] == "answered 404"
     due_now(service)
     deliver(service)
     assert len(receiver.got) == 3
-    assert service.outbox.send_again() == 1
+    assert service.notifications.send_again() == 1
     deliver(service)
     assert states(service) == [("start", "delivered", 1)]
     assert all(path.startswith("/start") for path, _ in receiver.got), "a redirect was followed"
@@ -172,14 +174,14 @@ def test_a_slow_receiver_has_its_time_limit_and_delays_nobody(variables: dict[st
     for _ in range(5):
         submitted(service)
     deliver(service)
-    assert {n["error"] for n in service.outbox.entries()} <= {"no answer within 0.5 s", "ReadTimeout"}
+    assert {n["error"] for n in service.notifications.entries()} <= {"no answer within 0.5 s", "ReadTimeout"}
 
 
 def test_whoever_dies_with_a_notification_in_hand_loses_none(variables: dict[str, str], receiver: Receiver) -> None:
     service = service_with(variables)
     submitted(service)
-    assert len(service.outbox.take()) == 1
-    assert service.outbox.take() == [], "taken by another server"
+    assert len(service.notifications.take()) == 1
+    assert service.notifications.take() == [], "taken by another server"
     due_now(service)  # the lease is over
     deliver(service)
     assert len(receiver.got) == 1
@@ -203,7 +205,7 @@ def test_no_secret_is_logged(variables: dict[str, str], receiver: Receiver, capl
     deliver(service)
     ours = [r.getMessage() for r in caplog.records if r.name.startswith("c2d")]
     assert len(ours) == 2 and "attempt 1): answered 500" in ours[0]
-    assert "SECRET" not in "".join(ours) + "".join(n["error"] for n in service.outbox.entries())
+    assert "SECRET" not in "".join(ours) + "".join(n["error"] for n in service.notifications.entries())
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,9 @@ import sqlalchemy as sa
 
 from c2d.crypto import ecies
 from c2d.database.jobs import JobRepository
-from c2d.database.queue import Caller, Intake, JobFilter
+from c2d.database.nonces import Caller
+from c2d.database.queries import JobFilter, JobQueries
+from c2d.database.queue import JobQueue
 from c2d.database.tables import jobs, notifications
 from c2d.errors import AgreementInUse, JobIdTaken, NonceUsed, OrderUsed, RunRejected, TooManyJobs
 from c2d.jobs.ids import new_job_id
@@ -26,8 +28,13 @@ NONCES = itertools.count(1)
 
 
 @pytest.fixture
-def intake(database_url: str) -> Intake:
-    return Intake(database_url)
+def queries(database_url: str) -> JobQueries:
+    return JobQueries(database_url)
+
+
+@pytest.fixture
+def queue(database_url: str) -> JobQueue:
+    return JobQueue(database_url)
 
 
 @pytest.fixture
@@ -43,96 +50,96 @@ def owner(letter: str) -> str:
     return "0x" + letter * 40
 
 
-def accept(intake: Intake, who: str = "a", limit: int = 1000, **changes: Any) -> str:
+def accept(queue: JobQueue, who: str = "a", limit: int = 1000, **changes: Any) -> str:
     job_id = new_job_id()
     wanted = Job.parse(job(owner=owner(who), agreementId=f"0x{next(NONCES)}", **changes), "env").sealed(PUBLIC_KEY, job_id)
-    intake.accept(job_id, "env", wanted, caller(), limit)
+    queue.accept(job_id, "env", wanted, caller(), limit)
     return job_id
 
 
-def release(intake: Intake, at_once: int = 1, start: Callable[..., None] = lambda *_: None) -> str | None:
-    return intake.release_next("env", at_once, start)
+def release(queue: JobQueue, at_once: int = 1, start: Callable[..., None] = lambda *_: None) -> str | None:
+    return queue.release_next("env", at_once, start)
 
 
 def test_job_ids_end_in_a_letter() -> None:
     assert all(len(i) == 32 and i[-1] in "abcdef" for i in (new_job_id() for _ in range(100)))
 
 
-def test_an_accepted_job_waits_with_its_sealed_conf_and_a_notification(intake: Intake, store: JobRepository) -> None:
-    job_id = accept(intake)
-    with intake.engine.connect() as c:
+def test_an_accepted_job_waits_with_its_sealed_conf_and_a_notification(queue: JobQueue, store: JobRepository) -> None:
+    job_id = accept(queue)
+    with queue.engine.connect() as c:
         row = c.execute(sa.select(jobs).where(jobs.c.jobId == job_id)).one()
         events = c.execute(sa.select(notifications.c.event).where(notifications.c.jobId == job_id)).scalars().all()
     assert (row.status, row.provider, events) == (1, PROVIDER, ["start"])
     assert "TOPSECRET" not in str(row.conf) and row.secret.startswith("0x")
-    assert store.unfinished() == [], "the janitor would end it, for it has no run"
+    assert store.unfinished_with_run() == [], "the janitor would end it, for it has no run"
 
 
-def test_the_stages_find_the_row_that_the_api_made(intake: Intake, store: JobRepository) -> None:
-    job_id = accept(intake, **{"algorithm.algocustomdata": {"b": 1e22, "a": 1.0}})
+def test_the_stages_find_the_row_that_the_api_made(queue: JobQueue, store: JobRepository) -> None:
+    job_id = accept(queue, **{"algorithm.algocustomdata": {"b": 1e22, "a": 1.0}})
     started: list[Any] = []
-    release(intake, start=lambda environment, job_id, conf: started.append(conf))
+    release(queue, start=lambda environment, job_id, conf: started.append(conf))
     row = store.open_job(job_id, "env", Job.parse(json.loads(json.dumps(started[0])), "env"))
     assert row.provider == PROVIDER
-    with intake.engine.connect() as c:
+    with queue.engine.connect() as c:
         assert c.execute(sa.select(sa.func.count()).select_from(notifications)).scalar() == 1
     store.finish_job(job_id)
     store.finish_job(job_id)
-    with intake.engine.connect() as c:
+    with queue.engine.connect() as c:
         assert c.execute(sa.select(notifications.c.event).order_by(notifications.c.id)).scalars().all() == ["start", "stop"]
 
 
-def test_a_run_under_a_waiting_jobs_id_is_not_that_job(intake: Intake, store: JobRepository) -> None:
-    job_id = accept(intake)  # somebody who may start runs has guessed it, and would have worked in the Provider's name
+def test_a_run_under_a_waiting_jobs_id_is_not_that_job(queue: JobQueue, store: JobRepository) -> None:
+    job_id = accept(queue)  # somebody who may start runs has guessed it, and would have worked in the Provider's name
     with pytest.raises(JobIdTaken, match="is in use for another job"):
         store.open_job(job_id, "env", Job.parse(job(owner=owner("a")), "env"))
 
 
-def ordered(intake: Intake, *orders: OrderKey) -> str:
+def ordered(queue: JobQueue, *orders: OrderKey) -> str:
     job_id = new_job_id()
     of_asset = {"id": "did:op:aa", "order": {"txId": "0x" + "Ab" * 32, "serviceId": "s"}}
     wanted = Job.parse(job(owner=owner("a"), agreementId=f"0x{next(NONCES)}", chainId=8996, **{"inputs.0": of_asset}), "env")
-    intake.accept(job_id, "env", wanted.sealed(PUBLIC_KEY, job_id), caller(), 1000, orders)
+    queue.accept(job_id, "env", wanted.sealed(PUBLIC_KEY, job_id), caller(), 1000, orders)
     return job_id
 
 
-def test_an_order_is_good_for_one_job_where_the_operator_says_so(intake: Intake, store: JobRepository) -> None:
+def test_an_order_is_good_for_one_job_where_the_operator_says_so(queries: JobQueries, queue: JobQueue, store: JobRepository) -> None:
     order, other = OrderKey(8996, "0x" + "ab" * 32, "did:op:aa"), OrderKey(8996, "0x" + "cd" * 32, "did:op:aa")
-    assert not intake.is_used(order)
-    first = ordered(intake, order)
-    assert intake.is_used(order) and not intake.is_used(other)
+    assert not queries.order_is_used(order)
+    first = ordered(queue, order)
+    assert queries.order_is_used(order) and not queries.order_is_used(other)
     with pytest.raises(OrderUsed, match="order: the order of did:op:aa has been used for another job"):
-        ordered(intake, other, order)
-    ordered(intake)
-    ordered(intake, other)
-    with intake.engine.connect() as c:
+        ordered(queue, other, order)
+    ordered(queue)
+    ordered(queue, other)
+    with queue.engine.connect() as c:
         assert c.execute(sa.select(sa.func.count()).select_from(jobs)).scalar() == 3, "what was refused left no row"
     store.use_orders(first, owner("a"), [order])  # again by its own job: a further try
     with pytest.raises(OrderUsed):
         store.use_orders("another", owner("a"), [order])
 
 
-def test_nonces_rise_for_each_signer(intake: Intake) -> None:
+def test_nonces_rise_for_each_signer(queries: JobQueries, queue: JobQueue) -> None:
     for provider, nonce, fits in (("0x1", 5, True), ("0x1", 5, False), ("0x1", 4, False), ("0x2", 4, True), ("0x1", 6, True)):
         if fits:
-            assert intake.find(Caller(provider, nonce), JobFilter(owner="0x")) == []
+            assert queries.find(Caller(provider, nonce), JobFilter(owner="0x")) == []
         else:
             with pytest.raises(NonceUsed):
-                intake.find(Caller(provider, nonce), JobFilter(owner="0x"))
+                queries.find(Caller(provider, nonce), JobFilter(owner="0x"))
 
 
-def test_of_concurrent_replays_of_each_kind_one_is_served(intake: Intake) -> None:
+def test_of_concurrent_replays_of_each_kind_one_is_served(queries: JobQueries, queue: JobQueue) -> None:
     replayed = Caller(PROVIDER, next(NONCES))
     sealed = Job.parse(job(owner=owner("a")), "env").sealed(PUBLIC_KEY, None)
 
     def attempt(n: int) -> bool:
         try:
             if n % 3 == 0:
-                intake.accept(new_job_id(), "env", sealed, replayed, 10)
+                queue.accept(new_job_id(), "env", sealed, replayed, 10)
             elif n % 3 == 1:
-                intake.find(replayed, JobFilter(owner="0x"))
+                queries.find(replayed, JobFilter(owner="0x"))
             else:
-                intake.stop(replayed, JobFilter(owner="0x"))
+                queue.request_stop(replayed, JobFilter(owner="0x"))
         except NonceUsed:
             return False
         return True
@@ -141,10 +148,10 @@ def test_of_concurrent_replays_of_each_kind_one_is_served(intake: Intake) -> Non
         assert list(pool.map(attempt, range(24))).count(True) == 1
 
 
-def test_the_quota_holds_however_many_come_at_once(intake: Intake) -> None:
+def test_the_quota_holds_however_many_come_at_once(queries: JobQueries, queue: JobQueue) -> None:
     def attempt(_: int) -> bool:
         try:
-            accept(intake, limit=3)
+            accept(queue, limit=3)
         except TooManyJobs:
             return False
         except NonceUsed:  # the threads' nonces overtake each other
@@ -153,52 +160,52 @@ def test_the_quota_holds_however_many_come_at_once(intake: Intake) -> None:
 
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(attempt, range(16))).count(True) <= 3
-    assert len(intake.job_ids()) <= 3
+    assert len(queries.unfinished_ids()) <= 3
 
 
-def test_an_agreement_is_free_again_after_its_job(intake: Intake, store: JobRepository) -> None:
+def test_an_agreement_is_free_again_after_its_job(queue: JobQueue, store: JobRepository) -> None:
     sealed = Job.parse(job(owner=owner("a"), agreementId="0xa"), "env").sealed(PUBLIC_KEY, None)
     first = new_job_id()
-    intake.accept(first, "env", sealed, caller(), 10)
+    queue.accept(first, "env", sealed, caller(), 10)
     with pytest.raises(AgreementInUse):
-        intake.accept(new_job_id(), "env", sealed, caller("0x" + "bb" * 20), 10)
-    intake.stop(caller(), JobFilter(jobId=first))
-    intake.accept(new_job_id(), "env", sealed, caller(), 10)
+        queue.accept(new_job_id(), "env", sealed, caller("0x" + "bb" * 20), 10)
+    queue.request_stop(caller(), JobFilter(jobId=first))
+    queue.accept(new_job_id(), "env", sealed, caller(), 10)
 
 
 # -- release ---------------------------------------------------------------------------------------------------------------
 
 
-def test_jobs_are_released_as_there_is_room(intake: Intake, store: JobRepository) -> None:
-    first, second, third = (accept(intake) for _ in range(3))
-    assert [release(intake, 2) for _ in range(3)] == [first, second, None]
+def test_jobs_are_released_as_there_is_room(queue: JobQueue, store: JobRepository) -> None:
+    first, second, third = (accept(queue) for _ in range(3))
+    assert [release(queue, 2) for _ in range(3)] == [first, second, None]
     store.finish_job(first)
-    assert [release(intake, 2) for _ in range(2)] == [third, None]
-    assert intake.waiting() == set()
+    assert [release(queue, 2) for _ in range(2)] == [third, None]
+    assert queue.environments_with_waiting_jobs() == set()
 
 
-def test_a_flood_of_one_owner_does_not_delay_another(intake: Intake, store: JobRepository) -> None:
-    flood = [accept(intake, "a") for _ in range(6)]
-    order = [release(intake)]
-    late = [accept(intake, "b"), accept(intake, "b"), accept(intake, "c")]
+def test_a_flood_of_one_owner_does_not_delay_another(queue: JobQueue, store: JobRepository) -> None:
+    flood = [accept(queue, "a") for _ in range(6)]
+    order = [release(queue)]
+    late = [accept(queue, "b"), accept(queue, "b"), accept(queue, "c")]
     row = store.job(late[0])
-    assert row is not None and intake.queue_position(row) == 0
+    assert row is not None and queue.queue_position(row) == 0
     for _ in range(8):
         store.finish_job(str(order[-1]))
-        order.append(release(intake))
+        order.append(release(queue))
     # the one at work, then the owners take turns, the one who waits longest for its turn first
     assert order == [flood[0], late[0], late[2], flood[1], late[1], *flood[2:]]
 
 
-def test_an_owner_with_jobs_at_work_comes_after_one_without(intake: Intake) -> None:
-    a = [accept(intake, "a") for _ in range(5)]
-    assert [release(intake, 3) for _ in range(3)] == a[:3]
-    b = [accept(intake, "b") for _ in range(2)]
-    assert [release(intake, 9) for _ in range(4)] == [*b, a[3], a[4]]
+def test_an_owner_with_jobs_at_work_comes_after_one_without(queue: JobQueue) -> None:
+    a = [accept(queue, "a") for _ in range(5)]
+    assert [release(queue, 3) for _ in range(3)] == a[:3]
+    b = [accept(queue, "b") for _ in range(2)]
+    assert [release(queue, 9) for _ in range(4)] == [*b, a[3], a[4]]
 
 
-def test_a_run_that_could_not_be_made_is_made_later_and_once(intake: Intake) -> None:
-    job_id = accept(intake)
+def test_a_run_that_could_not_be_made_is_made_later_and_once(queue: JobQueue) -> None:
+    job_id = accept(queue)
     made: list[str] = []
 
     def crash(environment: str, job: str, conf: dict[str, Any]) -> None:
@@ -206,28 +213,28 @@ def test_a_run_that_could_not_be_made_is_made_later_and_once(intake: Intake) -> 
         raise RuntimeError("the API server died here, the run stands")
 
     with pytest.raises(RuntimeError):
-        release(intake, 1, crash)
-    assert release(intake, 1, lambda e, j, c: made.append(j)) == job_id  # hooks.runs.start finds the run that stands
-    assert release(intake, 9) is None
+        release(queue, 1, crash)
+    assert release(queue, 1, lambda e, j, c: made.append(j)) == job_id  # hooks.runs.start finds the run that stands
+    assert release(queue, 9) is None
     assert made == [job_id, job_id]
 
 
-def test_a_job_that_airflow_will_never_take_ends_and_blocks_nobody(intake: Intake, store: JobRepository) -> None:
-    bad, good = accept(intake), accept(intake)
+def test_a_job_that_airflow_will_never_take_ends_and_blocks_nobody(queue: JobQueue, store: JobRepository) -> None:
+    bad, good = accept(queue), accept(queue)
 
     def refuse(environment: str, job: str, conf: dict[str, Any]) -> None:
         if job == bad:
             raise RunRejected("Airflow refused the job")
 
-    assert [release(intake, 1, refuse), release(intake, 1, refuse)] == [bad, good]
+    assert [release(queue, 1, refuse), release(queue, 1, refuse)] == [bad, good]
     row = store.job(bad)
     assert row is not None and row.status == 70 and row.terminationDetails == {
         "exitCode": None, "OOMKilled": False, "reason": "NotStarted", "message": "Airflow refused the job"
     }  # fmt: skip
 
 
-def test_several_servers_release_each_job_once(intake: Intake) -> None:
-    ids = {accept(intake) for _ in range(12)}
+def test_several_servers_release_each_job_once(queue: JobQueue) -> None:
+    ids = {accept(queue) for _ in range(12)}
     made: list[str] = []
 
     def start(environment: str, job: str, conf: dict[str, Any]) -> None:
@@ -235,17 +242,17 @@ def test_several_servers_release_each_job_once(intake: Intake) -> None:
         made.append(job)
 
     with ThreadPoolExecutor(6) as pool:
-        list(pool.map(lambda _: release(intake, 5, start), range(20)))
+        list(pool.map(lambda _: release(queue, 5, start), range(20)))
     assert len(made) == 5 == len(set(made)) and set(made) < ids
 
 
-def test_a_stop_and_a_release_exclude_each_other(intake: Intake, store: JobRepository) -> None:
+def test_a_stop_and_a_release_exclude_each_other(queue: JobQueue, store: JobRepository) -> None:
     for _ in range(8):
-        job_id = accept(intake)
+        job_id = accept(queue)
         made: list[str] = []
         with ThreadPoolExecutor(2) as pool:
-            released = pool.submit(release, intake, 99, lambda e, j, c, made=made: made.append(j))
-            to_stop = pool.submit(intake.stop, caller(), JobFilter(jobId=job_id))
+            released = pool.submit(release, queue, 99, lambda e, j, c, made=made: made.append(j))
+            to_stop = pool.submit(queue.request_stop, caller(), JobFilter(jobId=job_id))
             released.result()
             # Either the run was made and is to be stopped, or the job has ended without one.
             assert [r.jobId for r in to_stop.result()] == made

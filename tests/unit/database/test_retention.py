@@ -11,11 +11,15 @@ import pytest
 import sqlalchemy as sa
 
 from c2d.database.jobs import JobRepository
-from c2d.database.retention import NotRepublishable, Retention
+from c2d.database.notifications import Notifications
+from c2d.database.retention import Retention
 from c2d.database.tables import jobs
+from c2d.errors import NotRepublishable
 from c2d.jobs.model import Job
 from c2d.jobs.status import Reason, Stage, StageEnd, Status
 from c2d.lifecycle import sweep
+from c2d.lifecycle.airflow_runs import AirflowRuns
+from c2d.lifecycle.dispatch import Dispatcher
 from c2d.results.destinations import destinations
 from c2d.results.stores import JobResultStores
 from c2d.settings.installation import Settings, read
@@ -113,7 +117,7 @@ def test_a_store_that_does_not_answer_keeps_nothing_readable_and_is_emptied_late
     store, bucket = JobRepository(database_url), minio.bucket()
     minio.client().put_object(Bucket=bucket, Key="j1/data/outputs/a", Body=b"a")
     ended(store, stores={"results": {"type": "s3", "bucket": bucket}})
-    store.keep_keys("j1", {"results": "sealed"})
+    store.store_result_keys("j1", {"results": "sealed"})
     away = settings_of(database_url, tmp_path, **{**minio.settings(AWS_BUCKET_OUTPUT=bucket), "AWS_ENDPOINT_URL": "http://127.0.0.1:1"})
     sweep.expire(store, away, LATER)
     row = store.job("j1")
@@ -162,7 +166,7 @@ def test_the_term_is_kept_with_the_results(tmp_path: Path, expiry: str, term: di
 def test_what_can_never_be_removed_holds_up_nothing(database_url: str, tmp_path: Path, minio: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from c2d.database import retention
 
-    monkeypatch.setattr(retention, "AT_ONCE", 2)
+    monkeypatch.setattr(retention, "JOBS_PER_SWEEP", 2)
     store, settings = JobRepository(database_url), settings_of(database_url, tmp_path, **minio.settings(AWS_BUCKET_OUTPUT="another"))
     for n in range(4):
         ended(store, f"lost{n}", stores={"results": {"type": "s3", "bucket": "a-bucket-that-was-deleted"}})
@@ -185,9 +189,9 @@ def test_what_was_half_published_goes_with_the_jobs_volume(database_url: str, tm
     with store.engine.begin() as c:
         c.execute(sa.text("""UPDATE c2d.jobs SET "dateFinished" = now() - interval '25 hours'"""))
     pods = _Pods()
-    sweep.sweep(store, pods, lambda dag, run: True, sweep.clear_half(settings))  # type: ignore[arg-type]
+    sweep.sweep(store, pods, lambda dag, run: True, sweep.partial_upload_remover(settings))  # type: ignore[arg-type]
     assert pods.deleted == [] and minio.client().list_objects_v2(Bucket=bucket)["KeyCount"] == 1, "it is being published again"
-    sweep.sweep(store, pods, lambda dag, run: False, sweep.clear_half(settings))  # type: ignore[arg-type]
+    sweep.sweep(store, pods, lambda dag, run: False, sweep.partial_upload_remover(settings))  # type: ignore[arg-type]
     assert pods.deleted == ["j1"] and minio.client().list_objects_v2(Bucket=bucket)["KeyCount"] == 0
 
 
@@ -226,13 +230,13 @@ def test_a_job_that_could_not_be_published_can_be_once_more(database_url: str) -
     ended(store, publish=Reason.ERROR)
     assert store.job("j1").status == 62  # type: ignore[union-attr]
     retention = Retention(store)
-    retention.ask_republish("j1", datetime.now(UTC))
-    assert retention.republish_asked() == [("j1", "ocean-compute")]
+    retention.request_republish("j1", datetime.now(UTC))
+    assert retention.requested_republishes() == [("j1", "ocean-compute")]
     retention.forget_publish("j1")
     assert store.job("j1").status == 62, "until it has gone well"  # type: ignore[union-attr]
     assert store.finish_job("j1").status is Status.UPLOAD_FAILED, "a sweep in between changes nothing"
     retention.republish_begun("j1")
-    assert retention.republish_asked() == []
+    assert retention.requested_republishes() == []
     store.end_stage("j1", StageEnd(Stage.PUBLISH, Reason.COMPLETED, 0), None, None)
     assert store.finish_job("j1", {"files": [file()], "withheld": []}, {"results": {"type": "directory"}}).status is Status.FINISHED
     row = store.job("j1")
@@ -241,62 +245,54 @@ def test_a_job_that_could_not_be_published_can_be_once_more(database_url: str) -
 
 
 def test_who_was_told_that_there_are_no_results_is_told_when_there_are(database_url: str) -> None:
-    from c2d.database.notifications import Outbox
-    from c2d.database.queue import Intake
-
-    store, outbox = JobRepository(database_url), Outbox(Intake(database_url))
+    store, outbox = JobRepository(database_url), Notifications(database_url)
     ended(store, publish=Reason.ERROR)
-    for letter in outbox.take():
-        outbox.delivered(letter)
+    for notification in outbox.take():
+        outbox.delivered(notification)
     store.finish_job("j1")
     assert outbox.take() == [], "once"
     Retention(store).forget_publish("j1")
     store.end_stage("j1", StageEnd(Stage.PUBLISH, Reason.COMPLETED, 0), None, None)
     for _ in range(2):
         store.finish_job("j1", {"files": [file()], "withheld": []}, {"results": {"type": "directory"}})
-    assert [letter.event for letter in outbox.take()] == ["stop"]
+    assert [notification.event for notification in outbox.take()] == ["stop"]
 
 
 @pytest.mark.parametrize(
     ("prepare", "sentence"),
     [
         (lambda store: None, "there is no job j1"),
-        (lambda store: store.open_job("j1", "ocean-compute", Job.parse(job(), "ocean-compute")), "job j1 has not ended: it is at 1"),
-        (lambda store: ended(store, stores={}), "job j1 ended at 70: there is nothing that was not published"),
+        (lambda store: store.open_job("j1", "ocean-compute", Job.parse(job(), "ocean-compute")), "job j1 has not ended: its status is 1"),
+        (lambda store: ended(store, stores={}), "job j1 ended with status 70: all its results are published"),
     ],
 )
 def test_what_cannot_be_published_again_is_refused_with_the_reason(database_url: str, prepare: Any, sentence: str) -> None:
     store = JobRepository(database_url)
     prepare(store)
     with pytest.raises(NotRepublishable, match=sentence):
-        Retention(store).ask_republish("j1", datetime.now(UTC))
+        Retention(store).request_republish("j1", datetime.now(UTC))
 
 
 def test_after_its_volumes_time_a_job_cannot_be_published_again(database_url: str) -> None:
     store = JobRepository(database_url)
     ended(store, publish=Reason.ERROR)
     with pytest.raises(NotRepublishable, match="its volume was kept for 24 hours"):
-        Retention(store).ask_republish("j1", LATER)
+        Retention(store).request_republish("j1", LATER)
 
 
 def test_the_api_server_lets_publish_run_again_once(database_url: str, tmp_path: Path) -> None:
-    from c2d.api.operator_service.service import Service
-    from c2d.database.queue import Intake
-    from c2d.lifecycle.dispatch import republish_asked
-
     settings = settings_of(database_url, tmp_path)
     store, cleared = JobRepository(database_url), []
-    service = Service(
-        settings,
-        Intake(database_url),
-        lambda *a: None,
-        lambda *a: True,
-        republish_run=lambda environment, job_id: cleared.append((environment, job_id)),
-    )
+
+    class Runs(AirflowRuns):
+        def republish(self, environment: str, job_id: str) -> None:
+            cleared.append((environment, job_id))
+
+    dispatcher = Dispatcher(settings, Runs())
     ended(store, publish=Reason.ERROR)
-    Retention(store).ask_republish("j1", datetime.now(UTC))
-    republish_asked(service)
-    republish_asked(service)
+    Retention(store).request_republish("j1", datetime.now(UTC))
+    dispatcher.republish()
+    dispatcher.republish()
     assert cleared == [("ocean-compute", "j1")]
     assert Stage.PUBLISH not in store.stage_ends("j1")
 
@@ -316,4 +312,4 @@ def test_the_command_asks_for_it(database_url: str, monkeypatch: pytest.MonkeyPa
         assert capsys.readouterr().out == "job j1: will be published again; its status tells how that went\n"
     finally:
         installation.load.cache_clear()
-    assert Retention(JobRepository(database_url)).republish_asked() == [("j1", "ocean-compute")]
+    assert Retention(JobRepository(database_url)).requested_republishes() == [("j1", "ocean-compute")]

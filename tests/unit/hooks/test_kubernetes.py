@@ -14,7 +14,7 @@ from c2d.hooks.kubernetes import LogLine, Pods, Seen
 from c2d.pods.status import end_of
 from tests.runner_client import Cluster, Runner
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture

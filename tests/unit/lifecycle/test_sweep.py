@@ -45,7 +45,7 @@ def test_a_job_whose_run_has_ended_is_ended_and_one_that_goes_on_is_not(database
     for job_id in ("ended", "goes-on"):
         store.open_job(job_id, "env", Job.parse(job(), "env"))
     sweep(store, _NoPods(), lambda dag_id, run_id: run_id == "goes-on")  # type: ignore[arg-type]
-    assert [r.jobId for r in store.unfinished()] == ["goes-on"]
+    assert [r.jobId for r in store.unfinished_with_run()] == ["goes-on"]
 
 
 def test_a_sweep_that_cannot_tell_whether_a_run_goes_on_ends_nothing(database_url: str) -> None:
@@ -58,7 +58,7 @@ def test_a_sweep_that_cannot_tell_whether_a_run_goes_on_ends_nothing(database_ur
     store.open_job("j1", "env", Job.parse(job(), "env"))
     with pytest.raises(ConnectionError):
         sweep(store, _NoPods(), unknown)  # type: ignore[arg-type]
-    assert len(store.unfinished()) == 1
+    assert len(store.unfinished_with_run()) == 1
 
 
 class _NoPods:

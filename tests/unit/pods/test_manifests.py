@@ -250,7 +250,7 @@ def test_an_algorithm_with_the_network_says_so_to_the_policies_and_still_waits_u
 def test_the_policy_for_such_an_algorithm_leaves_out_what_configures_leaves_out() -> None:
     import yaml
 
-    text = (Path(__file__).parents[2] / "helm_values/jobs-namespace/20-networkpolicy.yaml").read_text()
+    text = (Path(__file__).parents[3] / "helm_values/jobs-namespace/20-networkpolicy.yaml").read_text()
     policies = {p["metadata"]["name"]: p["spec"] for p in yaml.safe_load_all(text)}
     algorithm, configure = policies["c2d-algorithm-network"], policies["c2d-configure"]
     assert algorithm["podSelector"] == {"matchLabels": {"c2d/stage": "algorithm", manifests.NETWORK_LABEL: manifests.PUBLIC}}

@@ -8,7 +8,8 @@ import pytest
 from c2d.api import trigger
 from c2d.crypto import ecies, result_files
 from c2d.database.jobs import JobRepository, keys_after_publishing
-from c2d.database.queue import Caller, Intake
+from c2d.database.nonces import Caller
+from c2d.database.queue import JobQueue
 from c2d.errors import InvalidJob, InvalidSeal
 from c2d.jobs.model import Job
 from c2d.jobs.status import Reason, Stage, StageEnd
@@ -113,15 +114,15 @@ def test_a_second_try_of_publish_has_the_same_keys(database_url: str) -> None:
     store, first = JobRepository(database_url), made("store")
     store.open_job("j1", "ocean-compute", a_job())
     assert store.result_keys("j1") is None
-    assert store.keep_keys("j1", first) == first
-    assert store.keep_keys("j1", made("store")) == first == store.result_keys("j1")
+    assert store.store_result_keys("j1", first) == first
+    assert store.store_result_keys("j1", made("store")) == first == store.result_keys("j1")
 
 
 @pytest.mark.parametrize("published", [True, False])
 def test_the_consumers_key_is_forgotten_once_the_results_are_published_and_not_before(database_url: str, published: bool) -> None:
     store, kept = JobRepository(database_url), made("consumer")
     store.open_job("j1", "ocean-compute", a_job())
-    store.keep_keys("j1", kept)
+    store.store_result_keys("j1", kept)
     store.end_stage("j1", StageEnd(Stage.PUBLISH, Reason.COMPLETED if published else Reason.ERROR, 0, "", {}), None, None)
     store.finish_job("j1", MANIFEST if published else None)
     assert store.result_keys("j1") == (keys_after_publishing(kept) if published else kept)
@@ -131,7 +132,7 @@ def test_a_job_without_the_consumers_key_is_refused_where_it_is_needed(database_
     loaded = read(encrypt_results="consumer", C2D_DATABASE_URL=database_url, access_control="open")
     wanted = "output.publicKey: is required, for environment ocean-compute encrypts results to the consumer"
     with pytest.raises(InvalidJob, match=wanted):
-        submit.submit(loaded, Intake(database_url), a_job(), "ocean-compute", Caller("0xprovider", 1))
+        submit.submit(loaded, JobQueue(database_url), a_job(), "ocean-compute", Caller("0xprovider", 1))
     monkeypatch.setattr(installation, "load", lambda: loaded)
     with pytest.raises(InvalidJob, match=wanted):
         trigger.guarded(json.dumps({"conf": job()}).encode(), "ocean-compute")

@@ -11,30 +11,28 @@ from c2d.api.operator_service import errors
 from c2d.api.operator_service.auth import admit
 from c2d.api.operator_service.routes import admin, compute, environments, live, results, root, running_jobs
 from c2d.api.operator_service.routes.root import our_version
-from c2d.api.operator_service.service import Service, StartRun, StopRun
-from c2d.database.queue import Intake
-from c2d.lifecycle import airflow_runs, dispatch
+from c2d.api.operator_service.service import Service
+from c2d.lifecycle.airflow_runs import AirflowRuns, Runs
+from c2d.lifecycle.dispatch import Dispatcher
 from c2d.settings.installation import Settings
 
 PREFIX = "/api/v1/operator"
 
 
-def create_app(
-    settings: Settings, start_run: StartRun = airflow_runs.start, stop_run: StopRun = airflow_runs.stop, work: bool = True
-) -> FastAPI:
+def create_app(settings: Settings, runs: Runs | None = None, work: bool = True) -> FastAPI:
     """Ocean's Operator-Service.
 
-    :param start_run, stop_run: the edge to Airflow.
+    :param runs: how jobs' DAG runs are reached. None: Airflow in this process.
     :param work: whether to release jobs and deliver notifications in this process.
     """
-    service = Service(settings, Intake(settings.C2D_DATABASE_URL), start_run, stop_run)
+    service = Service(Dispatcher(settings, runs or AirflowRuns()))
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         if not work:
             yield
             return
-        async with dispatch.working(service):
+        async with service.dispatcher.working():
             yield
 
     app = FastAPI(

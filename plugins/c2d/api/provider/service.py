@@ -18,7 +18,7 @@ from c2d.access.own_assets import asset_files
 from c2d.api.common.limits import Rate
 from c2d.api.operator_service.service import Service
 from c2d.database.consumers import Consumers
-from c2d.database.queue import Caller
+from c2d.database.nonces import Caller
 from c2d.errors import ApiError, UpstreamUnavailable
 from c2d.hooks.datatoken import DatatokenHook
 from c2d.hooks.download_proof import Proofs

@@ -16,7 +16,8 @@ from c2d.api.operator_service.auth import data_of, requires, text_of
 from c2d.api.operator_service.datamodels import FAILURES, status_of
 from c2d.api.operator_service.routes.results import reader_of
 from c2d.api.operator_service.service import Service, service_of
-from c2d.database.jobs import JobRow, migrate
+from c2d.database.connections import migrate
+from c2d.database.jobs import JobRow
 from c2d.database.notifications import STATES
 from c2d.errors import ApiError
 
@@ -39,7 +40,7 @@ def pgsqlinit(request: Request) -> JSONResponse:
 @router.get("/list", summary="The ids of the jobs that have not ended")
 @requires("admin")
 def jobs(request: Request) -> JSONResponse:
-    return JSONResponse(service_of(request).intake.job_ids())
+    return JSONResponse(service_of(request).queries.unfinished_ids())
 
 
 @router.get("/info", summary="All that is known of a job; ?jobId=")
@@ -47,9 +48,9 @@ def jobs(request: Request) -> JSONResponse:
 def info(request: Request) -> JSONResponse:
     service = service_of(request)
     row = _job(request, service)
-    stages = [{k: v.isoformat() if isinstance(v, datetime) else v for k, v in s.items()} for s in service.intake.stages_of(row.jobId)]
+    stages = [{k: v.isoformat() if isinstance(v, datetime) else v for k, v in s.items()} for s in service.queries.ended_stages(row.jobId)]
     more = {"environment": row.environment, "provider": row.provider, "chainId": row.chainId, "withheld": row.withheld, "stages": stages}
-    return JSONResponse({**status_of(row), **more, "queuePosition": service.intake.queue_position(row)})
+    return JSONResponse({**status_of(row), **more, "queuePosition": service.queue.queue_position(row)})
 
 
 @router.get(
@@ -75,7 +76,7 @@ def notifications(request: Request) -> JSONResponse:
     state = data_of(request).get("state")
     if state not in (None, *STATES):
         raise ApiError(400, f"state: must be one of {', '.join(STATES)}, or be left out")
-    return JSONResponse(service_of(request).outbox.entries(state))
+    return JSONResponse(service_of(request).notifications.entries(state))
 
 
 @router.post("/notifications", summary='Send dead notifications again: {"id": 7}, or all of them')
@@ -83,16 +84,16 @@ def notifications(request: Request) -> JSONResponse:
 def send_again(request: Request) -> JSONResponse:
     service, given = service_of(request), data_of(request).get("id")
     try:
-        again = service.outbox.send_again(None if given is None else [int(given)])
+        again = service.notifications.send_again(None if given is None else [int(given)])
     except (TypeError, ValueError):
         raise ApiError(400, "id: must be the number of a notification") from None
-    service.wake()
+    service.dispatcher.wake()
     return JSONResponse({"sentAgain": again})
 
 
 def _job(request: Request, service: Service) -> JobRow:
     job_id = text_of(data_of(request), "jobId")
-    row = service.intake.job(job_id) if job_id else None
+    row = service.queries.job(job_id) if job_id else None
     if row is None:
         raise ApiError(400, f"The jobId {job_id} is not registered in your namespace.")
     return row

@@ -12,7 +12,7 @@ from c2d.api.operator_service.datamodels import FAILURES, JobStatus, status_of
 from c2d.api.operator_service.service import service_of
 from c2d.api.operator_service.workflow import job_of
 from c2d.database.jobs import JobRow
-from c2d.database.queue import JobFilter
+from c2d.database.queries import JobFilter
 from c2d.errors import ApiError, InvalidSettings
 from c2d.lifecycle.submit import submit
 
@@ -33,19 +33,19 @@ def start(request: Request) -> JSONResponse:
     job = job_of(data, env, service.settings)
     if seconds := service.starts.wait(job.owner.lower()):
         raise too_many(seconds)
-    job_id = submit(service.settings, service.intake, job, env.id, caller)
-    service.wake()
-    return _list(service.intake.see(None, JobFilter(jobId=job_id)))
+    job_id = submit(service.settings, service.queue, job, env.id, caller)
+    service.dispatcher.wake()
+    return _list(service.queries.see(None, JobFilter(jobId=job_id)))
 
 
 @router.put("/compute", summary="Stop jobs", responses=ANSWER)
 @requires("signed", "PUT:/compute", "owner", "providerSignature", "nonce", one_of=True)
 def stop(request: Request) -> JSONResponse:
     service, caller, wanted = service_of(request), caller_of(request), wanted_of(request)
-    for row in service.intake.stop(caller, wanted):
-        service.stop(row.jobId, row.environment)
-    service.wake()
-    return _list(service.intake.see(caller.sees, wanted))
+    for row in service.queue.request_stop(caller, wanted):
+        service.dispatcher.stop(row.jobId, row.environment)
+    service.dispatcher.wake()
+    return _list(service.queries.see(caller.sees, wanted))
 
 
 @router.delete("/compute", summary="Does nothing; the incumbent has it for old clients")
@@ -57,7 +57,7 @@ def delete(request: Request) -> JSONResponse:
 @router.get("/compute", summary="Status of jobs", responses=ANSWER)
 @requires("signed", "GET:/compute", one_of=True)
 def status(request: Request) -> JSONResponse:
-    return _list(service_of(request).intake.find(caller_of(request), wanted_of(request)))
+    return _list(service_of(request).queries.find(caller_of(request), wanted_of(request)))
 
 
 def wanted_of(request: Request) -> JobFilter:

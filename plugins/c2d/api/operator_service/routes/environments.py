@@ -24,6 +24,6 @@ def environments(request: Request) -> JSONResponse:
     chain = str(data.get("chainId") or data.get("chain_id") or "")  # ocean-node asks with chain_id
     if chain and not re.fullmatch("[0-9]{1,19}", chain):
         raise ApiError(400, "chainId: must be a whole number")
-    jobs = service.intake.current_jobs()
+    jobs = service.queries.running_by_environment()
     fitting = [e for e in service.settings.environments if not e.chains or not chain or int(chain) in e.chains]
     return JSONResponse([environment_of(e, service.settings, jobs.get(e.id, 0)) for e in fitting])

@@ -13,7 +13,7 @@ from c2d.api.operator_service.auth import caller_of, data_of, requires, text_of
 from c2d.api.operator_service.datamodels import FAILURES, Failure, epoch
 from c2d.api.operator_service.service import Service, service_of
 from c2d.database.jobs import JobRow
-from c2d.database.queue import JobFilter
+from c2d.database.queries import JobFilter
 from c2d.errors import ApiError
 from c2d.jobs.ids import stage_name
 from c2d.jobs.status import Stage, Status
@@ -53,12 +53,12 @@ class Live(BaseModel):
 def live(request: Request) -> JSONResponse:
     service, data = service_of(request), data_of(request)
     owner, job_id = text_of(data, "owner"), text_of(data, "jobId")
-    found = service.intake.find(caller_of(request), JobFilter(jobId=job_id, owner=owner)) if job_id and owner else []
+    found = service.queries.find(caller_of(request), JobFilter(jobId=job_id, owner=owner)) if job_id and owner else []
     if not found:
         raise ApiError(404, f"Owner {owner} mismatch for job {job_id}")
     row = found[0]
     stage = STAGES.get(Status(row.status)) if row.dateFinished is None else None
-    ended = service.intake.stages_of(row.jobId)
+    ended = service.queries.ended_stages(row.jobId)
     told = {
         "jobId": row.jobId,
         "status": row.status,
@@ -89,7 +89,7 @@ def _progress(service: Service, row: JobRow, stage: Stage | None) -> dict[str, i
 def _position(service: Service, row: JobRow) -> int | None:
     if row.dateFinished is not None or row.status != Status.WARMING_UP:
         return None
-    return service.intake.queue_position(row) or 0
+    return service.queue.queue_position(row) or 0
 
 
 def _stage(ended: dict[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from c2d.api.operator_service.auth import caller_of, data_of, requires, text_of
 from c2d.api.operator_service.datamodels import FAILURES, Failure
 from c2d.api.operator_service.service import Service, service_of
 from c2d.database.jobs import JobRow
-from c2d.database.queue import JobFilter
+from c2d.database.queries import JobFilter
 from c2d.errors import ApiError
 from c2d.results.reader import EXPIRED, Reader
 
@@ -36,7 +36,7 @@ ALL = "all"
 def result(request: Request) -> Any:
     service, data, caller = service_of(request), data_of(request), caller_of(request)
     owner, job_id, index = text_of(data, "owner"), text_of(data, "jobId"), _index(data["index"])
-    found = service.intake.find(caller, JobFilter(jobId=job_id, owner=owner)) if job_id and owner else []
+    found = service.queries.find(caller, JobFilter(jobId=job_id, owner=owner)) if job_id and owner else []
     return result_of(service, found[0] if found else None, owner, job_id, index, request.headers)
 
 
@@ -67,7 +67,7 @@ def result_of(
 
 def reader_of(service: Service, row: JobRow) -> Reader:
     encrypted = any("encrypted" in file for file in row.results)
-    return Reader(service.settings, row, service.intake.result_keys(row.jobId) if encrypted else None)
+    return Reader(service.settings, row, service.queries.result_keys(row.jobId) if encrypted else None)
 
 
 def _index(value: Any) -> Any:

@@ -15,7 +15,7 @@ from c2d.api.provider.auth import data_of, job_text, public_key_of, requires
 from c2d.api.provider.jobs import job_of
 from c2d.api.provider.service import ProviderService, service_of
 from c2d.database.jobs import JobRow
-from c2d.database.queue import JobFilter
+from c2d.database.queries import JobFilter
 from c2d.errors import AccessDenied, RequestDenied
 from c2d.lifecycle.submit import submit
 from c2d.market.compute_request import ComputeRequest
@@ -42,9 +42,9 @@ def start(request: Request) -> JSONResponse:
     # Who signs the request can read what is encrypted to it; a key that the request names is taken before that.
     public_key = public_key_of(request) if env.encryption == "consumer" else None
     job = job_of(granted, wanted, env, service.settings, public_key)
-    job_id = submit(service.settings, service.jobs.intake, job, env.id, service.caller, granted.orders)
-    service.jobs.wake()
-    return as_list(service.jobs.intake.see(service.caller.sees, JobFilter(jobId=job_id)))
+    job_id = submit(service.settings, service.jobs.queue, job, env.id, service.caller, granted.orders)
+    service.jobs.dispatcher.wake()
+    return as_list(service.jobs.queries.see(service.caller.sees, JobFilter(jobId=job_id)))
 
 
 @router.put("/compute", summary="Stop a job, or all jobs on a DID; signed: consumerAddress + jobId + documentId + nonce")
@@ -52,9 +52,9 @@ def start(request: Request) -> JSONResponse:
 def stop(request: Request) -> JSONResponse:
     service, data = service_of(request), data_of(request)
     for wanted in [JobFilter(jobId=row.jobId, owner=row.owner) for row in found(service, data) if row.dateFinished is None]:
-        for row in service.jobs.intake.stop(service.caller, wanted):
-            service.jobs.stop(row.jobId, row.environment)
-    service.jobs.wake()
+        for row in service.jobs.queue.request_stop(service.caller, wanted):
+            service.jobs.dispatcher.stop(row.jobId, row.environment)
+    service.jobs.dispatcher.wake()
     return as_list(found(service, data))
 
 
@@ -73,7 +73,7 @@ def delete(request: Request) -> JSONResponse:
 def found(service: ProviderService, data: dict[str, Any]) -> list[JobRow]:
     """The consumer's own jobs that the request means: by job id, or else all that compute on the DID or were paid by the transaction."""
     job_id, did, agreement = (str(data.get(name) or "") for name in ("jobId", "documentId", "agreementId"))
-    rows = service.jobs.intake.see(service.caller.sees, JobFilter(jobId=job_id or None, owner=str(data["consumerAddress"])))
+    rows = service.jobs.queries.see(service.caller.sees, JobFilter(jobId=job_id or None, owner=str(data["consumerAddress"])))
     if job_id:
         return rows
     if agreement:

@@ -17,7 +17,7 @@ router = APIRouter(tags=["compute"])
 @requires({})
 def environments(request: Request) -> dict[str, list[dict[str, Any]]]:
     service = service_of(request)
-    jobs = service.jobs.intake.current_jobs()
+    jobs = service.jobs.queries.running_by_environment()
 
     def of(chain: int) -> list[dict[str, Any]]:
         fitting = [e for e in service.settings.environments if not e.chains or chain in e.chains]

@@ -100,7 +100,7 @@ def initialize_compute(request: Request) -> dict[str, Any]:
 def _with_unused_order(service: ProviderService, granted: ApprovedAsset) -> ApprovedAsset:
     """C2D_ORDERS_ONCE: an order that a job has had is not said to be valid, for a start would refuse it."""
     key = granted.order_key if service.own.C2D_ORDERS_ONCE else None
-    return dataclasses.replace(granted, order=None) if key and service.jobs.intake.is_used(key) else granted
+    return dataclasses.replace(granted, order=None) if key and service.jobs.queries.order_is_used(key) else granted
 
 
 def _in_the_list(refused: AccessDenied) -> AccessDenied:

@@ -11,7 +11,7 @@ from c2d.api.operator_service.routes.results import result_of
 from c2d.api.provider import rules
 from c2d.api.provider.auth import data_of, job_text, requires
 from c2d.api.provider.service import service_of
-from c2d.database.queue import JobFilter
+from c2d.database.queries import JobFilter
 
 router = APIRouter(tags=["compute"])
 
@@ -25,5 +25,5 @@ router = APIRouter(tags=["compute"])
 def result(request: Request) -> Any:
     service, data = service_of(request), data_of(request)
     owner, job_id = str(data["consumerAddress"]), str(data["jobId"])
-    found = service.jobs.intake.see(service.caller.sees, JobFilter(jobId=job_id, owner=owner))
+    found = service.jobs.queries.see(service.caller.sees, JobFilter(jobId=job_id, owner=owner))
     return result_of(service.jobs, found[0] if found else None, owner, job_id, data["index"], request.headers)
