@@ -1,4 +1,4 @@
-"""The format of docs/encryption.md. The vector was made by Google's Tink, which also read files of ours (all sizes of SIZES)."""
+"""The format of docs/reference/encryption.md. The vector was made by Google's Tink, which also read files of ours (all sizes of SIZES)."""
 
 from __future__ import annotations
 
@@ -180,7 +180,7 @@ def test_a_file_that_is_not_for_a_consumer(line: bytes) -> None:
 
 def test_the_documented_reader_reads_a_file_for_the_consumer(tmp_path: Path) -> None:
     """A second implementation, written from the format alone; and the documented vectors are those of this file."""
-    page = (Path(__file__).parents[3] / "docs" / "encryption.md").read_text()
+    page = (Path(__file__).parents[3] / "docs" / "reference" / "encryption.md").read_text()
     private_key, data = ecies.new_private_key(), content(2 * SEGMENT)
     prefix = result_files.prefix_for(KEY, ecies.seal(ecies.public_key(private_key), KEY.hex()), PATH)
     file = encrypted(data, prefix=prefix)
