@@ -67,7 +67,7 @@ class Consumers:
         with self.engine.begin() as c:
             used = c.execute(sa.select(jobs.c.nonce).where(jobs.c.jobId == job_id).with_for_update()).scalar()
             if used is not None:
-                return used == number
+                return bool(used == number)
             last = c.execute(sa.select(consumer_nonces.c.nonce).where(consumer_nonces.c.address == address).with_for_update()).scalar()
             if last is not None and number <= last:
                 return False

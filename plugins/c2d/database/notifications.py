@@ -106,4 +106,4 @@ class Notifications:
 
 def pause_after(attempts: int) -> float:
     """Seconds until the next attempt: 2, 4, 8, ... at most an hour."""
-    return min(PAUSE_SECONDS * 2 ** (attempts - 1), LONGEST_PAUSE_SECONDS)
+    return min(PAUSE_SECONDS * 2.0 ** (attempts - 1), LONGEST_PAUSE_SECONDS)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql
 
 from c2d.database import nonces
 from c2d.database.connections import pools
@@ -70,7 +69,7 @@ class JobQueries:
             return self.see(caller.sees, job_filter)
         parameters = {"signer": caller.provider, "nonce": caller.nonce, **job_filter.values}
         with self.engine.connect() as c:
-            rows = c.exec_driver_sql(_find_statement(frozenset(job_filter.values)), parameters).all()
+            rows = c.exec_driver_sql(_find_statement(c.dialect, frozenset(job_filter.values)), parameters).all()
         if not rows:
             raise NonceUsed(nonces.NONCE_USED)
         return [JobRow(*row) for row in rows if row[0] is not None]
@@ -121,7 +120,7 @@ class JobQueries:
 
 
 @functools.cache
-def _find_statement(fields: frozenset[str]) -> str:
+def _find_statement(dialect: sa.Dialect, fields: frozenset[str]) -> str:
     """Use up a nonce and find the signer's jobs, as text for the driver: compiling the statement took most of a status request's time.
 
     :param fields: the fields of :class:`JobFilter` that are set.
@@ -130,4 +129,4 @@ def _find_statement(fields: frozenset[str]) -> str:
     conditions = [_COLUMNS_OF_FILTER[name] == sa.bindparam(name) for name in sorted(fields)]
     with_jobs = used.outerjoin(jobs, sa.and_(jobs.c.provider == used.c.signer, *conditions))
     statement = sa.select(*COLUMNS).select_from(with_jobs).order_by(jobs.c.dateCreated)
-    return str(statement.compile(dialect=postgresql.dialect(paramstyle="pyformat")))
+    return str(statement.compile(dialect=dialect))

@@ -23,7 +23,7 @@ NOW = datetime.now(UTC)
 
 
 @pytest.fixture
-def store(database_url: str) -> JobRepository:
+def repository(database_url: str) -> JobRepository:
     return JobRepository(database_url)
 
 
@@ -31,8 +31,8 @@ def end(stage: str, reason: Reason = Reason.COMPLETED, code: int | None = 0, **a
     return StageEnd(Stage(stage), reason, code, "", answer)
 
 
-def test_a_new_job_is_warming_up_with_oceans_fields(store: JobRepository) -> None:
-    row = store.open_job("j1", "env", JOB)
+def test_a_new_job_is_warming_up_and_has_oceans_fields(repository: JobRepository) -> None:
+    row = repository.open_job("j1", "env", JOB)
     assert (row.status, row.statusText, row.owner, row.agreementId, row.chainId) == (1, "Warming up", OWNER, "0xagreed", 8996)
     assert (row.algoDID, row.inputDID, row.stopreq, row.removed, row.results, row.dateFinished) == (
         "did:op:cc",
@@ -42,108 +42,108 @@ def test_a_new_job_is_warming_up_with_oceans_fields(store: JobRepository) -> Non
         [],
         None,
     )
-    assert store.job("j1") == row
+    assert repository.job("j1") == row
 
 
-def test_opening_a_job_again_changes_nothing(store: JobRepository) -> None:
-    first = store.open_job("j1", "env", JOB)
-    store.set_status("j1", Status.CONFIGURING)
-    assert store.open_job("j1", "env", JOB).dateCreated == first.dateCreated
-    assert store.open_job("j1", "env", JOB).status == 20
+def test_opening_a_job_again_changes_nothing(repository: JobRepository) -> None:
+    first = repository.open_job("j1", "env", JOB)
+    repository.set_status("j1", Status.CONFIGURING)
+    assert repository.open_job("j1", "env", JOB).dateCreated == first.dateCreated
+    assert repository.open_job("j1", "env", JOB).status == 20
 
 
-def test_a_job_id_of_another_environment_is_refused(store: JobRepository) -> None:
-    store.open_job("j1", "env", JOB)
+def test_a_job_id_of_another_environment_is_refused(repository: JobRepository) -> None:
+    repository.open_job("j1", "env", JOB)
     with pytest.raises(JobIdTaken, match="j1 is in use"):
-        store.open_job("j1", "other", JOB)
+        repository.open_job("j1", "other", JOB)
 
 
-def test_the_status_never_goes_back(store: JobRepository) -> None:
-    store.open_job("j1", "env", JOB)
+def test_the_status_never_goes_back(repository: JobRepository) -> None:
+    repository.open_job("j1", "env", JOB)
     seen = []
     for status in (Status.CONFIGURING, Status.RUNNING, Status.CONFIGURED, Status.CONFIGURING, Status.FILTERING):
-        store.set_status("j1", status)
-        seen.append(store.job("j1").status)  # type: ignore[union-attr]
+        repository.set_status("j1", status)
+        seen.append(repository.job("j1").status)  # type: ignore[union-attr]
     assert seen == [20, 40, 40, 40, 50]
 
 
-def test_a_failed_configure_stays_shown_through_filter_and_publish(store: JobRepository) -> None:
-    store.open_job("j1", "env", JOB)
-    store.end_stage("j1", end("configure", Reason.ERROR, 1), NOW, NOW, Status.INPUT_FAILED)
-    store.set_status("j1", Status.FILTERING)
-    store.set_status("j1", Status.PUBLISHING)
-    store.end_stage("j1", end("filter"), NOW, NOW)
-    store.end_stage("j1", end("publish"), NOW, NOW)
-    assert store.job("j1").status == 31  # type: ignore[union-attr]
-    assert store.finish_job("j1", {"files": [], "withheld": []}).status == 31
-    assert store.job("j1").statusText == "Data provisioning failed"  # type: ignore[union-attr]
+def test_the_status_of_a_failed_configure_stays_through_filter_and_publish(repository: JobRepository) -> None:
+    repository.open_job("j1", "env", JOB)
+    repository.end_stage("j1", end("configure", Reason.ERROR, 1), NOW, NOW, Status.INPUT_FAILED)
+    repository.set_status("j1", Status.FILTERING)
+    repository.set_status("j1", Status.PUBLISHING)
+    repository.end_stage("j1", end("filter"), NOW, NOW)
+    repository.end_stage("j1", end("publish"), NOW, NOW)
+    assert repository.job("j1").status == 31  # type: ignore[union-attr]
+    assert repository.finish_job("j1", {"files": [], "withheld": []}).status == 31
+    assert repository.job("j1").statusText == "Data provisioning failed"  # type: ignore[union-attr]
 
 
-def test_the_first_end_of_a_stage_stays(store: JobRepository) -> None:
-    store.open_job("j1", "env", JOB)
-    store.end_stage("j1", end("algorithm", Reason.ERROR, 3), NOW, NOW)
-    kept = store.end_stage("j1", end("algorithm"), NOW, NOW)
+def test_the_first_record_of_a_stages_end_stays(repository: JobRepository) -> None:
+    repository.open_job("j1", "env", JOB)
+    repository.end_stage("j1", end("algorithm", Reason.ERROR, 3), NOW, NOW)
+    kept = repository.end_stage("j1", end("algorithm"), NOW, NOW)
     assert (kept.reason, kept.exit_code) == (Reason.ERROR, 3)
-    assert store.stage_ends("j1")[Stage.ALGORITHM].exit_code == 3
+    assert repository.stage_ends("j1")[Stage.ALGORITHM].exit_code == 3
 
 
-def test_a_job_ends_once_with_its_results(store: JobRepository) -> None:
-    store.open_job("j1", "env", JOB)
+def test_a_job_ends_once_with_its_results(repository: JobRepository) -> None:
+    repository.open_job("j1", "env", JOB)
     for stage in Stage:
-        store.end_stage("j1", end(stage, n=1), NOW, NOW)
+        repository.end_stage("j1", end(stage, n=1), NOW, NOW)
     manifest = {"files": [{"filename": "a.csv", "size": 1}], "withheld": [{"path": "b", "reason": "c"}]}
-    assert store.finish_job("j1", manifest).ok
-    ended = store.job("j1")
+    assert repository.finish_job("j1", manifest).ok
+    ended = repository.job("j1")
     assert ended is not None and ended.dateFinished is not None
     assert (ended.status, ended.statusText, ended.results, ended.withheld) == (70, "Job finished", manifest["files"], manifest["withheld"])
-    store.finish_job("j1")
-    store.request_stop("j1")
-    store.set_status("j1", Status.RUNNING)
-    assert store.job("j1") == ended
+    repository.finish_job("j1")
+    repository.request_stop("j1")
+    repository.set_status("j1", Status.RUNNING)
+    assert repository.job("j1") == ended
 
 
-def test_a_stop_is_told_in_the_row(store: JobRepository) -> None:
-    store.open_job("j1", "env", JOB)
-    store.request_stop("j1")
-    store.end_stage("j1", end("algorithm", Reason.STOPPED, None), NOW, NOW)
-    store.end_stage("j1", end("publish"), NOW, NOW)
-    store.finish_job("j1", {"files": [], "withheld": []})
-    row = store.job("j1")
+def test_a_stop_request_shows_in_the_row(repository: JobRepository) -> None:
+    repository.open_job("j1", "env", JOB)
+    repository.request_stop("j1")
+    repository.end_stage("j1", end("algorithm", Reason.STOPPED, None), NOW, NOW)
+    repository.end_stage("j1", end("publish"), NOW, NOW)
+    repository.finish_job("j1", {"files": [], "withheld": []})
+    row = repository.job("j1")
     assert row is not None and row.terminationDetails is not None
     assert (row.status, row.stopreq, row.terminationDetails["reason"]) == (70, 1, "Stopped")
 
 
-def test_a_job_whose_time_was_over_has_stopreq_2_as_oceans_has(store: JobRepository) -> None:
-    store.open_job("j1", "env", JOB)
+def test_a_job_that_exceeded_its_deadline_has_stopreq_2_as_in_operator_engine(repository: JobRepository) -> None:
+    repository.open_job("j1", "env", JOB)
     for stage in Stage:
-        store.end_stage("j1", end(stage, Reason.DEADLINE_EXCEEDED if stage is Stage.ALGORITHM else Reason.COMPLETED), NOW, NOW)
-    store.finish_job("j1")
-    assert store.job("j1").stopreq == 2  # type: ignore[union-attr]
+        repository.end_stage("j1", end(stage, Reason.DEADLINE_EXCEEDED if stage is Stage.ALGORITHM else Reason.COMPLETED), NOW, NOW)
+    repository.finish_job("j1")
+    assert repository.job("j1").stopreq == 2  # type: ignore[union-attr]
 
 
-def test_ending_an_unknown_job_is_an_error(store: JobRepository) -> None:
+def test_ending_an_unknown_job_is_an_error(repository: JobRepository) -> None:
     with pytest.raises(LookupError):
-        store.finish_job("nosuch")
+        repository.finish_job("nosuch")
 
 
-def test_unfinished_lists_what_has_no_end(store: JobRepository) -> None:
+def test_unfinished_jobs_with_a_run_are_listed(repository: JobRepository) -> None:
     for job_id in ("j1", "j2"):
-        store.open_job(job_id, "env", JOB)
-    store.finish_job("j1")
-    assert [r.jobId for r in store.unfinished_with_run()] == ["j2"]
+        repository.open_job(job_id, "env", JOB)
+    repository.finish_job("j1")
+    assert [r.jobId for r in repository.unfinished_with_run()] == ["j2"]
 
 
-def test_writers_at_once_end_a_job_once_and_agree(store: JobRepository) -> None:
-    store.open_job("j1", "env", JOB)
+def test_concurrent_writers_end_a_job_once_and_agree(repository: JobRepository) -> None:
+    repository.open_job("j1", "env", JOB)
     for stage in Stage:
-        store.end_stage("j1", end(stage), NOW, NOW)
+        repository.end_stage("j1", end(stage), NOW, NOW)
     with ThreadPoolExecutor(8) as pool:
-        outcomes = list(pool.map(lambda n: store.finish_job("j1", {"files": [{"n": n}], "withheld": []}), range(8)))
+        outcomes = list(pool.map(lambda n: repository.finish_job("j1", {"files": [{"n": n}], "withheld": []}), range(8)))
     assert all(o == outcomes[0] for o in outcomes)
-    assert len(store.job("j1").results) == 1  # type: ignore[union-attr]
+    assert len(repository.job("j1").results) == 1  # type: ignore[union-attr]
 
 
-def test_the_migrations_make_exactly_the_tables_of_the_code(database_url: str) -> None:
+def test_the_migrations_create_exactly_the_tables_of_the_code(database_url: str) -> None:
     from alembic.autogenerate import compare_metadata
     from alembic.migration import MigrationContext
 
@@ -156,7 +156,7 @@ def _ours(name: str | None, kind: str, _: object) -> bool:
     return kind != "schema" or name == "c2d"
 
 
-def test_migrating_at_once_from_several_processes_is_harmless(postgres: str) -> None:
+def test_several_processes_may_migrate_at_once(postgres: str) -> None:
     with sa.create_engine(postgres, isolation_level="AUTOCOMMIT").connect() as c:
         c.execute(sa.text("CREATE DATABASE fresh"))
     url = sa.make_url(postgres).set(database="fresh").render_as_string(hide_password=False)

@@ -35,7 +35,7 @@ KEY = ecies.new_private_key()
 
 
 class Receiver:
-    """A real server that keeps what it is told; ``answers`` are given one after the other, the last one for ever."""
+    """A real server that records what it receives. It gives ``answers`` one after the other, and the last one from then on."""
 
     def __init__(self) -> None:
         self.got: list[tuple[str, dict[str, Any]]] = []
@@ -85,12 +85,12 @@ def service_with(variables: dict[str, str]) -> Service:
 
 
 def submitted(service: Service, **changes: Any) -> str:
-    wanted = Job.parse(job(agreementId=f"0x{next(NONCES)}", **changes), "ocean-compute")
-    return submit(service.settings, service.queue, wanted, "ocean-compute", Caller(PROVIDER, next(NONCES)))
+    a_job = Job.parse(job(agreementId=f"0x{next(NONCES)}", **changes), "ocean-compute")
+    return submit(service.settings, service.queue, a_job, "ocean-compute", Caller(PROVIDER, next(NONCES)))
 
 
 def deliver(service: Service) -> None:
-    """One round of the background work, and all that it began."""
+    """Run one round of deliveries and wait for all of them."""
 
     async def once() -> None:
         running: set[asyncio.Task[None]] = set()
@@ -110,7 +110,7 @@ def states(service: Service) -> list[tuple[str, str, int]]:
     return [(n["event"], n["state"], n["attempts"]) for n in reversed(service.notifications.entries())]
 
 
-def test_the_body_is_the_engines() -> None:
+def test_the_body_is_that_of_operator_engine() -> None:
     body = body_of(ENGINE, "j1", "did:op:cc", ["did:op:aa", "did:op:bb"], "s3cr3t")
     assert body == {
         "algoDID": "did:op:cc",
@@ -121,18 +121,18 @@ def test_the_body_is_the_engines() -> None:
     }
 
 
-def test_start_and_stop_are_told_once(variables: dict[str, str], receiver: Receiver) -> None:
+def test_start_and_stop_are_notified_once(variables: dict[str, str], receiver: Receiver) -> None:
     service = service_with(variables)
     job_id = submitted(service)
     deliver(service)
     JobRepository(service.settings.C2D_DATABASE_URL).finish_job(job_id)
     deliver(service)
     deliver(service)
-    (start, told), (stop, again) = receiver.got
-    assert (start, stop, told) == ("/start?token=URLSECRET", "/stop", again)
-    assert told["jobId"] == job_id and told["DID"] == ["did:op:aa"] and told["secret"] == "JOBSECRET"
-    text = json.dumps(told["secret"]) + json.dumps(told["DID"]) + json.dumps(job_id) + json.dumps(told["algoDID"])
-    assert signer_of_text(text, told["signature"]) == address_of(KEY)
+    (start, body), (stop, again) = receiver.got
+    assert (start, stop, body) == ("/start?token=URLSECRET", "/stop", again)
+    assert body["jobId"] == job_id and body["DID"] == ["did:op:aa"] and body["secret"] == "JOBSECRET"
+    text = json.dumps(body["secret"]) + json.dumps(body["DID"]) + json.dumps(job_id) + json.dumps(body["algoDID"])
+    assert signer_of_text(text, body["signature"]) == address_of(KEY)
     assert states(service) == [("start", "delivered", 1), ("stop", "delivered", 1)]
 
 
@@ -143,7 +143,7 @@ def test_a_job_without_a_secret_gets_one(variables: dict[str, str], receiver: Re
     assert len(receiver.got[0][1]["secret"]) == 32
 
 
-def test_what_fails_is_tried_again_then_dead_then_sent_again_on_request(variables: dict[str, str], receiver: Receiver) -> None:
+def test_a_failing_notification_is_retried_then_dead_then_sent_again_on_request(variables: dict[str, str], receiver: Receiver) -> None:
     service = service_with(variables)
     submitted(service)
     receiver.answers = [500, 302, 404, 200]
@@ -164,11 +164,11 @@ def test_what_fails_is_tried_again_then_dead_then_sent_again_on_request(variable
     assert all(path.startswith("/start") for path, _ in receiver.got), "a redirect was followed"
 
 
-def test_pauses_grow() -> None:
+def test_the_pauses_between_attempts_double() -> None:
     assert [pause_after(n) for n in (1, 2, 3, 11, 12, 16)] == [2, 4, 8, 2048, 3600, 3600]
 
 
-def test_a_slow_receiver_has_its_time_limit_and_delays_nobody(variables: dict[str, str], receiver: Receiver) -> None:
+def test_a_slow_receiver_times_out_and_delays_no_other(variables: dict[str, str], receiver: Receiver) -> None:
     service = service_with(variables)
     receiver.seconds = 3
     for _ in range(5):
@@ -177,17 +177,17 @@ def test_a_slow_receiver_has_its_time_limit_and_delays_nobody(variables: dict[st
     assert {n["error"] for n in service.notifications.entries()} <= {"no answer within 0.5 s", "ReadTimeout"}
 
 
-def test_whoever_dies_with_a_notification_in_hand_loses_none(variables: dict[str, str], receiver: Receiver) -> None:
+def test_a_lease_that_expires_is_taken_by_another_worker(variables: dict[str, str], receiver: Receiver) -> None:
     service = service_with(variables)
     submitted(service)
     assert len(service.notifications.take()) == 1
-    assert service.notifications.take() == [], "taken by another server"
+    assert service.notifications.take() == [], "another worker holds the lease"
     due_now(service)  # the lease is over
     deliver(service)
     assert len(receiver.got) == 1
 
 
-def test_nobody_is_notified_where_no_url_is_set(variables: dict[str, str], receiver: Receiver) -> None:
+def test_an_event_without_a_url_is_unwanted(variables: dict[str, str], receiver: Receiver) -> None:
     service = service_with({**variables, "NOTIFY_START_URL": ""})
     submitted(service)
     deliver(service)
@@ -218,7 +218,7 @@ def test_no_secret_is_logged(variables: dict[str, str], receiver: Receiver, capl
         ("https://M.example", '["m.example"]', True),
     ],
 )
-def test_who_may_be_notified(variables: dict[str, str], url: str, hosts: str, fits: bool) -> None:
+def test_only_allowed_hosts_may_be_notified(variables: dict[str, str], url: str, hosts: str, fits: bool) -> None:
     changed = {**variables, "NOTIFY_START_URL": "", "NOTIFY_STOP_URL": url, "C2D_NOTIFY_HOSTS": hosts}
     if fits:
         installation.read(changed)

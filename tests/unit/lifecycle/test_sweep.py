@@ -7,7 +7,7 @@ import pytest
 
 from c2d.database.jobs import JobRepository, JobRow
 from c2d.jobs.model import Job
-from c2d.lifecycle.sweep import is_left_behind
+from c2d.lifecycle.sweep import is_left_behind, sweep
 from tests.unit.examples import job
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -23,7 +23,7 @@ def row(finished: timedelta | None, reason: str = "Completed") -> JobRow:
 
 
 @pytest.mark.parametrize(
-    ("known", "age", "gone"),
+    ("job_row", "age", "left_behind"),
     [
         (row(None), timedelta(days=9), False),
         (row(timedelta(seconds=1)), timedelta(0), True),
@@ -34,31 +34,27 @@ def row(finished: timedelta | None, reason: str = "Completed") -> JobRow:
     ],
     ids=["runs", "ended", "unpublished", "unpublished for long", "unknown", "unknown for long"],
 )
-def test_objects_go_when_they_serve_nobody(known: JobRow | None, age: timedelta, gone: bool) -> None:
-    assert is_left_behind(owner(age), known, NOW) == gone
+def test_objects_are_left_behind_once_nobody_needs_them(job_row: JobRow | None, age: timedelta, left_behind: bool) -> None:
+    assert is_left_behind(owner(age), job_row, NOW) == left_behind
 
 
-def test_a_job_whose_run_has_ended_is_ended_and_one_that_goes_on_is_not(database_url: str) -> None:
-    from c2d.lifecycle.sweep import sweep
-
-    store = JobRepository(database_url)
-    for job_id in ("ended", "goes-on"):
-        store.open_job(job_id, "env", Job.parse(job(), "env"))
-    sweep(store, _NoPods(), lambda dag_id, run_id: run_id == "goes-on")  # type: ignore[arg-type]
-    assert [r.jobId for r in store.unfinished_with_run()] == ["goes-on"]
+def test_a_job_ends_with_its_run(database_url: str) -> None:
+    repository = JobRepository(database_url)
+    for job_id in ("ended", "active"):
+        repository.open_job(job_id, "env", Job.parse(job(), "env"))
+    sweep(repository, _NoPods(), lambda dag_id, run_id: run_id == "active")  # type: ignore[arg-type]
+    assert [r.jobId for r in repository.unfinished_with_run()] == ["active"]
 
 
-def test_a_sweep_that_cannot_tell_whether_a_run_goes_on_ends_nothing(database_url: str) -> None:
-    from c2d.lifecycle.sweep import sweep
-
+def test_a_sweep_that_cannot_ask_airflow_ends_no_job(database_url: str) -> None:
     def unknown(dag_id: str, run_id: str) -> bool:
         raise ConnectionError
 
-    store = JobRepository(database_url)
-    store.open_job("j1", "env", Job.parse(job(), "env"))
+    repository = JobRepository(database_url)
+    repository.open_job("j1", "env", Job.parse(job(), "env"))
     with pytest.raises(ConnectionError):
-        sweep(store, _NoPods(), unknown)  # type: ignore[arg-type]
-    assert len(store.unfinished_with_run()) == 1
+        sweep(repository, _NoPods(), unknown)  # type: ignore[arg-type]
+    assert len(repository.unfinished_with_run()) == 1
 
 
 class _NoPods:

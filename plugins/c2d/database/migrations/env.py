@@ -1,4 +1,4 @@
-"""Alembic's entry: the schema ``c2d`` of the database that :func:`c2d.database.jobs.migrate` names."""
+"""Alembic's entry: the schema ``c2d`` of the database that :func:`c2d.database.connections.migrate` names."""
 
 import sqlalchemy as sa
 from alembic import context
@@ -7,7 +7,7 @@ from c2d.database.tables import SCHEMA, metadata
 
 engine = sa.create_engine(context.config.attributes["url"], poolclass=sa.NullPool)
 with engine.begin() as connection:
-    # Two processes that migrate at once: the second waits here and finds nothing left to do.
+    # Two processes that migrate at once: the second one waits here, and then finds nothing to do.
     connection.execute(sa.text("SELECT pg_advisory_xact_lock(hashtext('c2d.migrate'))"))
     connection.execute(sa.text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
     context.configure(
