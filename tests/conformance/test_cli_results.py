@@ -288,7 +288,7 @@ def test_a_consumer_downloads_from_the_provider(
         (loaded.C2D_RESULTS_PATH / job_id / "data" / path).write_bytes(b"0123456789")
         named = {"path": f"data/{path}", "filename": path.split("/", 1)[1], "type": kind, "contentType": "text/plain"}
         files.append({"index": n, **named, "size": 10, "sha256": hashlib.sha256(b"0123456789").hexdigest()})
-    service.jobs.store.finish_job(job_id, {"files": files, "withheld": []})
+    service.jobs.repository.finish_job(job_id, {"files": files, "withheld": []})
     monkeypatch.setenv("CONSUMER_PRIVATE_KEY", CONSUMER)
     with serving(create_app(service)) as url:
         assert main.main(["results", job_id, "--url", url]) == 0

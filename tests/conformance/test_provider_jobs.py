@@ -57,7 +57,7 @@ def test_jobs_of_another_provider_are_not_seen(client: TestClient, service: Prov
     assert status(client, consumerAddress=consumer.address, jobId=job) == []
     signed = consumer.signed(consumer.address, job)
     assert client.put(f"{SERVICES}/compute", json={**signed, "jobId": job}).json() == []
-    assert service.jobs.store.job(job).stopreq == 0  # type: ignore[union-attr]
+    assert service.jobs.repository.job(job).stopreq == 0  # type: ignore[union-attr]
 
 
 def test_a_stop_needs_the_consumers_signature_and_stops(client: TestClient, service: ProviderService, consumer: Consumer) -> None:
@@ -99,7 +99,7 @@ def test_a_stop_without_nonce_stops_that_one_job_where_it_is_allowed(
     for _ in range(2):  # again it stops what has stopped
         (stopped,) = client.put(f"{SERVICES}/compute", json=good).json()
         assert (stopped["jobId"], stopped["stopreq"]) == (mine, 1)
-    assert service.jobs.store.job(other).stopreq == 0  # type: ignore[union-attr]
+    assert service.jobs.repository.job(other).stopreq == 0  # type: ignore[union-attr]
     assert consumer.next_nonce() == "2", "a nonce that nobody signed is not used up"
 
 
@@ -125,7 +125,7 @@ def test_a_result_is_for_its_consumer_alone_and_comes_in_parts(client: TestClien
     folder.mkdir(parents=True)
     (folder / "out.csv").write_bytes(content)
     entry = {"filename": "out.csv", "path": "out.csv", "size": 10, "sha256": "ab", "type": "output", "contentType": "text/csv"}
-    service.jobs.store.finish_job(mine, {"files": [entry], "withheld": []})
+    service.jobs.repository.finish_job(mine, {"files": [entry], "withheld": []})
 
     def ask(who: Consumer, index: str = "0", **headers: str) -> Any:
         asked = {**who.signed(who.address, mine, index), "jobId": mine, "index": index}

@@ -198,6 +198,6 @@ def test_jobs_are_released_with_the_orders_they_came_with(place: Market, consume
     own = place.service.jobs.queue
     while job["jobId"] not in place.runs.started:
         assert own.release_next("free", 100, place.runs.start)
-    (row,) = own.see(place.service.caller.sees, JobFilter(jobId=job["jobId"]))
+    (row,) = place.service.jobs.queries.see(place.service.caller.sees, JobFilter(jobId=job["jobId"]))
     assert row.provider == place.service.settings.address.lower()
     assert place.runs.started[job["jobId"]]["inputs"][0]["order"]["txId"] == of_data["transferTxId"]

@@ -133,7 +133,7 @@ def test_a_stop_takes_the_stages_pod_and_in_the_last_stage_all_else(
     abandoned: list[dict[str, Any]] = []
     monkeypatch.setattr("c2d.operators.publish.Retention", Retention)
     monkeypatch.setattr(pod_module, "Pods", Remembers)
-    monkeypatch.setattr(pod_module, "Store", lambda url: Row())
+    monkeypatch.setattr(pod_module, "JobRepository", lambda url: Row())
     monkeypatch.setattr("kubernetes.client.ApiClient", lambda configuration: None)
     it = operator()
     it.job_id, it.pod_name, it._following = "j1", f"j1-{it.stage}", True
