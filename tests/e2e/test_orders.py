@@ -156,8 +156,8 @@ def test_what_an_environment_does_not_take_is_refused_at_once(deal: Deal, stack:
     forged = {**good, "nonce": good["nonce"] + 1}
     for environment, sent, why in (
         ("ordered", conf(inputs=[data_set("aa", file("table.csv"))]), "inputs[0].order: is required"),
-        ("ordered", conf(), "inputs: this environment computes on data sets that were ordered"),
-        ("ordered", unsigned, "signature: with orders, nonce and signature are required"),
+        ("ordered", conf(), "inputs: this environment accepts ordered data sets only"),
+        ("ordered", unsigned, "signature: a job with orders needs a nonce and the owner's signature"),
         ("ordered", forged, "signature: must be the owner's"),
         ("providers-only", conf(), "access_control: this environment takes jobs from Ocean Providers only"),
         ("providers-only", good, "access_control: this environment takes jobs from Ocean Providers only"),

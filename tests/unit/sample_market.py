@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
+from c2d.access.compute_access import ComputeAccess
 from c2d.crypto import ecies, signatures
 from c2d.market import ddo, service_files
+from c2d.market.case import OperatorRules
 from c2d.market.chain_facts import ChainFacts, ChainQuestions, NftFacts
-from c2d.market.compute_access import ComputeAccess
-from c2d.market.compute_request import AlgorithmRequest, AssetRequest, ComputeRequest, Rules
+from c2d.market.compute_request import AlgorithmRequest, AssetRequest, ComputeRequest
 from c2d.market.fees import make
 from c2d.market.orders import FeePaid, OrderStarted, Receipt
 
@@ -141,8 +142,9 @@ class World:
     check_download = check_start
 
     def access(self, **rules: Any) -> ComputeAccess:
-        given = Rules(**{"key": lambda chain: PROVIDER_KEY, "fee_token": lambda chain: OCEAN, **rules})
-        return ComputeAccess(given, self, self, self, lambda *_: self.checksum, lambda: self.now)
+        operator = OperatorRules(**{"key": lambda chain: PROVIDER_KEY, "fee_token": lambda chain: OCEAN, **rules})
+        world: Any = self
+        return ComputeAccess(operator, world, world, world, lambda *_: self.checksum, lambda: self.now)
 
 
 @dataclass
@@ -168,7 +170,7 @@ def market() -> Market:
         tx(3): order_of(data, tx(3), service=1),
     }
     wanted, code = AssetRequest(data["id"], "compute_1", tx(1)), AlgorithmRequest(algorithm["id"], "algo_1", tx(2))
-    request = ComputeRequest(CONSUMER, "ocean-compute", Decimal(0), wanted, code)
+    request = ComputeRequest(CONSUMER, "ocean-compute", Decimal(0), (wanted,), code)
     return Market(world, data, algorithm, request)
 
 

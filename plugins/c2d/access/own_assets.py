@@ -1,4 +1,4 @@
-"""The assets that are kept here, opened for configure: what has to be fetched for each, in the form of stage.json."""
+"""The assets of a compute start whose files this Provider can decrypt, in the form that configure's stage.json has them."""
 
 from __future__ import annotations
 
@@ -7,59 +7,48 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from c2d.access.asset_content import AssetFiles
-from c2d.hooks.datatoken import DatatokenHook
-from c2d.hooks.guarded_http import Fetcher
-from c2d.market.compute_request import ApprovedAsset, ApprovedCompute
-from c2d.market.service_files import ContractCall, Gateways, to_fetch
-from c2d.settings.provider import ProviderSettings
+from c2d.market.approval import ApprovedAsset, ApprovedCompute
+from c2d.market.service_files import ContractCall, to_fetch
 
-CALLED_BYTES = 128 * 1024  # of a contract's answer: it goes into the stage's Secret
-
-
-def asset_files(own: ProviderSettings, chains: DatatokenHook) -> AssetFiles:
-    """How the content of file objects is had."""
-    fetcher = Fetcher(own.ALLOW_NON_PUBLIC_IP, own.REQUEST_TIMEOUT, max(1, own.REQUEST_RETRIES))
-    return AssetFiles(fetcher, gateways(own), chains, own.MAX_CHECKSUM_LENGTH)
-
-
-def gateways(own: ProviderSettings) -> Gateways:
-    return Gateways(own.IPFS_GATEWAY, own.ARWEAVE_GATEWAY)
+CONTRACT_RESULT_BYTES = 128 * 1024
+"""Limit of a contract's result, which becomes a part of the stage's Secret."""
 
 
 @dataclass(frozen=True)
 class OwnAsset:
-    """An asset that is kept here, ready to be fetched by configure: its files as stage.json has them, and its DDO."""
+    """An asset of ours, ready for configure: where its files are fetched, as in stage.json, and its DDO."""
 
     files: tuple[dict[str, Any], ...] = field(repr=False)
     ddo: Mapping[str, Any] = field(repr=False)
 
 
-def own_assets(granted: ApprovedCompute, own: ProviderSettings, files: AssetFiles) -> dict[str, OwnAsset]:
-    """The assets of a start whose files we open ourselves, by DID.
+def own_assets(approved: ApprovedCompute, files: AssetFiles) -> dict[str, OwnAsset]:
+    """The assets whose files this Provider has decrypted, by DID. Those of other Providers are left out.
 
     :raises c2d.errors.InvalidServiceFiles: a file object is malformed.
-    :raises c2d.errors.FetchError: a contract that is called for a file does not answer.
+    :raises c2d.errors.FetchError: a contract whose result is a file cannot be called.
     """
-    found = {each.asset.did: _kept(each, own, files, ()) for each in granted.datasets if each.files is not None}
-    if granted.algorithm:
-        found[granted.algorithm.asset.did] = _kept(granted.algorithm, own, files, granted.algorithmChecksums)
-    return found
+    assets = {each.asset.did: _own_asset(each, files) for each in approved.datasets if each.files is not None}
+    if approved.algorithm:
+        assets[approved.algorithm.asset.did] = _own_asset(approved.algorithm, files, approved.algorithmChecksums)
+    return assets
 
 
-def _kept(asset: ApprovedAsset, own: ProviderSettings, files: AssetFiles, checksums: Sequence[str]) -> OwnAsset:
-    made = [_source(file, asset, own, files) for file in asset.files or ()]
-    for source, checksum in zip(made, checksums, strict=False):
-        source["checksum"] = f"sha256:{checksum}"  # of the code that was trusted; it could be another one by the time that it is fetched
-    return OwnAsset(tuple(made), asset.asset.document)
+def _own_asset(asset: ApprovedAsset, files: AssetFiles, checksums: Sequence[str] = ()) -> OwnAsset:
+    """:param checksums: sha256 (hex) of each file, which configure verifies: the files could change after their approval."""
+    sources = [_source(file, asset, files) for file in asset.files or ()]
+    for source, checksum in zip(sources, checksums, strict=False):
+        source["checksum"] = f"sha256:{checksum}"
+    return OwnAsset(tuple(sources), asset.asset.document)
 
 
-def _source(file: Mapping[str, Any], asset: ApprovedAsset, own: ProviderSettings, files: AssetFiles) -> dict[str, Any]:
-    wanted = to_fetch(file, asset.userdata, gateways(own), asset.asset.chainId)
-    if isinstance(wanted, ContractCall):
+def _source(file: Mapping[str, Any], asset: ApprovedAsset, files: AssetFiles) -> dict[str, Any]:
+    source = to_fetch(file, asset.userdata, files.gateways, asset.asset.chainId)
+    if isinstance(source, ContractCall):
         with files.open(file, asset.userdata, asset.asset.chainId) as answer:
-            content = b"".join(answer.chunks(CALLED_BYTES))
+            content = b"".join(answer.chunks(CONTRACT_RESULT_BYTES))
         return {"type": "text", "text": content.decode()}
-    source = {"type": "url", "url": wanted.url, "method": wanted.method, "headers": dict(wanted.headers)}
-    if wanted.body is not None:
-        source["body"] = wanted.body.decode()
-    return source
+    request: dict[str, Any] = {"type": "url", "url": source.url, "method": source.method, "headers": dict(source.headers)}
+    if source.body is not None:
+        request["body"] = source.body.decode()
+    return request

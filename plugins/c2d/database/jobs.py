@@ -25,7 +25,7 @@ from c2d.jobs.model import Job, Sealed
 from c2d.jobs.status import FINAL, TEXTS, Outcome, Reason, Stage, StageEnd, Status, can_follow, outcome, termination_details
 
 if TYPE_CHECKING:
-    from c2d.market.compute_request import OrderKey
+    from c2d.market.orders import OrderKey
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from c2d.database.tables import jobs, stages
 from c2d.errors import NonceUsed
 from c2d.jobs.ids import API_JOB_ID
 from c2d.jobs.status import Status
-from c2d.market.compute_request import OrderKey
+from c2d.market.orders import OrderKey
 
 
 @dataclass(frozen=True)

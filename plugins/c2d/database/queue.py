@@ -26,7 +26,7 @@ from c2d.database.tables import jobs, notifications
 from c2d.errors import AgreementInUse, OrderUsed, RunRejected, TooManyJobs
 from c2d.jobs.model import Job
 from c2d.jobs.status import Reason
-from c2d.market.compute_request import OrderKey
+from c2d.market.orders import OrderKey
 
 _HAS_RUN = jobs.c.dateFinished.is_(None) & jobs.c.conf.is_(None)
 

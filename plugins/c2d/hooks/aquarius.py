@@ -22,7 +22,7 @@ class AssetsHook:
     """The DDOs at ``AQUARIUS_URL``.
 
     :param url: of the metadata cache; None: only inline DDOs are known.
-    :param inline: DDOs that the job carries; they come first. None is trusted, nor is the cache: c2d.market.compute_access compares each
+    :param inline: DDOs that the job carries; they come first. None is trusted, nor is the cache: c2d.market.decision compares each
         with the chain. What a cache would say beside a DDO they cannot say: of a node that gives no logs, a former DDO's event would pass
         for the last.
     :param seconds: that the cache may be silent.

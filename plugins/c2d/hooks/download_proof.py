@@ -15,7 +15,7 @@ from c2d.settings.provider import ProviderSettings
 
 if TYPE_CHECKING:
     from c2d.hooks.datatoken import DatatokenHook
-    from c2d.market.compute_request import ApprovedAsset
+    from c2d.market.approval import ApprovedAsset
 
 log = logging.getLogger(__name__)
 SECONDS = 3.0  # that a download waits for it at most

@@ -11,7 +11,8 @@ from c2d.errors import AccessDenied, UpstreamUnavailable
 from c2d.hooks.aquarius import client
 
 if TYPE_CHECKING:
-    from c2d.market.compute_request import ApprovedAsset, ComputeRequest
+    from c2d.market.approval import ApprovedAsset
+    from c2d.market.compute_request import ComputeRequest
 
 RBAC_FAILED = "RBAC Validation failed!"
 

@@ -11,7 +11,7 @@ from c2d.database.queue import JobQueue
 from c2d.errors import InvalidJob
 from c2d.jobs.ids import new_job_id
 from c2d.jobs.model import Job
-from c2d.market.compute_request import OrderKey
+from c2d.market.orders import OrderKey
 from c2d.results.keys import consumers_key
 from c2d.settings.installation import Settings
 

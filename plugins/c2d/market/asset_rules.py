@@ -1,4 +1,7 @@
-"""May an asset be used: by whom, with which algorithm, with which parameters. Pure; the texts are Ocean Provider's (v2.1.6)."""
+"""The rules that publishers set for an asset: who may use it, with which algorithm, with which parameters.
+
+Pure. The texts are those of Ocean's Provider (v2.1.6), except for parameters.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +13,14 @@ from typing import Any
 
 from c2d.market.ddo import ACTIVE_STATES, Asset, ComputeRules, Credentials, Service, TrustedAlgorithm
 
-# -- may it be used? ---------------------------------------------------------------------------------------------------------------
+# -- consumers ---------------------------------------------------------------------------------------------------------------------
 
 
 def why_not_consumable(asset: Asset, service: Service, consumer: str, nft_state: int | None, credentials: bool = True) -> str | None:
-    """Why ``consumer`` may not use the service, in Ocean's words; None: it may.
+    """Why ``consumer`` may not use the service, as Ocean's error text; None: it may.
 
-    :param nft_state: of the NFT's metadata, from the chain; None: the NFT has no metadata or does not exist.
-    :param credentials: whether allow and deny lists are looked at (a policy server stands in for them).
+    :param nft_state: of the NFT's metadata on chain; None: the NFT has no metadata or does not exist.
+    :param credentials: whether to check the allow and deny lists; a policy server may replace them.
     """
     if nft_state is None:
         return "Asset malformed or disabled."
@@ -40,14 +43,14 @@ def _credential_code(credentials: Credentials, consumer: str) -> str | None:
     return None
 
 
-# -- which algorithm? --------------------------------------------------------------------------------------------------------------
+# -- algorithms --------------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class AlgorithmFacts:
+class AlgorithmIdentity:
     """What trust lists are compared with.
 
-    :param publisher: owner of the algorithm's NFT, from the chain.
+    :param publisher: owner of the algorithm's NFT on chain.
     :param filesChecksum: see :func:`files_checksum`.
     :param containerSectionChecksum: see :func:`container_checksum`.
     """
@@ -58,11 +61,11 @@ class AlgorithmFacts:
     containerSectionChecksum: str
 
 
-def why_algorithm_refused(rules: ComputeRules, algorithm: AlgorithmFacts | None, deny_by_default: bool = False) -> str | None:
-    """Why an owner does not allow the algorithm, as Ocean's key; None: it is allowed.
+def why_algorithm_refused(rules: ComputeRules, algorithm: AlgorithmIdentity | None, deny_by_default: bool = False) -> str | None:
+    """Why the data set's owner does not allow the algorithm, as Ocean's error key; None: it is allowed.
 
-    :param algorithm: None: raw code of the consumer's.
-    :param deny_by_default: two empty lists allow nothing (ocean-node) rather than everything (Provider).
+    :param algorithm: None: the consumer's raw code.
+    :param deny_by_default: if both trust lists are empty, allow no algorithm, as ocean-node does; Ocean's Provider allows every algorithm.
     """
     if algorithm is None:
         return None if rules.allowRawAlgorithm else "no_raw_algo_allowed"
@@ -75,15 +78,16 @@ def why_algorithm_refused(rules: ComputeRules, algorithm: AlgorithmFacts | None,
         return None
     if any(t.did is None for t in trusted):
         return "no_publisherTrustedAlgorithms"
-    named = [t for t in trusted if t.did in (algorithm.did, "*")]
-    if not named:
+    entries = [t for t in trusted if t.did in (algorithm.did, "*")]
+    if not entries:
         return "not_trusted_algo"
-    return _why_no_entry_fits(named, algorithm)
+    return _why_no_entry_matches(entries, algorithm)
 
 
-def _why_no_entry_fits(named: Iterable[TrustedAlgorithm], algorithm: AlgorithmFacts) -> str | None:
+def _why_no_entry_matches(entries: Iterable[TrustedAlgorithm], algorithm: AlgorithmIdentity) -> str | None:
+    """The first entry's mismatch, as Ocean's error key; None: an entry matches."""
     reason: str | None = None
-    for entry in named:
+    for entry in entries:
         if entry.filesChecksum not in ("", "*") and entry.filesChecksum.lower() != algorithm.filesChecksum.lower():
             reason = reason or "algorithm_file_checksum_mismatch"
         elif (
@@ -97,7 +101,7 @@ def _why_no_entry_fits(named: Iterable[TrustedAlgorithm], algorithm: AlgorithmFa
 
 
 def files_checksum(of_files: Iterable[str]) -> str:
-    """The sha256 (hex) of each file's content, one after the other, as the Provider's."""
+    """The sha256 (hex) of each file's content, concatenated as Ocean's Provider does."""
     return "".join(of_files).lower()
 
 
@@ -107,35 +111,37 @@ def container_checksum(entrypoint: str, checksum: str) -> str:
 
 
 def why_bad_container(container: Mapping[str, Any] | None) -> str | None:
-    """What is wrong with an algorithm's container, as Ocean's key; None: nothing."""
+    """What is wrong with an algorithm's container, as Ocean's error key; None: nothing."""
     container = container or {}
     if not all(container.get(key) for key in ("entrypoint", "image", "checksum")):
         return "missing_entrypoint_image_checksum"
     return None if str(container["checksum"]).startswith("sha256:") else "checksum_prefix"
 
 
-# -- the consumer's parameters -----------------------------------------------------------------------------------------------------
+# -- consumer parameters -----------------------------------------------------------------------------------------------------------
 
 
 def why_bad_userdata(userdata: Mapping[str, Any] | None, schema: Collection[Mapping[str, Any]]) -> str | None:
-    """What is wrong with the consumer's parameters by the publisher's ``consumerParameters``, in one sentence; None: nothing.
+    """What is wrong with the consumer's parameters, in one sentence; None: nothing.
 
-    Without a schema any parameters are taken, as before 4.1.0. Values may be texts, as forms send them.
+    :param schema: the publisher's ``consumerParameters``. An empty schema accepts any parameters: DDOs before 4.1.0 have none.
+
+    A number or boolean may also be sent as text, as forms do.
     """
     if not schema:
         return None
-    given = userdata or {}
-    named = {str(p.get("name")): p for p in schema}
-    for name in given:
-        if name not in named:
+    values = userdata or {}
+    parameters = {str(p.get("name")): p for p in schema}
+    for name in values:
+        if name not in parameters:
             return f"userdata.{name}: is not a parameter of this asset"
-    for name, parameter in named.items():
-        value = given.get(name)
+    for name, parameter in parameters.items():
+        value = values.get(name)
         if value is None or value == "":
             if parameter.get("required") is True and parameter.get("default") in (None, ""):
                 return f"userdata.{name}: is required"
-        elif (wrong := _why_bad_value(value, parameter)) is not None:
-            return f"userdata.{name}: {wrong}"
+        elif why := _why_bad_value(value, parameter):
+            return f"userdata.{name}: {why}"
     return None
 
 
@@ -161,10 +167,10 @@ def _why_bad_value(value: Any, parameter: Mapping[str, Any]) -> str | None:
 
 
 def _options(options: Any) -> list[str]:
-    """``[{"key": "Label"}, ...]``; the keys are the values."""
+    """The values of a select: the keys of ``[{"key": "Label"}, ...]``, which may be JSON text."""
     if isinstance(options, str):
         try:
             options = json.loads(options)
-        except ValueError:
+        except (ValueError, RecursionError):
             return []
     return [str(key) for option in options if isinstance(option, dict) for key in option] if isinstance(options, list) else []

@@ -1,19 +1,20 @@
-"""What a decision about access is made of, and who is asked for it: chains, the metadata cache. Pure; c2d.hooks does the asking."""
+"""What a chain reports about assets, orders and tokens, and the questions that get it. :mod:`c2d.hooks.datatoken` does the asking."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 from c2d.market.orders import Receipt
 
 
 @dataclass(frozen=True)
 class NftFacts:
-    """An asset's NFT on chain. ``state`` is None where it has no metadata; ``metadataHash`` where no event of it was found.
+    """An asset's NFT on chain.
 
-    :param asked: False: the events could not be looked for.
+    :param state: of its metadata; None: the NFT has no metadata, or does not exist.
+    :param metadataHash: of its last metadata event; None: no such event was found.
+    :param asked: False: the RPC servers refuse to search for events.
     """
 
     state: int | None
@@ -24,7 +25,14 @@ class NftFacts:
 
 @dataclass(frozen=True)
 class ChainFacts:
-    """What a chain says. Keys are in lower case; ``now`` is the latest block's time."""
+    """One chain's answers. All keys are in lower case.
+
+    :param now: time of the latest block, seconds since 1970.
+    :param nfts: by address.
+    :param deployed: pairs of an NFT and a datatoken that this NFT deployed.
+    :param receipts: by transaction; None: not on chain. Transactions that an ``OrderReused`` refers to are included.
+    :param decimals: by token; None: the contract does not report them.
+    """
 
     now: int
     nfts: Mapping[str, NftFacts]
@@ -35,7 +43,12 @@ class ChainFacts:
 
 @dataclass(frozen=True)
 class ChainQuestions:
-    """nfts: NFT, datatoken, and the metadata event that the cache knows of. tokens: whose decimals are wanted."""
+    """What to ask one chain.
+
+    :param nfts: NFT, one of its datatokens, and the metadata event that the metadata cache names (transaction and block), if any.
+    :param transactions: whose receipts are needed.
+    :param tokens: whose decimals are needed.
+    """
 
     nfts: frozenset[tuple[str, str, tuple[str, int] | None]] = frozenset()
     transactions: frozenset[str] = frozenset()
@@ -43,22 +56,3 @@ class ChainQuestions:
 
     def __or__(self, other: ChainQuestions) -> ChainQuestions:
         return ChainQuestions(self.nfts | other.nfts, self.transactions | other.transactions, self.tokens | other.tokens)
-
-
-class Chains(Protocol):
-    """:class:`c2d.hooks.datatoken.DatatokenHook`."""
-
-    def facts(self, chain_id: int, questions: ChainQuestions) -> ChainFacts:
-        """:raises c2d.errors.UpstreamUnavailable:"""
-        ...
-
-
-class Assets(Protocol):
-    """:class:`c2d.hooks.aquarius.AssetsHook`."""
-
-    def ddos(self, dids: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
-        """The DDOs that there are, by DID.
-
-        :raises c2d.errors.UpstreamUnavailable:
-        """
-        ...

@@ -1,9 +1,7 @@
-"""Ocean's DDO v4 (4.0.0, 4.1.0, 4.5.0): an asset, its services, and who may compute on it with what. Pure: nothing is fetched here.
+"""Ocean's DDO v4 (4.0.0 to 4.5.0): an asset, its services, and who may compute on it with which algorithm. Pure.
 
-A DDO comes from a metadata cache that need not be honest. What ties it to the chain: its DID is a digest of NFT address and chain
-(:meth:`Asset.parse`), and the NFT's last metadata event holds the document's sha256 (:func:`metadata_hashes`).
-
-Texts of refusals are Ocean Provider's (v2.1.6), for clients map them.
+A DDO comes from a metadata cache, which may be dishonest. Two things tie it to the chain: its DID is a digest of the NFT's address and the
+chain id (:meth:`Asset.parse`), and the NFT's last metadata event contains the document's sha256 (:func:`metadata_hashes`).
 """
 
 from __future__ import annotations
@@ -21,9 +19,12 @@ from c2d.jobs.model import ADDRESS, TRANSACTION
 
 VERSIONS = ("4.0.0", "4.1.0", "4.3.0", "4.5.0")
 ACTIVE_STATES = frozenset({0, 5})
-"""Of an NFT's metadata, an asset or a service: 0 active, 5 unlisted. Others: 1 end of life, 2 deprecated, 3 revoked, 4 disabled for now."""
+"""States in which an NFT's metadata, an asset or a service may be used: 0 active, 5 unlisted.
 
-# What a metadata cache adds to a document; none of it is covered by the hash on chain.
+The others: 1 end of life, 2 deprecated, 3 revoked, 4 ordering temporarily disabled.
+"""
+
+# Fields that metadata caches add to a document. The hash on chain does not cover them.
 CACHE_FIELDS = frozenset(
     {"nft", "datatokens", "event", "stats", "purgatory", "accessDetails", "_id", "_index", "_score", "_type", "chain_id", "indexedMetadata"}
 )
@@ -31,7 +32,7 @@ CACHE_FIELDS = frozenset(
 
 @dataclass(frozen=True)
 class TrustedAlgorithm:
-    """An algorithm that a data set's owner trusts. A checksum that is empty is not compared; ``*`` allows any."""
+    """An algorithm that a data set's owner trusts. ``*`` as the DID stands for any algorithm; a checksum of "" or ``*`` matches any."""
 
     did: str | None
     filesChecksum: str = ""
@@ -40,7 +41,7 @@ class TrustedAlgorithm:
 
 @dataclass(frozen=True)
 class ComputeRules:
-    """What an owner allows on a data set (``services[].compute``)."""
+    """What a data set's owner allows (``services[].compute``)."""
 
     allowRawAlgorithm: bool = False
     allowNetworkAccess: bool = False
@@ -50,7 +51,7 @@ class ComputeRules:
 
 @dataclass(frozen=True)
 class Credentials:
-    """Addresses in lower case that may, or may not, use an asset; None: there is no such list. ``*`` stands for everybody."""
+    """Addresses, in lower case, that may and may not use an asset; None: there is no such list. ``*`` stands for every address."""
 
     allow: frozenset[str] | None = None
     deny: frozenset[str] | None = None
@@ -58,7 +59,13 @@ class Credentials:
 
 @dataclass(frozen=True)
 class Service:
-    """One way to use an asset. ``timeout``: seconds that an order is good for, 0: for ever. ``files``: ECIES, hex."""
+    """One way to use an asset.
+
+    :param index: position in the DDO, which order events refer to.
+    :param type: ``access`` or ``compute``.
+    :param files: encrypted to the Provider (ECIES, hex).
+    :param timeout: seconds for which an order is valid; 0: for ever.
+    """
 
     id: str
     index: int
@@ -77,10 +84,10 @@ class Service:
 class Asset:
     """A data set or an algorithm.
 
-    :param container: of an algorithm: entrypoint, image, tag, checksum, as published.
-    :param cachedState: of the NFT, as the metadata cache says; the chain's own is asked for besides. None: it does not say.
-    :param event: the transaction and the block of the last metadata event, as the metadata cache says.
-    :param document: the DDO as it came.
+    :param container: of an algorithm, as published: entrypoint, image, tag, checksum.
+    :param cachedState: the NFT's state according to the metadata cache, checked in addition to the chain's; None: not in the document.
+    :param event: transaction and block of the last metadata event according to the metadata cache.
+    :param document: the DDO as received.
     """
 
     did: str
@@ -98,9 +105,9 @@ class Asset:
 
     @classmethod
     def parse(cls, document: object) -> Asset:
-        """The asset in a DDO.
+        """The asset that a DDO describes.
 
-        :raises InvalidDdo: naming the field; also where the DID is not the digest of its NFT and chain.
+        :raises InvalidDdo: a field is wrong, or the DID is not the digest of the NFT's address and the chain id. The text names the field.
         """
         d = _object(document, "DDO")
         version = _text(d, "version", "")
@@ -139,7 +146,7 @@ class Asset:
         )
 
     def service(self, service_id: object) -> Service | None:
-        """The service with this id."""
+        """The service with this id; None: there is none."""
         return next((s for s in self.services if s.id == str(service_id)), None)
 
 
@@ -149,10 +156,10 @@ def did_of(nft_address: str, chain_id: int) -> str:
 
 
 def metadata_hashes(document: Mapping[str, Any]) -> frozenset[bytes]:
-    """What the sha256 of the document on chain may be (32 bytes each).
+    """The hashes (sha256, 32 bytes) that the chain may hold for this document.
 
-    The publisher's library hashed its own JSON text, which the metadata cache hands on decoded and with fields of its own. ocean.js writes
-    letters as they are, ocean.py escapes those beyond ASCII; both leave no blanks.
+    The publisher's library hashes its own JSON text. The metadata cache returns the parsed document, with fields of its own, so the text
+    has to be made again: ocean.js does not escape non-ASCII characters, ocean.py does; neither writes spaces.
     """
     published = {k: v for k, v in document.items() if k not in CACHE_FIELDS}
     texts = {json.dumps(d, separators=(",", ":"), ensure_ascii=a) for d in (published, document) for a in (False, True)}
@@ -177,14 +184,14 @@ def _service(s: dict[str, Any], n: int) -> Service:
         serviceEndpoint=_text(s, "serviceEndpoint", at),
         files=_text(s, "files", at),
         timeout=timeout,
-        compute=_rules(_object(compute, at + "compute"), at + "compute") if compute is not None else ComputeRules(),
+        compute=_compute_rules(_object(compute, at + "compute"), at + "compute") if compute is not None else ComputeRules(),
         consumerParameters=_parameters(s.get("consumerParameters"), at + "consumerParameters"),
         credentials=_credentials(s.get("credentials"), at + "credentials"),
         state=state if isinstance(state, int) else -1,
     )
 
 
-def _rules(c: dict[str, Any], at: str) -> ComputeRules:
+def _compute_rules(c: dict[str, Any], at: str) -> ComputeRules:
     trusted = []
     for n, entry in enumerate(_list(c.get("publisherTrustedAlgorithms"), f"{at}.publisherTrustedAlgorithms")):
         e = _object(entry, f"{at}.publisherTrustedAlgorithms[{n}]")
@@ -197,7 +204,7 @@ def _rules(c: dict[str, Any], at: str) -> ComputeRules:
             )
         )
     publishers = _list(c.get("publisherTrustedAlgorithmPublishers"), f"{at}.publisherTrustedAlgorithmPublishers")
-    # Only a real true allows: "false" as text is true for a careless reader.
+    # Only `true` allows: a string such as "false" is truthy.
     return ComputeRules(
         c.get("allowRawAlgorithm") is True, c.get("allowNetworkAccess") is True, tuple(trusted), tuple(str(p) for p in publishers)
     )
@@ -212,9 +219,9 @@ def _credentials(value: Any, at: str) -> Credentials:
         entries = [_object(e, f"{at}.{name}[{n}]") for n, e in enumerate(_list(c.get(name), f"{at}.{name}"))]
         values = [v for e in entries if e.get("type") == "address" for v in _list(e.get("values"), f"{at}.{name}.values")]
         if any(not isinstance(v, str) for v in values):
-            raise InvalidDdo(f"{at}.{name}.values: must be texts")
+            raise InvalidDdo(f"{at}.{name}.values: must be strings")
         others = [e for e in entries if e.get("type") != "address"]
-        # A list that is kept by means unknown here (a policy server knows them) must not turn into "everybody".
+        # Entries of other types (a policy server may understand them) must not turn a list into "every address".
         if name == "allow" and others and (not values or any(e.get("values") for e in others)):
             return frozenset({"-"})
         if name == "deny" and any(e.get("values") for e in others):
@@ -254,7 +261,7 @@ def _list(value: Any, at: str) -> list[Any]:
 def _text(d: dict[str, Any], name: str, at: str) -> str:
     value = d.get(name)
     if not isinstance(value, str) or not value:
-        raise InvalidDdo(f"{at}{name}: must be text")
+        raise InvalidDdo(f"{at}{name}: must be a non-empty string")
     return value
 
 

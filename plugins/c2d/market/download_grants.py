@@ -1,15 +1,15 @@
-"""Grants: what lets a job's configure pod download an asset from a Provider, without the operator's key.
+"""Download grants: they let a job's configure pod download an asset from another Provider without the operator's key. Pure.
 
-A Provider hands the files of an ordered asset to whoever signed ``<did><nonce>`` as the order's consumer, which is the operator. The
-operator signs a number of such texts for each asset of the job and gives these alone to the pod. A grant is good for one asset that
-somebody ordered for this operator, and until the Provider has seen a higher nonce.
+A Provider serves the files of an ordered asset to a client that signs ``<did><nonce>`` as the order's consumer, which is the operator. The
+operator signs several such texts for each asset of the job and passes only these to the pod. A grant is valid for one asset that was
+ordered for this operator, until the Provider has seen a higher nonce.
 
-A Provider keeps one nonce for each address and refuses lower ones, and all jobs of an operator share its address: a job that begins
-later makes the unused low nonces of the earlier one worthless. So each asset has two kinds of nonces (milliseconds since 1970, as the
-incumbent's; float and JavaScript hold them exactly):
+A Provider stores the highest nonce of each address and rejects lower ones. All jobs of an operator share its address, so a job that starts
+later invalidates the low nonces that an earlier one has not used yet. Each asset therefore gets two kinds of nonces (milliseconds since
+1970, as Ocean's clients use; a double holds them exactly):
 
-* near: one after the other, each asset its own block, the blocks in the order in which the pod fetches the assets;
-* far: spread over the time that the stage may take, ever wider, for when another job has passed the near ones.
+* near: consecutive, one block for each asset, in the order in which the pod downloads the assets;
+* far: spread over the stage's time limit at growing intervals, for the case that another job has passed the near ones.
 """
 
 from __future__ import annotations
@@ -19,40 +19,44 @@ from dataclasses import dataclass, field
 
 from c2d.crypto import signatures
 
-GRANT_BYTES = 160  # of one grant in stage.json: 13 digits, 132 characters of signature, JSON around them
+GRANT_BYTES = 160  # of one grant in stage.json: 13 digits, 132 characters of signature, and the JSON around them
 ALL_BYTES = 480 * 1024  # of all grants of a job
-SECRET_BYTES = 1000 * 1024  # Kubernetes takes Secrets of 1 MiB
-MOST, LEAST = 1024, 8  # for an asset; one is used up by each attempt at each file
+SECRET_BYTES = 1000 * 1024  # of the stage's Secret; Kubernetes accepts 1 MiB
+MOST, LEAST = 1024, 8  # grants for an asset; each attempt to download a file uses one
 
 
 @dataclass(frozen=True)
 class DownloadGrants:
-    """consumer: the checksummed address that signed. of_assets: for each asset, pairs of a nonce and the signature, nonces rising."""
+    """The grants of a job.
+
+    :param consumer: the checksummed address that signed them.
+    :param of_assets: for each asset, pairs of a nonce and a signature, by rising nonce.
+    """
 
     consumer: str
     of_assets: tuple[tuple[tuple[int, str], ...], ...] = field(repr=False)
 
 
 def number_for(assets: int, other_bytes: int) -> int:
-    """How many grants each of ``assets`` gets, in a Secret that holds ``other_bytes`` besides: 1024 for one, at least 8.
+    """How many grants each of ``assets`` assets gets: 1024 for a single one, 30 for each of 100 (470 KiB), always at least 8.
 
-    100 assets get 30 each, which makes 470 KiB.
+    :param other_bytes: size of the other contents of the Secret.
     """
     room = min(ALL_BYTES, SECRET_BYTES - other_bytes)
     return max(LEAST, min(MOST, room // GRANT_BYTES // max(1, assets)))
 
 
 def nonces(start: int, assets: int, number: int, seconds: int) -> list[list[int]]:
-    """The nonces of each asset, rising, none twice.
+    """The nonces of each asset, rising; no nonce occurs twice.
 
-    :param start: the lowest, milliseconds since 1970.
-    :param number: of each asset; three quarters are near, the others far.
-    :param seconds: how far ahead of ``start`` the last ones are.
+    :param start: the lowest nonce, milliseconds since 1970.
+    :param number: nonces for each asset; three quarters are near, the others far.
+    :param seconds: how far the last nonces are ahead of ``start``.
     """
     far = number // 4
     near = number - far
     first_far = start + assets * near
-    # In steps of `assets`, so that each asset has its own nonce on every rung.
+    # A rung is `assets` nonces wide, so that each asset has a nonce of its own on every rung.
     last_rung = max(far, (start + seconds * 1000 - first_far) // assets)
     rungs: list[int] = []
     for n in range(1, far + 1):
@@ -61,10 +65,12 @@ def nonces(start: int, assets: int, number: int, seconds: int) -> list[list[int]
 
 
 def grant(private_key: str, dids: Sequence[str], start: int, number: int, seconds: int) -> DownloadGrants:
-    """``number`` grants for each asset in ``dids`` (in the order of their downloads), signed as a Provider's consumer signs.
+    """``number`` grants for each asset, signed as a Provider's consumer signs a download.
 
-    Parameters otherwise as for :func:`nonces`.
+    :param dids: the assets, in the order of their downloads.
+
+    The other parameters are those of :func:`nonces`.
     """
-    ladder = nonces(start, len(dids), number, seconds)
-    signed = (tuple((n, signatures.sign_hash(private_key, f"{did}{n}")) for n in own) for did, own in zip(dids, ladder, strict=True))
+    of_assets = zip(dids, nonces(start, len(dids), number, seconds), strict=True)
+    signed = (tuple((n, signatures.sign_hash(private_key, f"{did}{n}")) for n in of_asset) for did, of_asset in of_assets)
     return DownloadGrants(signatures.address_of(private_key), tuple(signed))

@@ -1,4 +1,4 @@
-"""Provider fees: what a compute start costs, made and signed as Ocean's Provider does, and checked."""
+"""Provider fees: the price of a compute start, and fees signed as Ocean's Provider signs them. Pure."""
 
 from __future__ import annotations
 
@@ -6,20 +6,23 @@ import json
 from dataclasses import dataclass
 from decimal import ROUND_DOWN, Decimal, localcontext
 
+from c2d.crypto import signatures
 from c2d.errors import InvalidSignature
 
 ZERO_ADDRESS = "0x" + "0" * 40
 UNPRICED = "chain {}: PROVIDER_FEE_TOKEN must name the token that the environment is paid in; the zero address: nothing is charged"
+"""The error text for an environment that has a price, on a chain without a fee token. ``format`` it with the chain id."""
 
 
 @dataclass(frozen=True)
 class ProviderFee:
-    """The fee that an order must pay, as the datatoken's contract checks and emits it.
+    """The fee that an order must pay, as the datatoken's contract verifies and emits it.
 
     :param providerFeeAmount: in the token's smallest unit.
     :param providerData: JSON, UTF-8: environment, timestamp (when the fee was made), dt (datatoken), id (service).
-    :param v: 27 or 28. r, s: 32 bytes each.
-    :param validUntil: seconds since 1970, 0: no end.
+    :param v: of the signature, 27 or 28.
+    :param r, s: of the signature, 32 bytes each.
+    :param validUntil: seconds since 1970; 0: the fee does not expire.
     """
 
     providerFeeAddress: str
@@ -32,7 +35,7 @@ class ProviderFee:
     validUntil: int
 
     def dump(self) -> dict[str, str | int]:
-        """As clients get it."""
+        """As the Provider API sends it to clients."""
         return {
             "providerFeeAddress": self.providerFeeAddress,
             "providerFeeToken": self.providerFeeToken,
@@ -46,7 +49,9 @@ class ProviderFee:
 
 
 def amount(seconds: float, price_minute: Decimal, token: str | None, decimals: int) -> int:
-    """What ``seconds`` of an environment cost, in the token's smallest unit; 0 without a token. Whole days count too.
+    """The price of ``seconds`` of an environment, in the token's smallest unit; 0 without a token.
+
+    Ocean's Provider leaves out whole days; this does not.
 
     :param price_minute: in whole tokens.
     """
@@ -71,10 +76,12 @@ def make(
 ) -> ProviderFee:
     """A fee, signed by the Provider.
 
+    :param token: None: the zero address, for a fee of nothing.
+    :param fee_amount: in the token's smallest unit.
+    :param environment: the compute environment that the fee is for; None: not a compute start's.
+    :param valid_until: seconds since 1970; 0: the fee does not expire.
     :param now: seconds since 1970; goes into ``providerData``.
     """
-    from c2d.crypto import signatures
-
     data = json.dumps({"environment": environment, "timestamp": now, "dt": datatoken, "id": service_id}, separators=(",", ":")).encode()
     address = signatures.address_of(private_key)
     token = token or ZERO_ADDRESS
@@ -83,18 +90,16 @@ def make(
 
 
 def signer(fee: ProviderFee) -> str | None:
-    """The checksummed address that signed the fee; None: nobody can have."""
-    from c2d.crypto import signatures
-
-    digest_ = digest(fee.providerData, fee.providerFeeAddress, fee.providerFeeToken, fee.providerFeeAmount, fee.validUntil)
+    """The checksummed address that signed the fee; None: the signature is malformed."""
+    signed = digest(fee.providerData, fee.providerFeeAddress, fee.providerFeeToken, fee.providerFeeAmount, fee.validUntil)
     try:
-        return signatures.signer_of_digest(digest_, "0x" + (fee.r + fee.s + bytes([fee.v & 0xFF])).hex())
+        return signatures.signer_of_digest(signed, "0x" + (fee.r + fee.s + bytes([fee.v & 0xFF])).hex())
     except InvalidSignature:
         return None
 
 
 def digest(data: bytes, address: str, token: str, fee_amount: int, valid_until: int) -> bytes:
-    """keccak of the packed fields, the 32 bytes that are signed by personal_sign."""
+    """The 32 bytes that the Provider signs with personal_sign: keccak of the packed fields."""
     from eth_hash.auto import keccak
 
     packed = data + bytes.fromhex(address[2:]) + bytes.fromhex(token[2:]) + fee_amount.to_bytes(32, "big") + valid_until.to_bytes(32, "big")

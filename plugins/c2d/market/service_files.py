@@ -1,11 +1,13 @@
-"""The files of an asset's service: decrypted with the Provider's key, and what has to be fetched for each. Pure but for the key.
+"""The file objects of an asset's service: how to decrypt them, and what to fetch for each. Pure.
 
-Types: url, ipfs, arweave, graphql, smartcontract, as Ocean's Provider has them. Nothing here may reach a log: ``repr`` hides it.
+Types: url, ipfs, arweave, graphql and smartcontract, as in Ocean's Provider. File objects are secret and must never be logged: ``repr``
+hides them.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,10 +18,12 @@ from c2d.errors import InvalidServiceFiles
 from c2d.jobs.model import ADDRESS, HEADER_NAME, HTTP_URL, MOST_FILES
 from c2d.market.ddo import Asset, Service
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class Gateways:
-    """Where content-addressed files are read (IPFS_GATEWAY, ARWEAVE_GATEWAY)."""
+    """The base URLs that content-addressed files are read from (IPFS_GATEWAY, ARWEAVE_GATEWAY); None: not configured."""
 
     ipfs: str | None = None
     arweave: str | None = None
@@ -27,7 +31,10 @@ class Gateways:
 
 @dataclass(frozen=True)
 class Request:
-    """One HTTP request that brings a file. ``body``: of a POST; JSON."""
+    """The HTTP request that returns a file.
+
+    :param body: of a POST: JSON.
+    """
 
     url: str = field(repr=False)
     method: str = "GET"
@@ -37,7 +44,7 @@ class Request:
 
 @dataclass(frozen=True)
 class ContractCall:
-    """One call of a contract's view function, whose result (JSON) is the file."""
+    """The call of a contract's view function whose result, as JSON, is the file."""
 
     chainId: int
     address: str
@@ -45,24 +52,38 @@ class ContractCall:
     arguments: Mapping[str, Any] = field(repr=False)
 
 
+def own_files(asset: Asset, service: Service, private_key: str | None) -> tuple[dict[str, Any], ...] | None:
+    """The service's file objects; None: they belong to another Provider, which alone can decrypt them.
+
+    :param private_key: the Provider's on the asset's chain; None: it has none there.
+    """
+    if private_key is None:
+        return None
+    try:
+        return decrypt(asset, service, private_key)
+    except InvalidServiceFiles as e:
+        log.info("%s, service %s: %s", asset.did, service.id, e)
+        return None
+
+
 def decrypt(asset: Asset, service: Service, private_key: str) -> tuple[dict[str, Any], ...]:
     """The service's file objects.
 
-    :raises InvalidServiceFiles: they are not encrypted to this Provider, or belong to another asset or service.
+    :raises InvalidServiceFiles: they are not encrypted to this Provider, or were encrypted for another asset or service.
     """
     from ecies import decrypt as ecies_decrypt
 
     try:
         content = json.loads(ecies_decrypt(private_key.removeprefix("0x"), bytes.fromhex(service.files.removeprefix("0x"))))
-    except Exception:  # the library raises its own kinds for each way to be wrong; none may tell more
+    except Exception:  # the library raises various exceptions; the client must not learn which
         raise InvalidServiceFiles("Error decrypting service files: they are not encrypted to this Provider's key") from None
     if asset.version != "4.0.0":
         if not isinstance(content, dict):
             raise InvalidServiceFiles("Expected an object with datatokenAddress, nftAddress and files")
-        # Else whoever copies somebody's `files` into an asset of their own could sell or read them.
-        for name, wanted in (("datatokenAddress", service.datatokenAddress), ("nftAddress", asset.nftAddress)):
-            if str(content.get(name)).lower() != wanted.lower():
-                raise InvalidServiceFiles(f"Mismatch of {name}: the encrypted files are another asset's")
+        # Otherwise anybody could copy the encrypted files of an asset into one of their own, and sell or read them.
+        for name, expected in (("datatokenAddress", service.datatokenAddress), ("nftAddress", asset.nftAddress)):
+            if str(content.get(name)).lower() != expected.lower():
+                raise InvalidServiceFiles(f"Mismatch of {name}: the files were encrypted for another asset")
         content = content.get("files")
     if not isinstance(content, list):
         raise InvalidServiceFiles("Expected a files list")
@@ -74,26 +95,27 @@ def decrypt(asset: Asset, service: Service, private_key: str) -> tuple[dict[str,
 
 
 def encrypt(public_key: str, content: bytes) -> str:
-    """ECIES to the Provider's public key: 0x and hex, as publishers put it into ``files``."""
+    """``content`` encrypted to the Provider's public key (ECIES), as 0x and hex: what publishers put into a service's ``files``."""
     from ecies import encrypt as ecies_encrypt
 
     return "0x" + ecies_encrypt(public_key.removeprefix("0x"), content).hex()
 
 
 def to_fetch(file: object, userdata: Mapping[str, Any] | None, gateways: Gateways, chain_id: int) -> Request | ContractCall:
-    """What has to be fetched for one file object, with the consumer's parameters in it: in the query of a GET, as the JSON body of a
-    POST, as the variables of a GraphQL query, as the arguments of a contract's function.
+    """What to fetch for a file object.
 
-    :param chain_id: the asset's chain, for a contract call.
-    :raises InvalidServiceFiles: the object is malformed, of an unknown type, or needs a gateway that is not set.
+    The consumer's parameters become the query of a GET, the JSON body of a POST, the variables of a GraphQL query or the arguments of the
+    contract's function.
+
+    :param chain_id: the asset's chain; a contract is called there unless the file object names another one.
+    :raises InvalidServiceFiles: the object is malformed, has an unknown type, or needs a gateway that is not configured.
     """
     if not isinstance(file, Mapping):
         raise InvalidServiceFiles("malformed service files, must be an object")
     kind = file.get("type")
-    make = _KINDS.get(kind) if isinstance(kind, str) else None
-    if make is None:
-        raise InvalidServiceFiles(f"Unsupported type for service files: must be one of {', '.join(_KINDS)}")
-    return make(file, userdata or {}, gateways, chain_id)
+    if not isinstance(kind, str) or kind not in _TYPES:
+        raise InvalidServiceFiles(f"Unsupported type for service files: must be one of {', '.join(_TYPES)}")
+    return _TYPES[kind](file, userdata or {}, gateways, chain_id)
 
 
 def _url(file: Mapping[str, Any], userdata: Mapping[str, Any], gateways: Gateways, chain_id: int) -> Request:
@@ -151,7 +173,7 @@ def _smartcontract(file: Mapping[str, Any], userdata: Mapping[str, Any], gateway
     return ContractCall(chain, address, abi, arguments)
 
 
-_KINDS: dict[str, Callable[[Mapping[str, Any], Mapping[str, Any], Gateways, int], Request | ContractCall]] = {
+_TYPES: dict[str, Callable[[Mapping[str, Any], Mapping[str, Any], Gateways, int], Request | ContractCall]] = {
     "url": _url,
     "ipfs": _ipfs,
     "arweave": _arweave,
@@ -161,13 +183,13 @@ _KINDS: dict[str, Callable[[Mapping[str, Any], Mapping[str, Any], Gateways, int]
 
 
 def _get(url: str, file: Mapping[str, Any], userdata: Mapping[str, Any]) -> Request:
-    """The consumer's parameters stand behind the publisher's own and cannot replace one of them."""
+    """The consumer's parameters are appended to the publisher's and cannot replace any of them."""
     parts = urlsplit(url)
-    own = {name for name, _ in parse_qsl(parts.query, keep_blank_values=True)}
-    if taken := sorted(own & set(userdata)):
-        raise InvalidServiceFiles(f"userdata.{taken[0]}: is set by the asset itself")
-    given = {name: value if isinstance(value, str) else json.dumps(value) for name, value in userdata.items()}
-    query = "&".join(q for q in (parts.query, urlencode(given)) if q)
+    publishers = {name for name, _ in parse_qsl(parts.query, keep_blank_values=True)}
+    if reserved := sorted(publishers & set(userdata)):
+        raise InvalidServiceFiles(f"userdata.{reserved[0]}: is set by the asset itself")
+    parameters = {name: value if isinstance(value, str) else json.dumps(value) for name, value in userdata.items()}
+    query = "&".join(q for q in (parts.query, urlencode(parameters)) if q)
     return Request(urlunsplit(parts._replace(query=query)), "GET", _headers(file))
 
 
@@ -177,14 +199,14 @@ def _post(url: str, file: Mapping[str, Any], content: Mapping[str, Any]) -> Requ
 
 
 def _headers(file: Mapping[str, Any]) -> dict[str, str]:
-    """An object, or a list of objects, as publishers write them."""
-    given = file.get("headers") or {}
-    objects = given if isinstance(given, list) else [given]
+    """The request's headers. Publishers write them as an object or as a list of objects."""
+    value = file.get("headers") or {}
+    objects = value if isinstance(value, list) else [value]
     if not all(isinstance(o, Mapping) for o in objects):
         raise InvalidServiceFiles("malformed service files, headers must be an object")
     headers = {str(name): str(value) for o in objects for name, value in o.items()}
     if not all(re.match(HEADER_NAME, name) and value.isprintable() for name, value in headers.items()):
-        raise InvalidServiceFiles("malformed service files, headers must be names and one line of text each")
+        raise InvalidServiceFiles("malformed service files, each header must be a name and one line of text")
     return headers
 
 
@@ -197,7 +219,7 @@ def _http_url(url: object, missing: str) -> str:
 
 
 def _content_id(identifier: object, missing: str) -> str:
-    """A hash, with a path below it or without, that cannot lead elsewhere on the gateway."""
+    """A hash or transaction id, with or without a path below it, that cannot point outside of itself on the gateway."""
     if not isinstance(identifier, str) or not identifier:
         raise InvalidServiceFiles(missing)
     segments = identifier.split("/")

@@ -8,8 +8,9 @@ import secrets
 import time
 
 from c2d.access import admission
-from c2d.access.checks import compute_access
-from c2d.access.own_assets import OwnAsset, asset_files, own_assets
+from c2d.access.asset_content import asset_files
+from c2d.access.compute_access import compute_access
+from c2d.access.own_assets import OwnAsset, own_assets
 from c2d.database.consumers import Consumers
 from c2d.errors import AccessDenied, FetchError, InvalidJob, InvalidServiceFiles, ManifestRejected, OrderUsed
 from c2d.hooks.datatoken import DatatokenHook
@@ -67,13 +68,14 @@ class ConfigureOperator(C2DPodOperator):
             self._use_nonce()
         files = asset_files(own, DatatokenHook(seconds=own.REQUEST_TIMEOUT))
         inline = [json.loads(document) for document in self.job.ddos]
-        granted = compute_access(self.settings, files.checksum, inline).start(admission.request_of(self.job, self.environment), accepted)
-        admission.check_granted(self.job, self.environment, granted, time.time() if provider is None else None)
+        access = compute_access(self.settings, files.checksum, inline)
+        approved = access.approve_start(admission.request_of(self.job, self.environment), accepted)
+        admission.check_approved(self.job, self.environment, approved, time.time() if provider is None else None)
         if own.C2D_ORDERS_ONCE:
-            self.store.use_orders(self.job_id, self.job.owner, granted.orders)
-        self.store.allow_network(self.job_id, granted.allowNetworkAccess and self.environment.enableNetwork)
-        self.log.info("the orders of %s data sets are good", len(granted.datasets))
-        return own_assets(granted, own, files)
+            self.store.use_orders(self.job_id, self.job.owner, approved.orders)
+        self.store.allow_network(self.job_id, approved.allowNetworkAccess and self.environment.enableNetwork)
+        self.log.info("the orders of %s data sets are valid", len(approved.datasets))
+        return own_assets(approved, files)
 
     def _use_nonce(self) -> None:
         """The owner's signature, which admission has checked, is good for one job."""

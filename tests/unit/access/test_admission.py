@@ -36,7 +36,7 @@ TABLE: dict[tuple[str, str | None], dict[str, tuple[dict[str, Any], str | None]]
     ("open", None): {
         "files": (FILES, None),
         "code alone": (CODE, None),
-        "remote": (REMOTES, "remote: an order is taken from an Ocean Provider only"),
+        "remote": (REMOTES, "remote: is accepted from Ocean Providers only"),
         "orders": (ORDERS, None),
         "orders and files": (MIXED, None),
     },
@@ -52,11 +52,11 @@ TABLE: dict[tuple[str, str | None], dict[str, tuple[dict[str, Any], str | None]]
     ("provider", OWN): {"orders": (ORDERS, None), "both": (BOTH, None)},
     ("datatoken", None): {
         "files": (FILES, NO_ORDER),
-        "code alone": (CODE, "inputs: this environment computes on data sets that were ordered"),
-        "remote": (REMOTES, "remote: an order is taken from an Ocean Provider only"),
+        "code alone": (CODE, "inputs: this environment accepts ordered data sets only"),
+        "remote": (REMOTES, "remote: is accepted from Ocean Providers only"),
         "orders": (ORDERS, None),
         "orders and files": (MIXED, "inputs[1].order: is required"),
-        "both": (BOTH, "remote: an order is taken from an Ocean Provider only"),
+        "both": (BOTH, "remote: is accepted from Ocean Providers only"),
     },
     ("datatoken", OTHER): {"files": (FILES, NO_ORDER), "remote": (REMOTES, NO_ORDER), "orders": (ORDERS, None)},
     ("datatoken", OWN): {"orders": (ORDERS, None), "both": (BOTH, None), "files": (FILES, NO_ORDER)},
@@ -95,8 +95,8 @@ def test_the_own_providers_address_counts_whatever_its_letters() -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"signature": None}, "signature: with orders, nonce and signature are required"),
-        ({"nonce": None}, "signature: with orders, nonce and signature are required"),
+        ({"signature": None}, "signature: a job with orders needs a nonce and the owner's signature"),
+        ({"nonce": None}, "signature: a job with orders needs a nonce and the owner's signature"),
         ({"nonce": 8}, "signature: must be the owner's"),
         ({"owner": OTHER}, "signature: must be the owner's"),
         ({"signature": "0x12"}, "signature: must be 65 bytes in hex"),
@@ -139,14 +139,14 @@ ENV = Environment.model_validate({"id": "ocean-compute", "maxJobDuration": 600})
 
 
 def granted(it: m.Market, wanted: Job) -> Any:
-    return it.world.access().start(admission.request_of(wanted, ENV))
+    return it.world.access().approve_start(admission.request_of(wanted, ENV))
 
 
 def test_a_jobs_orders_are_checked_as_a_compute_start() -> None:
     it = m.market()
     wanted = ordered_job(it)
-    assert granted(it, wanted) == it.world.access().start(it.request)
-    admission.check_granted(wanted, ENV, granted(it, wanted), m.NOW)
+    assert granted(it, wanted) == it.world.access().approve_start(it.request)
+    admission.check_approved(wanted, ENV, granted(it, wanted), m.NOW)
     it.world.receipts[m.tx(1)] = None
     with pytest.raises(AccessDenied, match="order_invalid"):
         granted(it, wanted)
@@ -180,16 +180,16 @@ def test_an_ordered_algorithm_runs_in_the_container_that_was_published() -> None
     for name, value in (("image", "evil"), ("entrypoint", "sh"), ("checksum", "sha256:" + "00" * 32)):
         wanted = ordered_job(it, algorithm={**ordered_job(it).dump()["algorithm"], "container": {**m.CONTAINER, name: value}})
         with pytest.raises(InvalidJob, match=f"algorithm.container.{name}: must be the one in the algorithm's DDO"):
-            admission.check_granted(wanted, ENV, granted(it, wanted), None)
+            admission.check_approved(wanted, ENV, granted(it, wanted), None)
 
 
 def test_a_run_that_was_started_in_airflow_ends_with_the_time_that_was_paid_for() -> None:
     it = m.market()
     start = granted(it, ordered_job(it))
-    with pytest.raises(InvalidJob, match="maxJobDuration: must be at most 599, the seconds that are left"):
-        admission.check_granted(ordered_job(it), ENV, start, m.NOW + 3001)
-    admission.check_granted(ordered_job(it, maxJobDuration=599), ENV, start, m.NOW + 3001)
-    admission.check_granted(ordered_job(it), ENV, start, None)
+    with pytest.raises(InvalidJob, match="maxJobDuration: must be at most 599, the seconds left of the ordered time"):
+        admission.check_approved(ordered_job(it), ENV, start, m.NOW + 3001)
+    admission.check_approved(ordered_job(it, maxJobDuration=599), ENV, start, m.NOW + 3001)
+    admission.check_approved(ordered_job(it), ENV, start, None)
 
 
 def test_an_order_without_end_pays_for_nothing_but_what_is_free() -> None:
@@ -198,10 +198,10 @@ def test_an_order_without_end_pays_for_nothing_but_what_is_free() -> None:
     it.world.receipts[m.tx(2)] = m.order_of(it.algorithm, m.tx(2), environment=None, until=0)
     assert granted(it, ordered_job(it)).validUntil == 0
     with pytest.raises(AccessDenied, match="order: fees_not_paid"):
-        it.world.access().start(dataclasses.replace(it.request, priceMinute=Decimal(1)))
+        it.world.access().approve_start(dataclasses.replace(it.request, priceMinute=Decimal(1)))
 
 
 def test_an_ordered_algorithm_needs_an_ordered_data_set() -> None:
     it = m.market()
-    with pytest.raises(InvalidJob, match="inputs: an algorithm that was ordered needs a data set that was ordered"):
+    with pytest.raises(InvalidJob, match="inputs: an ordered algorithm needs an ordered data set"):
         admission.request_of(ordered_job(it, inputs=[]), ENV)

@@ -117,7 +117,7 @@ def test_a_sealed_value_copied_from_another_run_is_refused() -> None:
     [
         (body(nosuch=1), "nosuch: is not a known field"),
         (body(**{"inputs.0.files.0.url": "file:///etc/passwd"}), "inputs[0].files[0].url: must begin with http"),
-        (json.dumps({"conf": remote_job()}).encode(), "remote: an order is taken from an Ocean Provider only"),
+        (json.dumps({"conf": remote_job()}).encode(), "remote: is accepted from Ocean Providers only"),
         (json.dumps({"conf": None}).encode(), "conf: must be a JSON object"),
         (json.dumps({"dag_run_id": "../x", "conf": job()}).encode(), "dag_run_id: must be"),
         (json.dumps({"dag_run_id": "a\n", "conf": job()}).encode(), "dag_run_id: must be"),

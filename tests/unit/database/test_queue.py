@@ -21,7 +21,7 @@ from c2d.database.tables import jobs, notifications
 from c2d.errors import AgreementInUse, JobIdTaken, NonceUsed, OrderUsed, RunRejected, TooManyJobs
 from c2d.jobs.ids import new_job_id
 from c2d.jobs.model import Job
-from c2d.market.compute_request import OrderKey
+from c2d.market.orders import OrderKey
 from tests.unit.examples import job
 
 PUBLIC_KEY = ecies.public_key(ecies.new_private_key())

@@ -10,14 +10,15 @@ from typing import Any
 
 import pytest
 
+from c2d.access.compute_access import ComputeAccess
 from c2d.errors import UpstreamUnavailable
 from c2d.hooks import datatoken
 from c2d.hooks.datatoken import DatatokenHook
 from c2d.hooks.json_rpc import ANSWER_BYTES, Rpc
 from c2d.market import orders
+from c2d.market.case import OperatorRules
 from c2d.market.chain_facts import ChainQuestions
-from c2d.market.compute_access import ComputeAccess
-from c2d.market.compute_request import AlgorithmRequest, AssetRequest, ComputeRequest, Rules
+from c2d.market.compute_request import AlgorithmRequest, AssetRequest, ComputeRequest
 from tests.unit import sample_market as m
 from tests.unit.operators.test_ordered_jobs import fee_for, publish
 from tests.unit.rpc_server import Behaviour, no_logs, server  # noqa: F401
@@ -116,15 +117,14 @@ def test_a_start_with_three_data_sets_and_an_algorithm_takes_at_most_two_round_t
         consumer.address,
         "ocean-compute",
         Decimal(0),
-        AssetRequest.of(asked(data[0])),
+        tuple(AssetRequest.of(asked(did)) for did in data),
         AlgorithmRequest.of(asked(code)),
-        additionalDatasets=[asked(did) for did in data[1:]],
     )
     world = Anybody(documents)
-    access = ComputeAccess(Rules(lambda _: m.PROVIDER_KEY, lambda _: chain.ocean), world, hook, world, lambda *_: m.CHECKSUM)
+    access = ComputeAccess(OperatorRules(lambda _: m.PROVIDER_KEY, lambda _: chain.ocean), world, hook, world, lambda *_: m.CHECKSUM)
     for _ in range(2):  # the first one warms up: it costs no further round trip
         before = hook.rpc(8996).round_trips
-        assert len(access.start(request).datasets) == 3
+        assert len(access.approve_start(request).datasets) == 3
         assert hook.rpc(8996).round_trips - before == 2
 
 

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
+from c2d.access.compute_access import ComputeAccess
 from c2d.crypto import signatures
 from c2d.errors import AccessDenied, UpstreamUnavailable
 from c2d.hooks.aquarius import DDO_BYTES, AssetsHook
 from c2d.hooks.policy_server import PolicyHook
-from c2d.market.compute_access import ComputeAccess
-from c2d.market.compute_request import Rules
+from c2d.market.case import OperatorRules
 from tests.unit import sample_market as m
 
 
@@ -66,8 +66,8 @@ def server() -> Iterator[Server]:
 
 def start(policies: PolicyHook) -> m.Market:
     it = m.market()
-    rules = Rules(lambda _: m.PROVIDER_KEY, lambda _: m.OCEAN)
-    ComputeAccess(rules, it.world, it.world, policies, lambda *_: m.CHECKSUM, lambda: m.NOW).start(it.request)
+    rules = OperatorRules(lambda _: m.PROVIDER_KEY, lambda _: m.OCEAN)
+    ComputeAccess(rules, it.world, it.world, policies, lambda *_: m.CHECKSUM, lambda: m.NOW).approve_start(it.request)
     return it
 
 
@@ -124,17 +124,17 @@ def test_the_policy_server_that_replaces_the_lists_is_asked_for_a_download_too(s
     server.status = 403
     it = m.market()
     it.data["credentials"] = {"deny": [{"type": "address", "values": [m.CONSUMER]}]}
-    rules = Rules(lambda _: m.PROVIDER_KEY, lambda _: m.OCEAN)
+    rules = OperatorRules(lambda _: m.PROVIDER_KEY, lambda _: m.OCEAN)
     policies = PolicyHook(policy_url=server.url, key=m.PROVIDER_KEY)
     access = ComputeAccess(rules, it.world, it.world, policies, lambda *_: m.CHECKSUM, lambda: m.NOW)
-    access.consume(it.data["id"], "access_1", m.CONSUMER, None)  # a price is no data
+    access.approve_download(it.data["id"], "access_1", m.CONSUMER, None)  # a price is no data
     assert server.asked == []
     with pytest.raises(AccessDenied, match="policyServer: denied"):
-        access.consume(it.data["id"], "access_1", m.CONSUMER, m.tx(3), policy_server={"sessionId": "7"})
+        access.approve_download(it.data["id"], "access_1", m.CONSUMER, m.tx(3), policy_server={"sessionId": "7"})
     ((_, _, question),) = server.asked
     assert (question["action"], question["policyServer"]) == ("download", {"sessionId": "7"})
     server.status = 200
-    assert access.consume(it.data["id"], "access_1", m.CONSUMER, m.tx(3)).files
+    assert access.approve_download(it.data["id"], "access_1", m.CONSUMER, m.tx(3)).files
 
 
 @pytest.mark.parametrize("name", ["rbac_url", "policy_url"])

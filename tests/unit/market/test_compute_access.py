@@ -28,7 +28,8 @@ def asked(it: Market, **changes: Any) -> None:
 
 
 def dataset(it: Market, **changes: Any) -> None:
-    asked(it, dataset=dataclasses.replace(it.request.dataset, **changes))
+    first, *others = it.request.datasets
+    asked(it, datasets=(dataclasses.replace(first, **changes), *others))
 
 
 def algorithm(it: Market, **changes: Any) -> None:
@@ -53,13 +54,13 @@ def second(it: Market, **rules: Any) -> None:
     other = it.world.add(m.document(nft, [m.service(nft, dt)]))
     other["services"][0]["compute"].update(rules)
     it.world.receipts[m.tx(4)] = m.order_of(other, m.tx(4))
-    asked(it, additionalDatasets=[{"documentId": other["id"], "serviceId": "compute_1", "transferTxId": m.tx(4)}])
+    asked(it, datasets=(*it.request.datasets, AssetRequest(other["id"], "compute_1", m.tx(4))))
 
 
 def more(it: Market, **changes: Any) -> None:
     """The first data set's access service as a second data set."""
-    given = {"documentId": it.data["id"], "serviceId": "access_1", "transferTxId": m.tx(3), **changes}
-    asked(it, additionalDatasets=[{k: v for k, v in given.items() if v is not None}])
+    request = AssetRequest(**{"documentId": it.data["id"], "serviceId": "access_1", "transferTxId": m.tx(3), **changes})
+    asked(it, datasets=(*it.request.datasets, request))
 
 
 def trusted(it: Market, **entry: Any) -> dict[str, Any]:
@@ -121,8 +122,6 @@ ORACLE: dict[str, tuple[Change, tuple[str, str] | None]] = {
         lambda it: raw_container(it, **{**m.CONTAINER, "checksum": SHA[7:]}),
         ("algorithm.container", "checksum_prefix"),
     ),
-    "an empty text for further data sets": (lambda it: asked(it, additionalDatasets=""), None),
-    "a text for further data sets": (lambda it: asked(it, additionalDatasets="i can not be decoded"), ("additional_input", "invalid")),
     "a further data set without DID": (lambda it: more(it, documentId=None), ("datasets[1].documentId", "missing")),
     "a DID that is none": (lambda it: more(it, documentId="i am not a did"), ("datasets[1].documentId", "did_not_found")),
     "a service that is not there": (lambda it: more(it, serviceId="some other"), ("datasets[1].serviceId", "not_found")),
@@ -253,7 +252,7 @@ REFUSED: dict[str, tuple[Change, tuple[str, str]]] = {
 
 def refusal(it: Market, **rules: Any) -> tuple[str, str] | None:
     try:
-        it.world.access(**rules).start(it.request)
+        it.world.access(**rules).approve_start(it.request)
     except AccessDenied as e:
         return e.resource, e.message
     return None
@@ -281,7 +280,7 @@ def test_what_is_granted() -> None:
     more(it)
     asked(it, priceMinute=Decimal(60))
     order(it, fee=3600 * 10**18)
-    granted = it.world.access().start(it.request)
+    granted = it.world.access().approve_start(it.request)
     assert [(d.asset.did, d.service.id, d.order.txId if d.order else None) for d in granted.datasets] == [
         (DATA, "compute_1", m.tx(1)),
         (DATA, "access_1", m.tx(3)),
@@ -296,7 +295,7 @@ def test_the_fee_may_be_paid_by_any_of_the_orders_and_that_one_is_the_agreement(
     it = market()
     asked(it, priceMinute=Decimal(60))
     algorithm_order(it, fee=3600 * 10**18)
-    assert it.world.access().start(it.request).agreementId == m.tx(2)
+    assert it.world.access().approve_start(it.request).agreementId == m.tx(2)
     algorithm_order(it, fee=3600 * 10**18 - 1)
     assert refusal(it) == ("order", "fees_not_paid")
 
@@ -306,7 +305,7 @@ def test_a_job_lasts_as_long_as_its_payer_has_paid_for() -> None:
     asked(it, priceMinute=Decimal(60))
     order(it, fee=60 * 10**18, until=m.NOW + 60)
     algorithm_order(it, until=m.NOW + 7200)  # for nothing, as the second of two assets
-    granted = it.world.access().start(it.request)
+    granted = it.world.access().approve_start(it.request)
     assert (granted.agreementId, granted.validUntil) == (m.tx(1), m.NOW + 60)
 
 
@@ -316,7 +315,7 @@ def test_a_payment_that_the_chain_took_late_is_good_until_its_time_has_passed() 
     late = {"made": m.NOW - 120, "until": m.NOW - 30, "time": m.NOW - 10}
     order(it, fee=90 * 10**18, **late)
     algorithm_order(it, **late)
-    granted = it.world.access().start(it.request)
+    granted = it.world.access().approve_start(it.request)
     assert (granted.agreementId, granted.validUntil) == (m.tx(1), m.NOW + 90)  # the 90 seconds that were paid for
     order(it, fee=0, **late)
     assert refusal(it) == ("order", "fees_not_paid")
@@ -328,7 +327,7 @@ def test_a_late_payment_buys_no_more_time_than_it_is_for() -> None:
     asked(it, priceMinute=Decimal(60))
     order(it, fee=2 * 10**18, made=m.NOW - 3, until=m.NOW - 1, time=m.NOW - 1)
     algorithm_order(it, made=m.NOW - 3, until=m.NOW - 1, time=m.NOW - 1)
-    assert it.world.access().start(it.request).validUntil == m.NOW + 2
+    assert it.world.access().approve_start(it.request).validUntil == m.NOW + 2
 
 
 @pytest.mark.parametrize(("chains", "expected"), [(frozenset({m.CHAIN}), None), (frozenset(), None), (frozenset({1, 137}), "dataset")])
@@ -356,7 +355,7 @@ def test_a_price_without_a_token_is_not_nothing() -> None:
     it = market()
     asked(it, priceMinute=Decimal(60))
     with pytest.raises(UpstreamUnavailable, match="PROVIDER_FEE_TOKEN must name"):
-        it.world.access(fee_token=lambda chain: None).start(it.request)
+        it.world.access(fee_token=lambda chain: None).approve_start(it.request)
     assert refusal(it, fee_token=lambda chain: ZERO_ADDRESS) is None
 
 
@@ -373,14 +372,14 @@ def test_a_fee_token_that_does_not_tell_its_decimals_is_no_pass() -> None:
     asked(it, priceMinute=Decimal(60))
     it.world.decimals = None
     with pytest.raises(UpstreamUnavailable, match="does not tell its decimals"):
-        it.world.access().start(it.request)
+        it.world.access().approve_start(it.request)
 
 
 def test_a_ddo_whose_event_could_not_be_looked_for_is_no_pass_and_said_so() -> None:
     it = market()
     it.world.logs = False
     with pytest.raises(UpstreamUnavailable, match="the RPC servers give no events of 0x"):
-        it.world.access().start(it.request)
+        it.world.access().approve_start(it.request)
     assert refusal(it, check_metadata_hash=False) is None
 
 
@@ -419,7 +418,7 @@ def test_raw_code_beside_a_did_is_not_what_runs() -> None:
     it = market()
     compute(it, **trusted(it))
     algorithm(it, meta={**m.RAW, "container": {"image": "evil"}})
-    granted = it.world.access().start(it.request)
+    granted = it.world.access().approve_start(it.request)
     assert granted.algorithm is not None and granted.algorithm.asset.did == ALGORITHM
     assert dict(granted.container) == m.CONTAINER
 
@@ -427,17 +426,17 @@ def test_raw_code_beside_a_did_is_not_what_runs() -> None:
 def test_network_is_for_an_algorithm_that_each_owner_allows_it() -> None:
     it = market()
     more(it)
-    assert it.world.access().start(it.request).allowNetworkAccess is False
+    assert it.world.access().approve_start(it.request).allowNetworkAccess is False
     compute(it, allowNetworkAccess=True)
-    assert it.world.access().start(it.request).allowNetworkAccess is True  # an access service hands the file out anyway
+    assert it.world.access().approve_start(it.request).allowNetworkAccess is True  # an access service hands the file out anyway
     second(it)
-    assert it.world.access().start(it.request).allowNetworkAccess is False
+    assert it.world.access().approve_start(it.request).allowNetworkAccess is False
 
 
 def test_a_text_that_is_not_true_allows_nothing() -> None:
     it = market()
     compute(it, allowNetworkAccess="true", allowRawAlgorithm="true")
-    assert it.world.access().start(it.request).allowNetworkAccess is False
+    assert it.world.access().approve_start(it.request).allowNetworkAccess is False
     raw(it)
     assert refusal(it) == ("dataset", "no_raw_algo_allowed")
 
@@ -454,7 +453,7 @@ def test_another_providers_access_service_comes_with_its_own_fee() -> None:
     it.data["services"][1]["files"] = encrypt(public_key("0x" + "11" * 32), b"[]")
     it.world.receipts[m.tx(3)] = m.order_of(it.data, m.tx(3), service=1, key="0x" + "11" * 32)
     more(it)
-    assert it.world.access().start(it.request).datasets[1].files is None
+    assert it.world.access().approve_start(it.request).datasets[1].files is None
 
 
 def test_the_chains_clock_counts_where_it_is_ahead() -> None:
@@ -465,14 +464,14 @@ def test_the_chains_clock_counts_where_it_is_ahead() -> None:
     access.now = lambda: m.NOW - 10_000
     it.world.now = m.NOW + 300
     with pytest.raises(AccessDenied, match="order_invalid"):
-        access.start(it.request)
+        access.approve_start(it.request)
 
 
 # -- initializeCompute --------------------------------------------------------------------------------------------------------------
 
 
 def initialized(it: Market) -> list[tuple[bool, bool]]:
-    datasets, algo = it.world.access().initialize(it.request)
+    datasets, algo = it.world.access().approve_initialize(it.request)
     return [(a.order is not None, a.fee_paid) for a in (*datasets, *([algo] if algo else []))]
 
 
@@ -507,7 +506,7 @@ def test_of_several_orders_in_one_transaction_that_of_the_datatoken_counts() -> 
     (paid,) = m.order_of(it.data, m.tx(1)).fees
     reuse = tuple(OrderReused(dt, tx, m.NOW - 5) for dt, tx in ((m.address(70), m.tx(8)), (mine, first)))
     it.world.receipts |= {m.tx(1): Receipt(m.tx(1), True, 9, m.NOW - 5, (), reuse, (paid,)), first: m.order_of(it.data, first)}
-    assert it.world.access().start(it.request).datasets[0].order.startedTxId == first  # type: ignore[union-attr]
+    assert it.world.access().approve_start(it.request).datasets[0].order.startedTxId == first  # type: ignore[union-attr]
 
 
 # -- one asset ----------------------------------------------------------------------------------------------------------------------
@@ -516,8 +515,8 @@ def test_of_several_orders_in_one_transaction_that_of_the_datatoken_counts() -> 
 def test_an_access_service_alone() -> None:
     it = market()
     access = it.world.access()
-    assert access.consume(DATA, "access_1", m.CONSUMER, None).files == (m.URL,)
-    assert access.consume(DATA, "access_1", m.CONSUMER, m.tx(3)).order is not None
+    assert access.approve_download(DATA, "access_1", m.CONSUMER, None).files == (m.URL,)
+    assert access.approve_download(DATA, "access_1", m.CONSUMER, m.tx(3)).order is not None
     for did, service, consumer, tx, expected in (
         ("did:op:ff", "access_1", m.CONSUMER, None, ("documentId", "did_not_found")),
         (DATA, "x", m.CONSUMER, None, ("serviceId", "not_found")),
@@ -525,11 +524,11 @@ def test_an_access_service_alone() -> None:
         (DATA, "access_1", m.address(5), m.tx(3), ("", "order_invalid")),
     ):
         with pytest.raises(AccessDenied) as e:
-            access.consume(did, service, consumer, tx)
+            access.approve_download(did, service, consumer, tx)
         assert (e.value.resource, e.value.message) == expected
     it.world.states[it.data["nftAddress"]] = 4
     with pytest.raises(AccessDenied, match="Asset is not consumable"):
-        access.consume(DATA, "access_1", m.CONSUMER, None)
+        access.approve_download(DATA, "access_1", m.CONSUMER, None)
 
 
 def test_the_body_of_a_start_may_be_anything() -> None:
@@ -539,8 +538,8 @@ def test_the_body_of_a_start_may_be_anything() -> None:
         {"algorithm": {"documentId": {"a": 1}, "serviceId": []}},
     ):
         with pytest.raises(AccessDenied):
-            market().world.access().start(ComputeRequest.of_body(body, Decimal(1)))
+            market().world.access().approve_start(ComputeRequest.of_body(body, Decimal(1)))
     body = {"dataset": {"documentId": DATA, "serviceId": "compute_1", "transferTxId": m.tx(1)}, "algorithm": {"meta": m.RAW}}
     request = ComputeRequest.of_body({**body, "consumerAddress": m.CONSUMER, "environment": "ocean-compute"}, Decimal(0))
-    assert market().world.access().start(request).algorithm is None
+    assert market().world.access().approve_start(request).algorithm is None
     assert AssetRequest.of(None) == AssetRequest()

@@ -50,13 +50,13 @@ def test_oceans_own_did() -> None:
         ({"chainId": 1}, "id: must be the DID of nftAddress and chainId"),
         ({"nftAddress": "0x12"}, "nftAddress: must be 0x and 40 hex digits"),
         ({"metadata": None}, "metadata: must be an object"),
-        ({"metadata": {}}, "metadata.type: must be text"),
+        ({"metadata": {}}, "metadata.type: must be a non-empty string"),
         ({"services": {}}, "services: must be a list"),
         ({"services": [m.service(NFT, DATATOKEN), m.service(NFT, DATATOKEN)]}, "services: must not have the same id twice"),
         ({"services": [{**m.service(NFT, DATATOKEN), "timeout": -1}]}, "services[0].timeout: must be a whole number of seconds"),
-        ({"services": [{**m.service(NFT, DATATOKEN), "datatokenAddress": 5}]}, "services[0].datatokenAddress: must be text"),
+        ({"services": [{**m.service(NFT, DATATOKEN), "datatokenAddress": 5}]}, "services[0].datatokenAddress: must be a non-empty string"),
         ({"services": [{**m.service(NFT, DATATOKEN), "compute": []}]}, "services[0].compute: must be an object"),
-        ({"credentials": {"allow": [{"type": "address", "values": [5]}]}}, "credentials.allow.values: must be texts"),
+        ({"credentials": {"allow": [{"type": "address", "values": [5]}]}}, "credentials.allow.values: must be strings"),
     ],
 )
 def test_what_is_no_ddo_is_refused_by_field(change: dict[str, Any], said: str) -> None:

@@ -10,14 +10,13 @@ import pytest
 from c2d.errors import InvalidOrder
 from c2d.market import orders
 from c2d.market.fees import make
-from c2d.market.orders import FeePaid, OrderReused, Receipt, Use, check
+from c2d.market.orders import FeePaid, OrderReused, Receipt, IntendedUse, verified_order
 from tests.unit import sample_market as m
 
 TX, STARTED_TX = m.tx(1), m.tx(2)
 DATATOKEN = m.address(2)
 DOC = m.document(m.address(1), [m.service(m.address(1), DATATOKEN)])
-USE = Use(
-    did=DOC["id"],
+USE = IntendedUse(
     serviceId="compute_1",
     serviceIndex=0,
     timeout=3600,
@@ -33,17 +32,17 @@ def receipt(tx: str = TX, **changes: Any) -> Receipt:
     return m.order_of(DOC, tx, **changes)
 
 
-def said(use: Use = USE, of: Receipt | None = None, original: Receipt | None = None, deployed: bool = True, **changes: Any) -> str | None:
+def said(use: IntendedUse = USE, of: Receipt | None = None, original: Receipt | None = None, deployed: bool = True, **changes: Any) -> str | None:
     """What is wrong with an order; None: nothing."""
     try:
-        check("development", use, of or receipt(**changes), original, deployed)
+        verified_order("development", use, of or receipt(**changes), original, deployed)
     except InvalidOrder as e:
         assert str(e).startswith("Provider development: ")
         return str(e).removeprefix("Provider development: ")
     return None
 
 
-def use(**changes: Any) -> Use:
+def use(**changes: Any) -> IntendedUse:
     return dataclasses.replace(USE, **changes)
 
 
@@ -54,7 +53,7 @@ def with_fee(change: dict[str, Any]) -> Receipt:
 
 
 def test_a_good_order() -> None:
-    order = check("8996", USE, receipt(), None, True)
+    order = verified_order("8996", USE, receipt(), None, True)
     assert (order.txId, order.startedTxId, order.payer, order.validUntil) == (TX, TX, m.CONSUMER, m.NOW + 3600)
 
 
@@ -107,7 +106,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"amount": 10**18 - 1},
         f"The amount in the event is less than the amount requested. requested: amount={10**18} event: amount={10**18 - 1}",
     ),
-    "an order that has expired": ({"time": m.NOW - 3601}, "The order has expired: it is good for 3600 s and 3601 s old."),
+    "an order that has expired": ({"time": m.NOW - 3601}, "The order has expired: it is valid for 3600 s and is 3601 s old."),
     "another consumer": ({"payer": m.PUBLISHER}, "sender of order transaction is not the consumer/payer."),
 }
 
@@ -120,7 +119,7 @@ def test_refuses(what: str) -> None:
 
 def test_a_transaction_that_is_not_on_chain() -> None:
     with pytest.raises(InvalidOrder, match="Failed to get tx receipt for the `startOrder` transaction"):
-        check("8996", USE, None, None, True)
+        verified_order("8996", USE, None, None, True)
 
 
 def test_a_service_without_timeout_is_ordered_for_ever() -> None:
@@ -171,9 +170,9 @@ def reused(at: int = m.NOW - 10) -> Receipt:
 
 
 def test_an_order_that_is_used_on_counts_from_then_and_was_paid_for_before() -> None:
-    order = check("8996", USE, reused(), receipt(STARTED_TX, time=m.NOW - 3610), True)
+    order = verified_order("8996", USE, reused(), receipt(STARTED_TX, time=m.NOW - 3610), True)
     assert (order.txId, order.startedTxId) == (TX, STARTED_TX)
-    assert said(of=reused(m.NOW - 3601), original=receipt(STARTED_TX)) == "The order has expired: it is good for 3600 s and 3601 s old."
+    assert said(of=reused(m.NOW - 3601), original=receipt(STARTED_TX)) == "The order has expired: it is valid for 3600 s and is 3601 s old."
 
 
 @pytest.mark.parametrize(
@@ -191,7 +190,7 @@ def test_an_order_that_was_over_is_not_used_on(started: int, made: int, since: i
     (paid,) = receipt(made=m.NOW + made).fees
     again = dataclasses.replace(reused(m.NOW + since), fees=(paid,))
     late = said(of=again, original=receipt(STARTED_TX, time=m.NOW + started))
-    assert late == (None if good else "The order had expired when it was used on: it is good for 3600 s.")
+    assert late == (None if good else "The order had already expired when it was reused: it is valid for 3600 s.")
     assert said(use(timeout=0), of=again, original=receipt(STARTED_TX, time=m.NOW + started)) is None
 
 

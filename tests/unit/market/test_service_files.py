@@ -56,12 +56,12 @@ def test_files_of_each_version(version: str) -> None:
         (
             "4.5.0",
             {"datatokenAddress": m.address(9), "nftAddress": NFT, "files": []},
-            "Mismatch of datatokenAddress: the encrypted files are",
+            "Mismatch of datatokenAddress: the files were encrypted for another asset",
         ),
         (
             "4.5.0",
             {"datatokenAddress": DATATOKEN, "nftAddress": m.address(9), "files": []},
-            "Mismatch of nftAddress: the encrypted files are",
+            "Mismatch of nftAddress: the files were encrypted for another asset",
         ),
         ("4.5.0", {"datatokenAddress": DATATOKEN.lower(), "nftAddress": NFT.lower(), "files": "x"}, "Expected a files list"),
         ("4.0.0", ["x"], "Expected a files list of objects"),
@@ -130,7 +130,7 @@ def test_a_contracts_answer_is_a_file() -> None:
         ({"type": "url"}, "malformed service files, missing required keys."),
         ({"type": "url", "url": "file:///etc/passwd"}, "malformed service files, url must begin with http"),
         ({"type": "url", "url": "https://h/", "method": "DELETE"}, "Unsafe method"),
-        ({"type": "url", "url": "https://h/", "headers": {"A": "b\r\nHost: c"}}, "malformed service files, headers"),
+        ({"type": "url", "url": "https://h/", "headers": {"A": "b\r\nHost: c"}}, "malformed service files, each header"),
         ({"type": "url", "url": "https://h/", "headers": ["x"]}, "malformed service files, headers must be an object"),
         ({"type": "url", "url": "https://h/?p=1"}, "userdata.p: is set by the asset itself"),
         ({"type": "ipfs"}, "malformed service files, missing required keys."),

@@ -190,7 +190,7 @@ def test_a_jobs_first_task_does_not_wait_for_web3(deal: Deal) -> None:
 import sys
 from c2d.market.chain_facts import ChainQuestions
 from c2d.hooks.datatoken import DatatokenHook
-from c2d.access.own_assets import asset_files
+from c2d.access.asset_content import asset_files
 from c2d.operators.configure import ConfigureOperator
 url, nft, datatoken, tx = sys.argv[1:]
 asked = ChainQuestions(frozenset({(nft, datatoken, None)}), frozenset({tx}), frozenset({datatoken}))

@@ -157,7 +157,7 @@ def configure_of_orders(provider: str | None, **more: str) -> ConfigureOperator:
 
 
 def test_a_job_that_no_provider_sent_gets_no_grants() -> None:
-    with pytest.raises(ManifestRejected, match="an order is taken from an Ocean Provider only"):
+    with pytest.raises(ManifestRejected, match="remote: is accepted from Ocean Providers only"):
         configure_of_orders(provider=None).content({})
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from c2d.api.provider.service import ProviderService
 from c2d.errors import AccessDenied, InvalidDdo, InvalidRequest, InvalidServiceFiles, InvalidSettings, RequestDenied
 from c2d.jobs.model import MOST_INPUTS
-from c2d.market.compute_request import ApprovedAsset
+from c2d.market.approval import ApprovedAsset
 from c2d.market.ddo import Asset
 from c2d.market.service_files import decrypt
 from c2d.settings.installation import Environment
@@ -28,7 +28,7 @@ def consumed(
     """
     try:
         with service.asking():
-            return service.access.consume(did, service_id, consumer, tx, userdata, policy_server)
+            return service.access.approve_download(did, service_id, consumer, tx, userdata, policy_server)
     except AccessDenied as e:
         raise in_a_sentence(e, tx) from None
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from c2d.api.operator_service.workflow import algorithm_of, parameters_of, seconds_of
 from c2d.jobs.model import Job
-from c2d.market.compute_request import ApprovedAsset, ApprovedCompute, ComputeRequest
+from c2d.market.approval import ApprovedAsset, ApprovedCompute
+from c2d.market.compute_request import ComputeRequest
 from c2d.settings.installation import Environment, Settings
 
 CONTAINER = ("image", "tag", "checksum", "entrypoint")

@@ -8,13 +8,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from fastapi import Request
 
-from c2d.access.asset_content import AssetFiles
-from c2d.access.checks import compute_access
-from c2d.access.own_assets import asset_files
+from c2d.access.asset_content import AssetFiles, asset_files
+from c2d.access.compute_access import ComputeAccess, compute_access
 from c2d.api.common.limits import Rate
 from c2d.api.operator_service.service import Service
 from c2d.database.consumers import Consumers
@@ -25,7 +24,6 @@ from c2d.hooks.download_proof import Proofs
 from c2d.hooks.networks import networks
 from c2d.hooks.policy_server import PolicyHook
 from c2d.market.chain_facts import ChainQuestions
-from c2d.market.compute_access import ComputeAccess
 from c2d.market.fees import ZERO_ADDRESS
 from c2d.settings.installation import Settings
 from c2d.settings.provider import ProviderSettings
@@ -86,7 +84,7 @@ class ProviderService:
 
     @property
     def policies(self) -> PolicyHook:
-        return cast(PolicyHook, self.access.policies)
+        return self.access.policies
 
     def chains(self) -> list[int]:
         """The chains that there is a node and a key for, as far as they are known."""

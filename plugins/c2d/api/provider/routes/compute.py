@@ -33,10 +33,10 @@ def start(request: Request) -> JSONResponse:
         raise too_many(seconds)
     if not a_few(data.get("additionalDatasets")):
         raise RequestDenied({"additional_input": "invalid"})
-    wanted = ComputeRequest.of_body(data, env.priceMinute, env.chains)
     try:
+        wanted = ComputeRequest.of_body(data, env.priceMinute, env.chains)
         with service.asking():
-            granted = service.access.start(wanted)
+            granted = service.access.approve_start(wanted)
     except AccessDenied as e:
         raise by_resource(e) from None
     # Who signs the request can read what is encrypted to it; a key that the request names is taken before that.

@@ -19,7 +19,7 @@ from c2d.api.provider.assets import consumed, files_of
 from c2d.api.provider.auth import data_of, requires
 from c2d.api.provider.service import ProviderService, service_of
 from c2d.errors import FetchError, InvalidServiceFiles, RequestDenied
-from c2d.market.compute_request import ApprovedAsset
+from c2d.market.approval import ApprovedAsset
 from c2d.market.service_files import to_fetch
 
 router = APIRouter(tags=["consume"])

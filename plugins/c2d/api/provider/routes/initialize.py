@@ -16,7 +16,8 @@ from c2d.api.provider.auth import data_of, requires
 from c2d.api.provider.service import ProviderService, service_of
 from c2d.errors import AccessDenied, FetchError, RequestDenied, UpstreamUnavailable
 from c2d.market import fees
-from c2d.market.compute_request import AlgorithmRequest, ApprovedAsset, AssetRequest, ComputeRequest
+from c2d.market.approval import ApprovedAsset
+from c2d.market.compute_request import AlgorithmRequest, AssetRequest, ComputeRequest
 from c2d.settings.installation import Environment
 
 router = APIRouter(tags=["consume"])
@@ -74,14 +75,13 @@ def initialize_compute(request: Request) -> dict[str, Any]:
         consumerAddress=consumer,
         environment=env.id,
         priceMinute=env.priceMinute,
-        dataset=AssetRequest.of(datasets[0]),
+        datasets=tuple(AssetRequest.of(dataset) for dataset in datasets),
         algorithm=AlgorithmRequest.of(data.get("algorithm")),
-        additionalDatasets=datasets[1:],
         chains=env.chains,
     )
     try:
         with service.asking():
-            inputs, algorithm = service.access.initialize(wanted)
+            inputs, algorithm = service.access.approve_initialize(wanted)
     except AccessDenied as e:
         if e.message == "not_algo":
             raise RequestDenied("DID is not a valid algorithm") from None
