@@ -1,4 +1,4 @@
-"""A valid job and environment, to vary in tests."""
+"""Valid jobs for tests to vary."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ REMOTE: dict[str, Any] = {"txId": TX, "serviceId": "f25bc3a2"}
 
 
 def job(**changes: Any) -> dict[str, Any]:
-    """JOB with dotted paths replaced: ``job(**{"algorithm.container.tag": "2"})``; a value of ``...`` removes the key."""
+    """A copy of JOB with the values at dotted paths replaced: ``job(**{"algorithm.container.tag": "2"})``; ``...`` removes the key."""
     conf = copy.deepcopy(JOB)
     for path, value in changes.items():
-        *way, last = path.split(".")
+        *parents, last = path.split(".")
         node: Any = conf
-        for key in way:
+        for key in parents:
             node = node[int(key) if key.isdigit() else key]
         if value is ...:
             del node[last]
@@ -40,6 +40,6 @@ def job(**changes: Any) -> dict[str, Any]:
 
 
 def remote_job(**changes: Any) -> dict[str, Any]:
-    """JOB with all assets named by transaction."""
+    """A copy of JOB whose assets are all ordered from another Provider."""
     conf = job(**{"inputs.0": {"id": "did:op:aa", "remote": REMOTE}, "algorithm.rawcode": ..., "algorithm.remote": REMOTE})
     return {**conf, "output": {"metadataUri": "https://aquarius.example"}, **changes}

@@ -1,8 +1,9 @@
-"""Assets for tests of access: DDOs, published on the real chain or standing for themselves, and requests for them."""
+"""A sample market for tests: DDOs, which may be published on a real chain, their orders, and requests for them."""
 
 from __future__ import annotations
 
 import copy
+import dataclasses
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +13,7 @@ from typing import Any
 
 from c2d.access.compute_access import ComputeAccess
 from c2d.crypto import ecies, signatures
+from c2d.errors import AccessDenied
 from c2d.market import ddo, service_files
 from c2d.market.case import OperatorRules
 from c2d.market.chain_facts import ChainFacts, ChainQuestions, NftFacts
@@ -27,13 +29,20 @@ PUBLISHER = signatures.checksummed("0x" + "ab" * 20)
 OCEAN = signatures.checksummed("0x" + "0c" * 20)
 NOW = 1_800_000_000
 CHECKSUM = "b4908c868c78086097a10f986718a8f3fae1455f0d443c3dc59330207d47cc6d"
+OTHER_PROVIDER_KEY = "0x" + "11" * 32
 CONTAINER = {"entrypoint": "node $ALGO", "image": "node", "tag": "10", "checksum": "sha256:" + "8221d20c" * 8}
+RAW_CODE = {"rawcode": "console.log('Hello world'!)", "format": "docker-image", "version": "0.1", "container": CONTAINER}
 URL = {"type": "url", "url": "https://data.example/file", "method": "GET"}
 
 
 def service(
     nft: str, datatoken: str, *, version: str = "4.5.0", key: str = PROVIDER_KEY, of: Sequence[Any] = (URL,), **fields: Any
 ) -> dict:
+    """A compute service of a DDO.
+
+    :param of: the file objects, encrypted to ``key``.
+    :param fields: replace or add fields of the service.
+    """
     content: Any = list(of) if version == "4.0.0" else {"datatokenAddress": datatoken, "nftAddress": nft, "files": list(of)}
     return {
         "id": "compute_1",
@@ -53,7 +62,10 @@ def service(
 
 
 def document(nft: str, services: Sequence[dict], *, version: str = "4.5.0", kind: str = "dataset", **fields: Any) -> dict[str, Any]:
-    """A DDO as clients publish it."""
+    """A DDO as clients publish it.
+
+    :param fields: replace or add fields of the DDO.
+    """
     metadata: dict[str, Any] = {"created": "2026-01-01T00:00:00Z", "type": kind, "name": "Vögel", "author": "A", "license": "CC-0"}
     if kind == "algorithm":
         metadata["algorithm"] = {"language": "js", "version": "1", "container": dict(CONTAINER)}
@@ -70,16 +82,20 @@ def document(nft: str, services: Sequence[dict], *, version: str = "4.5.0", kind
 
 
 def address(n: int) -> str:
+    """An address for each number."""
     return signatures.checksummed(f"0x{0xA0000000 + n:040x}")
 
 
 def text_of(doc: Mapping[str, Any]) -> bytes:
-    """As ocean.js writes it."""
+    """The JSON text that ocean.js publishes."""
     return json.dumps(doc, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def order_of(doc: Mapping[str, Any], tx: str, *, service: int = 0, **changes: Any) -> Receipt:
-    """A receipt of a good order, until ``changes`` (of the events' fields and of the fee's) make it another."""
+    """The receipt of a valid order of a service.
+
+    :param changes: of the fields of the order's events and of its fee.
+    """
     s = doc["services"][service]
     c = {
         "consumer": PROVIDER, "payer": CONSUMER, "amount": 10**18, "index": service, "time": NOW - 60, "datatoken": s["datatokenAddress"],
@@ -95,12 +111,17 @@ def order_of(doc: Mapping[str, Any], tx: str, *, service: int = 0, **changes: An
 
 
 def tx(n: int) -> str:
+    """A transaction id for each number."""
     return f"0x{n:064x}"
 
 
 @dataclass
 class World:
-    """What the chain and the cache say, as facts: for the rules alone."""
+    """Stands in for the chains, the metadata cache and the policy servers, for tests of the rules.
+
+    :param foreign: datatokens that their asset's NFT has not deployed.
+    :param logs: whether the RPC servers search for events.
+    """
 
     documents: dict[str, dict[str, Any]] = field(default_factory=dict)
     receipts: dict[str, Receipt | None] = field(default_factory=dict)
@@ -108,16 +129,15 @@ class World:
     owners: dict[str, str] = field(default_factory=dict)
     hashes: dict[str, bytes] = field(default_factory=dict)
     foreign: set[str] = field(default_factory=set)
-    """datatokens that their asset's NFT does not know."""
     checksum: str | None = CHECKSUM
     decimals: int | None = 18
     logs: bool = True
-    """whether the chain gives events"""
     now: float = NOW
     allowed: Callable[[], None] = lambda: None
     replaces_credentials: bool = False
 
     def add(self, doc: dict[str, Any]) -> dict[str, Any]:
+        """Make the metadata cache know a DDO, whose hash is on chain."""
         self.documents[doc["id"]] = doc
         return doc
 
@@ -129,8 +149,8 @@ class World:
         for nft, _, _ in questions.nfts:
             published = next((text_of(d) for d in self.documents.values() if d.get("nftAddress") == nft), b"")
             digest = self.hashes.get(nft, hashlib.sha256(published).digest())
-            found = digest if self.logs else None
-            nfts[nft.lower()] = NftFacts(self.states.get(nft, 0), self.owners.get(nft, PUBLISHER), found, self.logs)
+            metadata_hash = digest if self.logs else None
+            nfts[nft.lower()] = NftFacts(self.states.get(nft, 0), self.owners.get(nft, PUBLISHER), metadata_hash, self.logs)
         deployed = frozenset((n.lower(), d.lower()) for n, d, _ in questions.nfts if d not in self.foreign)
         receipts = {t: self.receipts.get(t) for t in questions.transactions}
         receipts |= {r.orderTxId: self.receipts.get(r.orderTxId) for receipt in receipts.values() if receipt for r in receipt.reused}
@@ -142,6 +162,7 @@ class World:
     check_download = check_start
 
     def access(self, **rules: Any) -> ComputeAccess:
+        """ComputeAccess in this world; ``rules`` replace the operator's."""
         operator = OperatorRules(**{"key": lambda chain: PROVIDER_KEY, "fee_token": lambda chain: OCEAN, **rules})
         world: Any = self
         return ComputeAccess(operator, world, world, world, lambda *_: self.checksum, lambda: self.now)
@@ -149,15 +170,67 @@ class World:
 
 @dataclass
 class Market:
-    """A world with a data set and an algorithm that were ordered, and a request for both, to be changed."""
+    """A world with an ordered data set and an ordered algorithm, and a request to compute with both. Tests change it as they need."""
 
     world: World
     data: dict[str, Any]
     algorithm: dict[str, Any]
     request: ComputeRequest
 
+    def denial(self, **rules: Any) -> tuple[str, str] | None:
+        """The resource and the message with which a start is denied; None: it is approved."""
+        try:
+            self.world.access(**rules).approve_start(self.request)
+        except AccessDenied as e:
+            return e.resource, e.message
+        return None
+
+    def change_request(self, **changes: Any) -> None:
+        self.request = dataclasses.replace(self.request, **changes)
+
+    def change_dataset_request(self, **changes: Any) -> None:
+        first, *others = self.request.datasets
+        self.change_request(datasets=(dataclasses.replace(first, **changes), *others))
+
+    def change_algorithm_request(self, **changes: Any) -> None:
+        self.change_request(algorithm=dataclasses.replace(self.request.algorithm, **changes))
+
+    def request_raw_code(self, meta: Any) -> None:
+        self.change_request(algorithm=AlgorithmRequest(serviceId="algo_1", meta=meta))
+
+    def request_access_service(self, **changes: Any) -> None:
+        """Request the data set's access service as the second data set."""
+        second = AssetRequest(**{"documentId": self.data["id"], "serviceId": "access_1", "transferTxId": tx(3), **changes})
+        self.change_request(datasets=(self.request.datasets[0], second))
+
+    def request_another_data_set(self, **compute_rules: Any) -> None:
+        """Add a data set with its own owner's rules, and request it as the second data set."""
+        other = self.world.add(document(address(21), [service(address(21), address(22))]))
+        other["services"][0]["compute"].update(compute_rules)
+        self.world.receipts[tx(4)] = order_of(other, tx(4))
+        self.change_request(datasets=(self.request.datasets[0], AssetRequest(other["id"], "compute_1", tx(4))))
+
+    def change_compute_rules(self, **rules: Any) -> None:
+        self.data["services"][0]["compute"].update(rules)
+
+    def trust_algorithm(self, **entry: Any) -> None:
+        """Make the data set trust the algorithm only; ``entry`` changes the fields of this entry in the trust list."""
+        trusted = {"did": self.algorithm["id"], "filesChecksum": "", "containerSectionChecksum": "", **entry}
+        self.change_compute_rules(publisherTrustedAlgorithms=[trusted])
+
+    def change_order(self, **changes: Any) -> None:
+        self.world.receipts[tx(1)] = order_of(self.data, tx(1), **changes)
+
+    def change_algorithm_order(self, **changes: Any) -> None:
+        self.world.receipts[tx(2)] = order_of(self.algorithm, tx(2), **{"environment": None, **changes})
+
 
 def market() -> Market:
+    """A market whose request is approved.
+
+    The data set has a compute service (order ``tx(1)``) and an access service (order ``tx(3)``), the algorithm an access service
+    (order ``tx(2)``).
+    """
     world = World()
     nft, dt, dt2 = address(1), address(2), address(3)
     access_service = service(nft, dt2, id="access_1", type="access")
@@ -169,9 +242,6 @@ def market() -> Market:
         tx(2): order_of(algorithm, tx(2), environment=None),
         tx(3): order_of(data, tx(3), service=1),
     }
-    wanted, code = AssetRequest(data["id"], "compute_1", tx(1)), AlgorithmRequest(algorithm["id"], "algo_1", tx(2))
-    request = ComputeRequest(CONSUMER, "ocean-compute", Decimal(0), (wanted,), code)
+    dataset = AssetRequest(data["id"], "compute_1", tx(1))
+    request = ComputeRequest(CONSUMER, "ocean-compute", Decimal(0), (dataset,), AlgorithmRequest(algorithm["id"], "algo_1", tx(2)))
     return Market(world, data, algorithm, request)
-
-
-RAW = {"rawcode": "console.log('Hello world'!)", "format": "docker-image", "version": "0.1", "container": CONTAINER}

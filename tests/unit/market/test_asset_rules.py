@@ -1,4 +1,4 @@
-"""The rules that stand in a DDO: checksums as the incumbent's, containers, the consumer's parameters. (Trust: test_access.py)"""
+"""The rules in a DDO: checksums, containers, consumer parameters. Trust lists and credentials are tested in test_decision.py."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import pytest
 from c2d.market import asset_rules
 
 
-def test_the_container_checksum_is_the_incumbents() -> None:
+def test_the_container_checksum_is_that_of_oceans_provider() -> None:
     checksum = "sha256:8221d20c1c16491d7d56b9657ea09082c0ee4a8ab1a6621fa720da58b09580e4"
     assert asset_rules.container_checksum("node $ALGO", checksum) == "a8f87b1d14fd8304fb7825da73790e5de47b218ff38e6d94b12fca75f0a8a48a"
 
 
-def test_the_files_checksum_is_each_files_one_after_the_other() -> None:
+def test_the_files_checksum_concatenates_the_files_checksums() -> None:
     assert asset_rules.files_checksum(["AA", "bb"]) == "aabb"
 
 
@@ -28,7 +28,7 @@ def test_the_files_checksum_is_each_files_one_after_the_other() -> None:
         ({"entrypoint": "x", "image": "y", "checksum": "sha256:1"}, None),
     ],
 )
-def test_containers(container: Any, key: str | None) -> None:
+def test_a_container_needs_an_entrypoint_an_image_and_a_sha256_checksum(container: Any, key: str | None) -> None:
     assert asset_rules.why_bad_container(container) == key
 
 
@@ -42,7 +42,7 @@ SCHEMA: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize(
-    ("userdata", "said"),
+    ("userdata", "fault"),
     [
         ({"n": 1}, None),
         ({"n": "1.5", "b": "true", "t": "y", "s": "python", "old": "a"}, None),
@@ -59,9 +59,9 @@ SCHEMA: list[dict[str, Any]] = [
         ({"n": 1, "more": 1}, "userdata.more: is not a parameter of this asset"),
     ],
 )
-def test_the_consumers_parameters(userdata: Any, said: str | None) -> None:
-    assert asset_rules.why_bad_userdata(userdata, SCHEMA) == said
+def test_parameters_must_match_the_publishers_schema(userdata: Any, fault: str | None) -> None:
+    assert asset_rules.why_bad_userdata(userdata, SCHEMA) == fault
 
 
-def test_without_a_schema_any_parameters_are_taken() -> None:
+def test_without_a_schema_any_parameters_are_accepted() -> None:
     assert asset_rules.why_bad_userdata({"x": [1]}, ()) is None

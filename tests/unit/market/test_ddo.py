@@ -1,4 +1,4 @@
-"""DDOs: what is read of them, that they are whose their DID says, and what their hash on chain may be."""
+"""DDOs: how they are parsed, that their DID must be their own, and the hashes that the chain may hold for them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def doc(**changes: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("version", ["4.0.0", "4.1.0", "4.5.0"])
-def test_each_version_is_read(version: str) -> None:
+def test_every_version_of_ddo_v4_is_parsed(version: str) -> None:
     asset = Asset.parse(m.document(NFT, [m.service(NFT, DATATOKEN, version=version)], version=version))
     service = asset.service("compute_1")
     assert (asset.version, asset.type, asset.nftAddress) == (version, "dataset", NFT)
@@ -34,7 +34,7 @@ def test_each_version_is_read(version: str) -> None:
     assert service.compute.allowRawAlgorithm is True and "0x04" not in repr(asset)
 
 
-def test_oceans_own_did() -> None:
+def test_a_did_is_the_digest_of_nft_and_chain() -> None:
     assert (
         ddo.did_of("0x7358776DACe83a4b48E698645F32B043481daCBA", 1)
         == "did:op:" + hashlib.sha256(b"0x7358776DACe83a4b48E698645F32B043481daCBA1").hexdigest()
@@ -43,7 +43,7 @@ def test_oceans_own_did() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "fault"),
     [
         ({"version": "3.0.0"}, "version: must be one of 4.0.0, 4.1.0"),
         ({"chainId": "8996"}, "chainId: must be a whole number"),
@@ -59,30 +59,30 @@ def test_oceans_own_did() -> None:
         ({"credentials": {"allow": [{"type": "address", "values": [5]}]}}, "credentials.allow.values: must be strings"),
     ],
 )
-def test_what_is_no_ddo_is_refused_by_field(change: dict[str, Any], said: str) -> None:
+def test_an_invalid_ddo_is_rejected_with_the_name_of_the_field(change: dict[str, Any], fault: str) -> None:
     with pytest.raises(InvalidDdo) as e:
         Asset.parse(doc(**change))
-    assert str(e.value).startswith(said)
+    assert str(e.value).startswith(fault)
 
 
-@pytest.mark.parametrize("given", [None, [], "x", {}])
-def test_what_is_no_object_is_refused(given: object) -> None:
+@pytest.mark.parametrize("document", [None, [], "x", {}])
+def test_a_document_that_is_not_an_object_is_rejected(document: object) -> None:
     with pytest.raises(InvalidDdo):
-        Asset.parse(given)
+        Asset.parse(document)
 
 
-def test_the_hash_is_of_the_text_that_ocean_js_or_ocean_py_wrote_without_what_a_cache_adds() -> None:
+def test_the_hash_covers_the_text_of_ocean_js_or_ocean_py_without_the_caches_fields() -> None:
     published = doc()
     of_js = hashlib.sha256(json.dumps(published, separators=(",", ":"), ensure_ascii=False).encode()).digest()
     of_py = hashlib.sha256(json.dumps(published, separators=(",", ":")).encode()).digest()
-    assert of_js != of_py  # it has a letter beyond ASCII
+    assert of_js != of_py  # it contains a non-ASCII letter
     cached = {**published, "nft": {"state": 0}, "event": {}, "datatokens": [], "stats": {}, "purgatory": {}}
     assert {of_js, of_py} <= ddo.metadata_hashes(cached)
     assert not {of_js, of_py} & ddo.metadata_hashes({**cached, "version": "4.1.0"})
 
 
 @pytest.mark.parametrize(
-    ("given", "allow", "deny"),
+    ("credentials", "allow", "deny"),
     [
         (None, None, None),
         ({"allow": [], "deny": []}, None, None),
@@ -96,12 +96,14 @@ def test_the_hash_is_of_the_text_that_ocean_js_or_ocean_py_wrote_without_what_a_
         ({"deny": [{"type": "accessList", "values": []}]}, None, None),
     ],
 )
-def test_credentials(given: Any, allow: set[str] | None, deny: set[str] | None) -> None:
-    read = Asset.parse(doc(credentials=given)).credentials
-    assert (read.allow, read.deny) == (allow, deny)
+def test_credentials_are_addresses_and_other_types_never_widen_access(
+    credentials: Any, allow: set[str] | None, deny: set[str] | None
+) -> None:
+    parsed = Asset.parse(doc(credentials=credentials)).credentials
+    assert (parsed.allow, parsed.deny) == (allow, deny)
 
 
-def test_the_caches_event_is_where_the_hash_is_looked_for_if_it_is_one() -> None:
+def test_the_caches_event_is_used_only_if_it_is_well_formed() -> None:
     tx = "0x" + "Ab" * 32
     assert Asset.parse(doc(event={"tx": tx, "block": 7})).event == (tx.lower(), 7)
     for event in ({"tx": "0x12", "block": 7}, {"tx": tx, "block": -1}, {"tx": tx, "block": True}, {"tx": tx}, "x", None):

@@ -1,4 +1,4 @@
-"""Provider fees: what a start costs, and that whoever checks the signature finds the Provider's (the contract does: test_datatoken.py)."""
+"""Provider fees: their amount and their signature. That the real contract accepts it is tested in tests/unit/hooks/test_datatoken.py."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from tests.unit import sample_market as m
 @pytest.mark.parametrize(
     ("seconds", "price", "token", "decimals", "amount"),
     [
-        (3600, "60", m.OCEAN, 18, 3600 * 10**18),  # the incumbent's vector
-        (25 * 3600, "60", m.OCEAN, 18, 25 * 3600 * 10**18),  # the incumbent drops whole days
+        (3600, "60", m.OCEAN, 18, 3600 * 10**18),  # a vector of Ocean's Provider
+        (25 * 3600, "60", m.OCEAN, 18, 25 * 3600 * 10**18),  # Ocean's Provider leaves out whole days
         (366 * 86400, "0.1", m.OCEAN, 18, 366 * 1440 * 10**17),
         (3600, "60", m.OCEAN, 6, 3600 * 10**6),
         (1, "0.000001", m.OCEAN, 6, 0),
@@ -27,29 +27,36 @@ from tests.unit import sample_market as m
         (10**9, "123456789.123456789", m.OCEAN, 18, 10**9 * 123456789123456789 * 10**9 // 60),
     ],
 )
-def test_what_a_start_costs(seconds: float, price: str, token: str | None, decimals: int, amount: int) -> None:
+def test_the_price_of_a_start(seconds: float, price: str, token: str | None, decimals: int, amount: int) -> None:
     assert fees.amount(seconds, Decimal(price), token, decimals) == amount
 
 
-def made(**changes: object) -> fees.ProviderFee:
-    given = {"environment": "ocean-compute", "datatoken": m.address(2), "service_id": "compute_1", "valid_until": 123, "now": 45, **changes}
-    return fees.make(m.PROVIDER_KEY, m.OCEAN, 7, **given)  # type: ignore[arg-type]
+def fee_with(**changes: object) -> fees.ProviderFee:
+    arguments = {
+        "environment": "ocean-compute",
+        "datatoken": m.address(2),
+        "service_id": "compute_1",
+        "valid_until": 123,
+        "now": 45,
+        **changes,
+    }
+    return fees.make(m.PROVIDER_KEY, m.OCEAN, 7, **arguments)  # type: ignore[arg-type]
 
 
-def test_what_clients_get() -> None:
-    shown = made().dump()
-    assert json.loads(bytes.fromhex(str(shown["providerData"])[2:])) == {
+def test_clients_get_the_fee_as_json_with_hex() -> None:
+    dumped = fee_with().dump()
+    assert json.loads(bytes.fromhex(str(dumped["providerData"])[2:])) == {
         "environment": "ocean-compute",
         "timestamp": 45,
         "dt": m.address(2),
         "id": "compute_1",
     }
-    assert (shown["providerFeeAddress"], shown["providerFeeAmount"], shown["validUntil"]) == (m.PROVIDER, "7", 123)
-    assert shown["v"] in (27, 28) and len(str(shown["r"])) == len(str(shown["s"])) == 66
+    assert (dumped["providerFeeAddress"], dumped["providerFeeAmount"], dumped["validUntil"]) == (m.PROVIDER, "7", 123)
+    assert dumped["v"] in (27, 28) and len(str(dumped["r"])) == len(str(dumped["s"])) == 66
 
 
-def test_a_fee_is_its_providers_until_a_field_is_another() -> None:
-    fee = made()
+def test_changing_any_field_of_a_fee_invalidates_its_signature() -> None:
+    fee = fee_with()
     assert fees.signer(fee) == m.PROVIDER
     for change in (
         {"providerFeeAmount": 8},
@@ -62,6 +69,6 @@ def test_a_fee_is_its_providers_until_a_field_is_another() -> None:
         assert fees.signer(dataclasses.replace(fee, **change)) != m.PROVIDER  # type: ignore[arg-type]
 
 
-def test_without_a_token_the_fee_is_in_none() -> None:
-    it = fees.make(m.PROVIDER_KEY, None, 0, environment=None, datatoken=m.address(2), service_id="s", valid_until=0, now=0)
-    assert it.providerFeeToken == fees.ZERO_ADDRESS and fees.signer(it) == m.PROVIDER
+def test_without_a_token_the_fee_names_the_zero_address() -> None:
+    fee = fees.make(m.PROVIDER_KEY, None, 0, environment=None, datatoken=m.address(2), service_id="s", valid_until=0, now=0)
+    assert fee.providerFeeToken == fees.ZERO_ADDRESS and fees.signer(fee) == m.PROVIDER

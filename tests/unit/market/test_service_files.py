@@ -1,4 +1,4 @@
-"""The files of an asset: Ocean's own encrypted ones, whose they are, and what has to be fetched for each type."""
+"""File objects: decryption of files that Ocean's tools encrypted, and what to fetch for each type."""
 
 from __future__ import annotations
 
@@ -29,27 +29,27 @@ def asset(version: str = "4.5.0", **fields: Any) -> Asset:
     return Asset.parse(m.document(NFT, [m.service(NFT, DATATOKEN, version=version, **fields)], version=version))
 
 
-def opened(it: Asset) -> tuple[dict[str, Any], ...]:
-    return service_files.decrypt(it, it.services[0], m.PROVIDER_KEY)
+def decrypted(published: Asset) -> tuple[dict[str, Any], ...]:
+    return service_files.decrypt(published, published.services[0], m.PROVIDER_KEY)
 
 
-def sealed(content: Any) -> str:
+def encrypted(content: Any) -> str:
     return service_files.encrypt(ecies.public_key(m.PROVIDER_KEY), json.dumps(content).encode())
 
 
-def test_oceans_own_files_are_opened() -> None:
-    (file,) = opened(asset("4.0.0", files=OCEANS))
+def test_files_that_oceans_tools_encrypted_are_decrypted() -> None:
+    (file,) = decrypted(asset("4.0.0", files=OCEANS))
     assert file["type"] == "url" and file["url"].startswith("https://")
 
 
 @pytest.mark.parametrize("version", ["4.0.0", "4.1.0", "4.5.0"])
-def test_files_of_each_version(version: str) -> None:
-    assert opened(asset(version, of=[m.URL, m.URL])) == (m.URL, m.URL)
-    assert opened(asset(version, of=[])) == ()
+def test_files_of_every_ddo_version_are_decrypted(version: str) -> None:
+    assert decrypted(asset(version, of=[m.URL, m.URL])) == (m.URL, m.URL)
+    assert decrypted(asset(version, of=[])) == ()
 
 
 @pytest.mark.parametrize(
-    ("version", "content", "said"),
+    ("version", "content", "fault"),
     [
         ("4.5.0", [m.URL], "Expected an object with datatokenAddress, nftAddress and files"),
         ("4.0.0", {"files": [m.URL]}, "Expected a files list"),
@@ -68,19 +68,19 @@ def test_files_of_each_version(version: str) -> None:
         ("4.0.0", [m.URL] * 1001, "Expected a files list of at most 1000"),
     ],
 )
-def test_files_of_another_asset_or_form_are_refused(version: str, content: Any, said: str) -> None:
+def test_files_of_another_asset_or_form_are_rejected(version: str, content: Any, fault: str) -> None:
     with pytest.raises(InvalidServiceFiles) as e:
-        opened(asset(version, files=sealed(content)))
-    assert str(e.value).startswith(said)
+        decrypted(asset(version, files=encrypted(content)))
+    assert str(e.value).startswith(fault)
 
 
 @pytest.mark.parametrize(
-    "given", ["0x", "zz", "0x04" + "11" * 200, service_files.encrypt(ecies.public_key("0x" + "11" * 32), b"[]"), sealed(1)[:-2]]
+    "files", ["0x", "zz", "0x04" + "11" * 200, service_files.encrypt(ecies.public_key("0x" + "11" * 32), b"[]"), encrypted(1)[:-2]]
 )
-def test_what_was_not_encrypted_to_this_provider_is_refused_without_a_word_of_it(given: str) -> None:
+def test_files_that_cannot_be_decrypted_are_rejected_without_quoting_them(files: str) -> None:
     with pytest.raises(InvalidServiceFiles, match="not encrypted to this Provider's key") as e:
-        opened(asset("4.0.0", files=given))
-    assert e.value.__cause__ is None and given not in str(e.value)
+        decrypted(asset("4.0.0", files=files))
+    assert e.value.__cause__ is None and files not in str(e.value)
 
 
 FETCHED: dict[str, tuple[dict[str, Any], dict[str, Any] | None, Request]] = {
@@ -107,7 +107,7 @@ FETCHED: dict[str, tuple[dict[str, Any], dict[str, Any] | None, Request]] = {
 
 
 @pytest.mark.parametrize("what", FETCHED)
-def test_what_is_fetched(what: str) -> None:
+def test_each_type_of_file_becomes_a_request(what: str) -> None:
     file, userdata, request = FETCHED[what]
     assert service_files.to_fetch(file, userdata, GATEWAYS, 8996) == request
     assert "https://h" not in repr(request)
@@ -116,13 +116,13 @@ def test_what_is_fetched(what: str) -> None:
 ABI = {"type": "function", "name": "swapFee", "stateMutability": "view", "inputs": [{"name": "who", "type": "address"}], "outputs": []}
 
 
-def test_a_contracts_answer_is_a_file() -> None:
+def test_a_contracts_result_is_a_file() -> None:
     call = service_files.to_fetch({"type": "smartcontract", "address": NFT, "abi": ABI}, {"who": DATATOKEN, "other": 1}, GATEWAYS, 8996)
     assert call == ContractCall(8996, NFT, ABI, {"who": DATATOKEN})
 
 
 @pytest.mark.parametrize(
-    ("file", "said"),
+    ("file", "fault"),
     [
         ("x", "malformed service files"),
         ({}, "Unsupported type for service files: must be one of url, ipfs, arweave, graphql, smartcontract"),
@@ -146,15 +146,22 @@ def test_a_contracts_answer_is_a_file() -> None:
         ({"type": "smartcontract", "address": NFT, "abi": ABI}, "Missing userparam: who"),
     ],
 )
-def test_a_malformed_file_is_refused(file: Any, said: str) -> None:
+def test_a_malformed_file_object_is_rejected(file: Any, fault: str) -> None:
     with pytest.raises(InvalidServiceFiles) as e:
         service_files.to_fetch(file, {"p": "2"}, GATEWAYS, 8996)
-    assert str(e.value).startswith(said)
+    assert str(e.value).startswith(fault)
 
 
 @pytest.mark.parametrize(
     ("file", "name"), [({"type": "ipfs", "hash": "Qm"}, "IPFS"), ({"type": "arweave", "transactionId": "x"}, "ARWEAVE")]
 )
-def test_a_gateway_that_is_needed_is_named(file: Any, name: str) -> None:
+def test_a_missing_gateway_is_named(file: Any, name: str) -> None:
     with pytest.raises(InvalidServiceFiles, match=f"No {name}_GATEWAY defined"):
         service_files.to_fetch(file, None, Gateways(), 8996)
+
+
+def test_own_files_are_those_that_the_providers_key_decrypts() -> None:
+    published = asset()
+    assert service_files.own_files(published, published.services[0], m.PROVIDER_KEY) == (m.URL,)
+    assert service_files.own_files(published, published.services[0], m.OTHER_PROVIDER_KEY) is None
+    assert service_files.own_files(published, published.services[0], None) is None
