@@ -159,8 +159,8 @@ def test_what_an_environment_does_not_take_is_refused_at_once(deal: Deal, stack:
         ("ordered", conf(), "inputs: this environment accepts ordered data sets only"),
         ("ordered", unsigned, "signature: a job with orders needs a nonce and the owner's signature"),
         ("ordered", forged, "signature: must be the owner's"),
-        ("providers-only", conf(), "access_control: this environment takes jobs from Ocean Providers only"),
-        ("providers-only", good, "access_control: this environment takes jobs from Ocean Providers only"),
+        ("providers-only", conf(), "access_control: this environment accepts jobs from Ocean Providers only"),
+        ("providers-only", good, "access_control: this environment accepts jobs from Ocean Providers only"),
     ):
         said = answer(stack, environment, sent)
         assert said.status_code == 400 and said.json()["detail"].startswith(why), said.text
@@ -173,7 +173,7 @@ def test_what_comes_past_the_guard_is_refused_by_configure(stack: Stack) -> None
     done = stack.airflow("dags", "trigger", job.environment, "--run-id", job.id, "--conf", sent)
     assert done.returncode == 0, done.stderr
     until(lambda: job.row and job.row.dateFinished, f"the end of {job}")
-    refused(job, "access_control: this environment takes jobs from Ocean Providers only")
+    refused(job, "access_control: this environment accepts jobs from Ocean Providers only")
     assert fetched(stack) == before
 
 

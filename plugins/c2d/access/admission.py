@@ -32,7 +32,7 @@ def check(job: Job, env: Environment, provider: str | None, own_address: str) ->
     """
     if provider is None:
         if env.access_control == "provider":
-            raise InvalidJob("access_control: this environment takes jobs from Ocean Providers only (operator-service or Provider API)")
+            raise InvalidJob("access_control: this environment accepts jobs from Ocean Providers only (operator-service or Provider API)")
         if job.remotes:
             # Only the asset's Provider checks who may use the order, and with which algorithm.
             raise InvalidJob("remote: is accepted from Ocean Providers only (operator-service API); use files instead")

@@ -1,1 +1,1 @@
-"""Keys, signatures and the format of encrypted results."""
+"""Sealed secrets, signatures, and the format of encrypted results."""

@@ -1,7 +1,7 @@
-"""Secrets sealed to the operator's key: ECIES on secp256k1, the format of Ocean's own encrypted ``files``.
+"""Secrets sealed to the operator's key: ECIES on secp256k1, as Ocean encrypts ``files``.
 
-What is sealed is ``{"job": <job id or null>, "value": ...}``: a value that was sealed for one job cannot be opened in another,
-so that a sealed URL seen in somebody else's run is worth nothing.
+The plaintext is ``{"job": <job id or null>, "value": ...}``. A value that was sealed for one job cannot be used in another, so a sealed URL
+copied from somebody else's run is useless.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ def new_private_key() -> str:
 
 
 def public_key(private_key: str) -> str:
-    """The public key (0x, uncompressed, 65 bytes) that belongs to ``private_key``; anybody may know it."""
+    """The public key (0x and 65 bytes in hex, uncompressed) that belongs to ``private_key``."""
     from coincurve import PrivateKey
 
     return "0x" + PrivateKey.from_hex(private_key.removeprefix("0x")).public_key.format(compressed=False).hex()
 
 
 def is_public_key(text: str) -> bool:
-    """Whether ``text`` is a public key that can be sealed to."""
+    """Whether ``text`` is a public key on secp256k1, in hex."""
     from coincurve import PublicKey
 
     try:
@@ -38,7 +38,10 @@ def is_public_key(text: str) -> bool:
 
 
 def seal(public_key: str, value: Any, job_id: str | None = None) -> str:
-    """``value`` (any JSON) as 0x and hex, readable only with the private key and in ``job_id`` only (None: in any job)."""
+    """``value`` (any JSON), encrypted to ``public_key``, as 0x and hex.
+
+    :param job_id: the only job that may use the value; None: any job.
+    """
     from ecies import encrypt
 
     return "0x" + encrypt(public_key.removeprefix("0x"), json.dumps({"job": job_id, "value": value}).encode()).hex()
@@ -47,14 +50,14 @@ def seal(public_key: str, value: Any, job_id: str | None = None) -> str:
 def unseal(private_key: str, sealed: str, job_id: str) -> Any:
     """The value in ``sealed``.
 
-    :raises InvalidSeal: it was not sealed to this operator, was altered, or belongs to another job.
+    :raises InvalidSeal: it was not sealed to this operator, was altered, or was sealed for another job.
     """
     from ecies import decrypt
 
     try:
         content = json.loads(decrypt(private_key.removeprefix("0x"), bytes.fromhex(sealed.removeprefix("0x"))))
         bound, value = content["job"], content["value"]
-    except Exception:  # the library raises its own kinds for each way to be wrong; none may tell more
+    except Exception:  # the library raises various exceptions; the client must not learn which
         raise InvalidSeal("must be sealed to this operator's public key (`c2d seal`)") from None
     if bound is not None and bound != job_id:
         raise InvalidSeal("was sealed for another job; seal it again")

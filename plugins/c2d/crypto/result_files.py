@@ -1,16 +1,16 @@
-"""Results that are confidential where they lie: each file is a Tink streaming AEAD (AES256_GCM_HKDF_1MB) under the job's key.
+"""The format of encrypted results: each file is encrypted with Tink's streaming AEAD (AES256_GCM_HKDF_1MB) and the job's key.
 
-Used by the publish stage, the APIs and ``c2d results``, so it needs Python's library and ``cryptography`` alone. Format and vector:
-docs/encryption.md; Google's Tink reads and writes the same bytes.
+The publish stage, the APIs and ``c2d results`` use it, so it needs nothing but the standard library and ``cryptography``. The format is
+specified in docs/reference/encryption.md; Google's Tink reads and writes the same bytes.
 
-    file     = prefix ‖ header ‖ segment 0 ‖ segment 1 ‖ ...      segments of 1 MiB, the header counts as a part of the first one
-    prefix   = nothing, or for the consumer one line of JSON with the job's key sealed to the consumer and the encrypted path
+    file     = prefix ‖ header ‖ segment 0 ‖ segment 1 ‖ ...      segments of 1 MiB; the header is part of the first one
+    prefix   = empty, or one line of JSON with the job's key sealed to the consumer and the encrypted path
     header   = 40 ‖ salt (32) ‖ nonce prefix (7)
-    segment  = AES-256-GCM(key of the file, nonce prefix ‖ number (4) ‖ 1 for the last one else 0)
-    key of the file = HKDF-SHA256(the job's key, salt, info = path)
+    segment  = AES-256-GCM(file key, nonce prefix ‖ number (4) ‖ 1 for the last segment, else 0)
+    file key = HKDF-SHA256(the job's key, salt, info = path)
 
-Salt and nonce prefix are derived from the job's key, the path and the content's sha256: other content has another key, so that no nonce is
-used twice, and a part of an upload that is made again is the same.
+Salt and nonce prefix are derived from the job's key, the path and the content's sha256. Different content therefore gets a different file
+key, so that no nonce is used twice, and repeating a part of an upload produces the same bytes.
 """
 
 from __future__ import annotations
@@ -29,58 +29,60 @@ SEGMENT = 1 << 20
 TAG = 16
 HEADER = 40
 PLAIN = SEGMENT - TAG
-"""Of the content in a segment; in the first one the header takes the first 40 of them."""
+"""Bytes of content in a segment. The header takes the first 40 of them in the first segment."""
 
 SUFFIX = ".c2d"
-"""After the name of a file that only the consumer can read."""
+"""Suffix of the names of files that only the consumer can read."""
 
 PREFIX = b'{"c2d": "encrypted result 1'
-"""What a file for the consumer begins with; a header never does."""
+"""How a file that only the consumer can read begins. A header never begins like this."""
 
 Read = Callable[[int, int], bytes]
-"""``read(offset, length)``: that many bytes of a file from there."""
+"""``read(offset, length)`` returns ``length`` bytes of a file from ``offset``."""
 
 
 def new_key() -> bytes:
-    """A job's key."""
+    """A new key for a job: 32 bytes."""
     return os.urandom(32)
 
 
 def stored_size(size: int, prefix: bytes = b"") -> int:
-    """Bytes of the file that ``size`` bytes of content become."""
+    """Size of the encrypted file of ``size`` bytes of content."""
     return len(prefix) + HEADER + size + TAG * _segments(size)
 
 
 def content_size(stored: int, prefix: bytes = b"") -> int:
-    """The reverse of :func:`stored_size`.
+    """Size of the content of an encrypted file of ``stored`` bytes.
 
-    :raises TamperedResult: no content becomes a file of this size.
+    :raises TamperedResult: no encrypted file has this size.
     """
     rest = stored - len(prefix)
     size = rest - HEADER - TAG * -(-rest // SEGMENT)
     if size < 0 or stored_size(size, prefix) != stored:
-        raise TamperedResult("the file has been cut off")
+        raise TamperedResult("the file is truncated")
     return size
 
 
 def prefix_for(key: bytes, sealed_key: str, path: str) -> bytes:
-    """What a file for the consumer begins with.
+    """The prefix of a file that only the consumer can read.
 
     :param sealed_key: the job's key as :func:`c2d.crypto.ecies.seal` makes it for the consumer's public key.
     """
-    hidden = _siv(key).encrypt(path.encode(), None).hex()
-    return json.dumps({"c2d": "encrypted result 1, see `c2d results --decrypt`", "key": sealed_key, "path": hidden}).encode() + b"\n"
+    encrypted_path = _siv(key).encrypt(path.encode(), None).hex()
+    prefix = {"c2d": "encrypted result 1, see `c2d results --decrypt`", "key": sealed_key, "path": encrypted_path}
+    return json.dumps(prefix).encode() + b"\n"
 
 
 def read_prefix(line: bytes) -> tuple[str, str]:
-    """The sealed key and the encrypted path in a file's first line.
+    """The sealed key and the encrypted path in a prefix.
 
-    :raises ValueError: it is no file for a consumer.
+    :param line: the first line of a file.
+    :raises ValueError: it is not the prefix of an encrypted result.
     """
     try:
-        found = json.loads(line)
-        sealed_key, path = found["key"], found["path"]
-        if not found["c2d"].startswith("encrypted result 1") or not isinstance(sealed_key, str) or not isinstance(path, str):
+        prefix = json.loads(line)
+        sealed_key, path = prefix["key"], prefix["path"]
+        if not prefix["c2d"].startswith("encrypted result 1") or not isinstance(sealed_key, str) or not isinstance(path, str):
             raise ValueError
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise ValueError("is not a result that was encrypted to a consumer") from None
@@ -88,7 +90,7 @@ def read_prefix(line: bytes) -> tuple[str, str]:
 
 
 def open_path(key: bytes, encrypted: str) -> str:
-    """The path in a prefix.
+    """The decrypted path of a prefix.
 
     :raises TamperedResult: it was changed, or the key is another job's.
     """
@@ -101,16 +103,19 @@ def open_path(key: bytes, encrypted: str) -> str:
 
 
 def header_for(key: bytes, path: str, sha256: str) -> bytes:
-    """The header of the file with this content (``sha256`` in hex)."""
+    """The header of the file with this content.
+
+    :param sha256: of the content, in hex.
+    """
     return bytes([HEADER]) + _hkdf(key, HEADER - 1, None, b"c2d header\0" + bytes.fromhex(sha256) + path.encode())
 
 
 class Encrypted:
-    """A file as it is stored, made from its content while it is read: any part, any number of times, by several threads.
+    """An encrypted file, produced from its content on the fly. Several threads may read any part any number of times.
 
-    :param content: reads the file's content.
-    :param sha256: of the content, in hex. A wrong one may have a nonce used twice: give what was verified, or is verified before the
-        file counts as published.
+    :param content: reads the content.
+    :param size: of the content, in bytes.
+    :param sha256: of the content, in hex. With a wrong one, a nonce could be used twice: it must be verified before the file is published.
     """
 
     def __init__(self, content: Read, size: int, sha256: str, key: bytes, path: str, prefix: bytes = b""):
@@ -120,10 +125,10 @@ class Encrypted:
         self._before = prefix + self._header
         self._prefix = len(prefix)
         self._segments = _Segments(key, path, self._header, size)
-        self._made: tuple[int, bytes] = (-1, b"")
+        self._cached: tuple[int, bytes] = (-1, b"")
 
     def read(self, offset: int, length: int) -> bytes:
-        """``length`` bytes of the file from ``offset``, fewer at its end."""
+        """``length`` bytes of the encrypted file from ``offset``, fewer at its end."""
         end = min(offset + length, self.size)
         pieces = [self._before[offset:end]]
         at = max(offset, len(self._before))
@@ -137,25 +142,26 @@ class Encrypted:
         return b"".join(pieces)
 
     def _segment(self, number: int) -> bytes:
-        made = self._made
-        if made[0] != number:  # kept, for uploads read on from the middle of one
+        cached = self._cached
+        if cached[0] != number:  # cached, because an upload reads a segment in several pieces
             first, end = self._segments.content(number)
             content = self._content(first, end - first)
             if len(content) != end - first:
-                raise OSError(f"the content has no {end - first} bytes at {first} any more")
-            self._made = made = (number, self._segments.seal(number, content))
-        return made[1]
+                raise OSError(f"the content no longer has {end - first} bytes at offset {first}")
+            self._cached = cached = (number, self._segments.seal(number, content))
+        return cached[1]
 
 
 class Decryption:
-    """Content from the stored bytes as they come.
+    """Decrypts a file, or a part of it, while its bytes arrive.
 
-    Give what :attr:`offset` and :attr:`length` say (of the file behind its prefix) to :meth:`feed`, in pieces of any size, then call
+    Pass the ``length`` bytes from ``offset``, counted from the end of the prefix, to :meth:`feed` in pieces of any size. Then call
     :meth:`end`.
 
-    :param header: the file's own. A reader that knows the content's sha256 makes it (:func:`header_for`); the file must have the same.
-    :param size: of the content.
-    :param first, last: the part of the content that is wanted, ``last`` not included.
+    :param header: that the file must have. A reader that knows the content's sha256 computes it with :func:`header_for`; others take the
+        file's own.
+    :param size: of the content, in bytes.
+    :param first, last: the part of the content to decrypt, ``last`` not included.
     """
 
     def __init__(self, key: bytes, path: str, header: bytes, size: int, first: int = 0, last: int | None = None):
@@ -166,43 +172,43 @@ class Decryption:
         self._until = self._segments.of(max(self._last - 1, first)) + 1
         self.offset = self._number * SEGMENT
         self.length = min(self._until * SEGMENT, stored_size(size)) - self.offset
-        self._got = bytearray()
+        self._pending = bytearray()
 
     def feed(self, piece: bytes) -> Iterator[bytes]:
-        """The content that is whole with this piece.
+        """The content of the segments that this piece completes.
 
-        :raises TamperedResult:
+        :raises TamperedResult: a segment is not what publish wrote.
         """
-        if not self._got and self._number < self._until and len(piece) == self._segments.stored(self._number):
-            yield from self._open(memoryview(piece))  # as stores give it: nothing is copied
+        if not self._pending and self._number < self._until and len(piece) == self._segments.stored(self._number):
+            yield from self._open(memoryview(piece))  # a whole segment, as stores deliver it: no copy needed
             return
-        self._got += piece
-        while self._number < self._until and len(self._got) >= (length := self._segments.stored(self._number)):
-            segment = bytes(memoryview(self._got)[:length])
-            del self._got[:length]
+        self._pending += piece
+        while self._number < self._until and len(self._pending) >= (length := self._segments.stored(self._number)):
+            segment = bytes(memoryview(self._pending)[:length])
+            del self._pending[:length]
             yield from self._open(memoryview(segment))
 
     def _open(self, segment: memoryview) -> Iterator[bytes]:
         if self._number == 0:
             if segment[:HEADER] != self._header:
-                raise TamperedResult("the file is another one, or its beginning was changed")
+                raise TamperedResult("this is another file, or its beginning was changed")
             segment = segment[HEADER:]
         begin, _ = self._segments.content(self._number)
         content = self._segments.open(self._number, segment)
         self._number += 1
-        if wanted := content[max(self._first - begin, 0) : self._last - begin]:
-            yield wanted
+        if requested := content[max(self._first - begin, 0) : self._last - begin]:
+            yield requested
 
     def end(self) -> None:
-        """:raises TamperedResult: bytes are missing, or there are more than there should be."""
-        if self._number < self._until or self._got:
-            raise TamperedResult("the file has been cut off" if self._number < self._until else "the file is too long")
+        """:raises TamperedResult: bytes are missing, or there are too many."""
+        if self._number < self._until or self._pending:
+            raise TamperedResult("the file is truncated" if self._number < self._until else "the file is too long")
 
 
 def decrypted(file: bytes, key: bytes, path: str) -> bytes:
-    """The content of a whole file in memory, with or without a prefix.
+    """The content of a whole encrypted file, with or without a prefix, in memory.
 
-    :raises TamperedResult:
+    :raises TamperedResult: the file is not what publish wrote.
     """
     if file.startswith(PREFIX):
         file = file.partition(b"\n")[2]
@@ -219,21 +225,21 @@ class _Segments:
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
         if len(header) != HEADER or header[0] != HEADER:
-            raise TamperedResult("the file's header is not one of ours")
+            raise TamperedResult("the file has an invalid header")
         self._aead = AESGCM(_hkdf(key, 32, header[1:33], path.encode()))
         self._nonce_prefix = header[33:]
         self._size, self._count = size, _segments(size)
 
     def of(self, offset: int) -> int:
-        """The number of the segment that has this byte of the content."""
+        """The number of the segment that contains this byte of the content."""
         return min((offset + HEADER) // PLAIN, self._count - 1)
 
     def content(self, number: int) -> tuple[int, int]:
-        """The part of the content that is in a segment."""
+        """Where the content of a segment begins and ends."""
         return max(number * PLAIN - HEADER, 0), min((number + 1) * PLAIN - HEADER, self._size)
 
     def stored(self, number: int) -> int:
-        """Bytes of a segment, the header included."""
+        """Bytes of an encrypted segment, including the header."""
         first, end = self.content(number)
         return end - first + TAG + (HEADER if number == 0 else 0)
 
@@ -246,7 +252,7 @@ class _Segments:
         try:
             return self._aead.decrypt(self._nonce(number), segment, None)
         except InvalidTag:
-            raise TamperedResult("the file was changed, or belongs elsewhere, or the key is another job's") from None
+            raise TamperedResult("the file was changed, has another path, or the key is another job's") from None
 
     def _nonce(self, number: int) -> bytes:
         return self._nonce_prefix + number.to_bytes(4, "big") + bytes([number == self._count - 1])

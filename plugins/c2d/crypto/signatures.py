@@ -1,9 +1,8 @@
-"""Who signed a text: Ethereum's personal_sign in the two forms that Ocean uses.
+"""Ethereum's personal_sign, in the forms that Ocean uses.
 
-* Requests of a Provider: the *keccak hash* of the text is signed as if it were the message (:func:`signer_of_hash`).
-* Notifications of operator-engine: the *text itself* is signed (:func:`sign_text`).
-
-Vectors: tests/unit/crypto/test_signatures.py.
+* Requests to and from a Provider sign the *keccak hash* of the text, as a message of 32 bytes (:func:`sign_hash`).
+* Notifications of operator-engine sign the *text itself* (:func:`sign_text`).
+* Provider fees sign 32 bytes (:func:`sign_digest`).
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ SIGNATURE = re.compile(r"^(0x)?[0-9a-fA-F]{130}$")
 
 
 def address_of(private_key: str) -> str:
-    """The address (checksummed) that belongs to a private key (hex)."""
+    """The checksummed address that belongs to a private key (hex)."""
     from coincurve import PrivateKey
 
     return _address(PrivateKey.from_hex(private_key.removeprefix("0x")).public_key)
@@ -30,8 +29,8 @@ def address_of(private_key: str) -> str:
 def signer_of_hash(text: str, signature: str) -> str:
     """The checksummed address that signed ``keccak(text)`` with the personal_sign prefix.
 
-    :param signature: 65 bytes in hex; its last byte is 0 or 1, or 27 or 28.
-    :raises InvalidSignature: nobody can have made it.
+    :param signature: 65 bytes in hex; the last byte is 0, 1, 27 or 28.
+    :raises InvalidSignature: the signature is malformed.
     """
     from eth_hash.auto import keccak
 
@@ -39,9 +38,9 @@ def signer_of_hash(text: str, signature: str) -> str:
 
 
 def public_key_of_hash(text: str, signature: str) -> str:
-    """The public key (0x, uncompressed) of who signed as :func:`signer_of_hash` has it.
+    """The public key (0x and 65 bytes in hex, uncompressed) of the signer that :func:`signer_of_hash` names.
 
-    :raises InvalidSignature: nobody can have made it.
+    :raises InvalidSignature: the signature is malformed.
     """
     from eth_hash.auto import keccak
 
@@ -51,7 +50,7 @@ def public_key_of_hash(text: str, signature: str) -> str:
 def signer_of_text(text: str, signature: str) -> str:
     """The checksummed address that signed ``text`` itself with the personal_sign prefix.
 
-    :raises InvalidSignature: nobody can have made it.
+    :raises InvalidSignature: the signature is malformed.
     """
     return _recover(_prefixed(text.encode()), signature)
 
@@ -59,25 +58,25 @@ def signer_of_text(text: str, signature: str) -> str:
 def signer_of_digest(digest: bytes, signature: str) -> str:
     """The checksummed address that signed these 32 bytes with the personal_sign prefix.
 
-    :raises InvalidSignature: nobody can have made it.
+    :raises InvalidSignature: the signature is malformed.
     """
     return _recover(_prefixed(digest), signature)
 
 
 def sign_digest(private_key: str, digest: bytes) -> str:
-    """personal_sign of 32 bytes: 0x and 65 bytes, the last one 27 or 28."""
+    """personal_sign of 32 bytes: 0x and 65 bytes in hex, the last one 27 or 28."""
     return _sign(private_key, _prefixed(digest), 27)
 
 
 def sign_hash(private_key: str, text: str) -> str:
-    """What a Provider sends as ``providerSignature`` for ``text``: 0x and 65 bytes, the last one 0 or 1."""
+    """personal_sign of ``keccak(text)``, as in ``providerSignature``: 0x and 65 bytes in hex, the last one 0 or 1."""
     from eth_hash.auto import keccak
 
     return _sign(private_key, _prefixed(keccak(text.encode())), 0)
 
 
 def sign_text(private_key: str, text: str) -> str:
-    """personal_sign of ``text``: 0x and 65 bytes, the last one 27 or 28."""
+    """personal_sign of ``text``: 0x and 65 bytes in hex, the last one 27 or 28."""
     return _sign(private_key, _prefixed(text.encode()), 27)
 
 
@@ -109,12 +108,12 @@ def _recover_key(digest: bytes, signature: str) -> PublicKey:
         raise InvalidSignature("its last byte must be 0, 1, 27 or 28")
     try:
         return PublicKey.from_signature_and_message(raw[:64] + bytes([v]), digest, hasher=None)
-    except Exception:  # the library raises bare Exceptions for points that are not on the curve
+    except Exception:  # the library raises bare Exception for points that are not on the curve
         raise InvalidSignature("no address can be recovered from it") from None
 
 
 def checksummed(address: str) -> str:
-    """The address in EIP-55's mix of capitals, which guards against typing errors."""
+    """The address with EIP-55's checksum, which is in the case of its letters."""
     from eth_hash.auto import keccak
 
     digits = address.lower().removeprefix("0x")
@@ -122,8 +121,7 @@ def checksummed(address: str) -> str:
     return "0x" + "".join(c.upper() if int(m, 16) >= 8 else c for c, m in zip(digits, mask, strict=False))
 
 
-def _address(public_key: object) -> str:
+def _address(public_key: PublicKey) -> str:
     from eth_hash.auto import keccak
 
-    uncompressed: bytes = public_key.format(compressed=False)  # type: ignore[attr-defined]
-    return checksummed(keccak(uncompressed[1:])[-20:].hex())
+    return checksummed(keccak(public_key.format(compressed=False)[1:])[-20:].hex())

@@ -50,13 +50,13 @@ def decrypted(file: bytes, size: int | None = None, path: str = PATH, key: bytes
     return out
 
 
-def test_the_vector() -> None:
+def test_files_match_the_vectors_of_tink_and_of_ours() -> None:
     assert stored(CONTENT) == BY_US
     assert decrypted(BY_US) == decrypted(BY_TINK) == CONTENT
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_what_is_written_is_read_and_the_size_is_known_before(size: int) -> None:
+def test_a_file_decrypts_to_its_content_and_both_sizes_can_be_computed(size: int) -> None:
     data = content(size)
     file = stored(data)
     assert len(file) == result_files.stored_size(size)
@@ -64,7 +64,7 @@ def test_what_is_written_is_read_and_the_size_is_known_before(size: int) -> None
     assert decrypted(file) == data
 
 
-def test_any_part_can_be_made_again() -> None:
+def test_any_part_of_a_file_can_be_produced_repeatedly() -> None:
     data, prefix = content(3 * SEGMENT + 7), b'{"c2d": "..."}\n'
     whole = encrypted(data, prefix=prefix).read(0, 10 * SEGMENT)
     assert whole == prefix + stored(data)
@@ -77,7 +77,7 @@ def test_any_part_can_be_made_again() -> None:
     assert again.read(len(whole), 1) == b""
 
 
-def test_any_part_can_be_read_from_the_segments_that_have_it() -> None:
+def test_any_part_of_the_content_can_be_read_from_its_segments_alone() -> None:
     data = content(3 * SEGMENT + 7)
     file, chance = stored(data), random.Random(3)
     edges = [0, 1, FIRST - 1, FIRST, FIRST + 1, FIRST + PLAIN, len(data) - 1]
@@ -87,13 +87,13 @@ def test_any_part_can_be_read_from_the_segments_that_have_it() -> None:
     for first, last in parts:
         part = Decryption(KEY, PATH, header, len(data), first, last)
         assert part.length < last - first + 2 * SEGMENT
-        got = b"".join(part.feed(file[part.offset : part.offset + part.length]))
+        decrypted_part = b"".join(part.feed(file[part.offset : part.offset + part.length]))
         part.end()
-        assert got == data[first:last]
+        assert decrypted_part == data[first:last]
 
 
 @pytest.mark.parametrize("at", [0, 5, 35, HEADER, HEADER + 5, SEGMENT - 1, SEGMENT, 2 * SEGMENT + 3, -1])
-def test_a_changed_byte_is_refused(at: int) -> None:
+def test_a_changed_byte_is_detected(at: int) -> None:
     data = content(3 * SEGMENT)
     file = bytearray(stored(data))
     file[at] ^= 1
@@ -102,8 +102,8 @@ def test_a_changed_byte_is_refused(at: int) -> None:
 
 
 @pytest.mark.parametrize("length", [0, 10, HEADER, SEGMENT - 1, SEGMENT, 2 * SEGMENT, 3 * SEGMENT + 1])
-def test_a_file_that_was_cut_off_is_refused(length: int) -> None:
-    """Whether its size is known (the server's manifest) or taken from the file itself (a consumer's disk)."""
+def test_a_truncated_file_is_detected(length: int) -> None:
+    """Whether its size is known, from the server's manifest, or computed from the file itself, on a consumer's disk."""
     data = content(3 * SEGMENT)
     cut = stored(data)[:length]
     for size in (len(data), None):
@@ -111,7 +111,7 @@ def test_a_file_that_was_cut_off_is_refused(length: int) -> None:
             decrypted(cut, size)
 
 
-def test_what_is_appended_is_refused() -> None:
+def test_appended_bytes_are_detected() -> None:
     data = content(100)
     for more in (b"x", b"x" * 16, b"x" * SEGMENT):
         for size in (len(data), None):
@@ -119,7 +119,7 @@ def test_what_is_appended_is_refused() -> None:
                 decrypted(stored(data) + more, size)
 
 
-def test_exchanged_segments_are_refused() -> None:
+def test_swapped_segments_are_detected() -> None:
     file = stored(content(4 * SEGMENT))
     pieces = [file[at : at + SEGMENT] for at in range(0, len(file), SEGMENT)]
     pieces[1], pieces[2] = pieces[2], pieces[1]
@@ -127,41 +127,41 @@ def test_exchanged_segments_are_refused() -> None:
         decrypted(b"".join(pieces))
 
 
-def test_exchanged_files_are_refused() -> None:
-    """Of the same job and size: another path, another content for the same path, and the same under another job's key."""
+def test_swapped_files_are_detected() -> None:
+    """Of the same size: another content, another path, both, and another job's key."""
     a, b = content(SEGMENT * 2, 1), content(SEGMENT * 2, 2)
     header = result_files.header_for(KEY, "a", hashlib.sha256(a).hexdigest())
     for file in (stored(b, "b"), stored(a, "b"), stored(b, "a"), stored(a, "a", bytes(32))):
-        for first, last in ((0, 10), (SEGMENT + 10, SEGMENT + 20)):  # also where the beginning is not read
+        for first, last in ((0, 10), (SEGMENT + 10, SEGMENT + 20)):  # also without reading the beginning
             part = Decryption(KEY, "a", header, len(a), first, last)
             with pytest.raises(TamperedResult):
                 list(part.feed(file[part.offset : part.offset + part.length]))
 
 
-def test_a_wrong_key_is_refused() -> None:
+def test_a_wrong_key_is_detected() -> None:
     with pytest.raises(TamperedResult):
         decrypted(stored(CONTENT), key=bytes(32))
 
 
-def test_nothing_of_a_wrong_segment_comes_out() -> None:
+def test_no_content_of_a_changed_segment_is_returned() -> None:
     data = content(2 * SEGMENT)
     file = bytearray(stored(data))
     file[SEGMENT + 100] ^= 1
-    part, got = Decryption(KEY, PATH, bytes(file[:HEADER]), len(data)), b""
+    decryption, returned = Decryption(KEY, PATH, bytes(file[:HEADER]), len(data)), b""
     with pytest.raises(TamperedResult):
-        for piece in part.feed(bytes(file)):
-            got += piece
-    assert got == data[:FIRST]
+        for piece in decryption.feed(bytes(file)):
+            returned += piece
+    assert returned == data[:FIRST]
 
 
-def test_other_content_has_another_file_key() -> None:
-    """A nonce is never used twice: the same path with other content begins with another salt."""
+def test_different_content_gets_a_different_file_key() -> None:
+    """No nonce is used twice: different content at the same path gets a different salt."""
     one, other = stored(b"a" * 50), stored(b"b" * 50)
     assert one[:HEADER] != other[:HEADER]
     assert stored(b"a" * 50, "x")[:HEADER] != one[:HEADER]
 
 
-def test_a_file_for_the_consumer_names_its_path_to_who_has_the_key() -> None:
+def test_the_path_in_a_prefix_is_readable_with_the_key_only() -> None:
     prefix = result_files.prefix_for(KEY, "0xabcd", "data/outputs/ä b.csv")
     assert prefix.count(b"\n") == 1 and "ä".encode() not in prefix and b"outputs" not in prefix
     sealed_key, path = result_files.read_prefix(prefix)
@@ -173,7 +173,7 @@ def test_a_file_for_the_consumer_names_its_path_to_who_has_the_key() -> None:
 
 
 @pytest.mark.parametrize("line", [b"", b"\n", b"{}\n", b"[]\n", b'{"c2d": 1, "key": "", "path": ""}\n', b"[" * 200_000, b"\xff\xfe\n"])
-def test_a_file_that_is_not_for_a_consumer(line: bytes) -> None:
+def test_a_line_that_is_not_a_prefix_is_rejected(line: bytes) -> None:
     with pytest.raises(ValueError, match="is not a result"):
         result_files.read_prefix(line)
 

@@ -1,3 +1,5 @@
+"""Signatures: vectors of Ocean's own code, and agreement with eth_account."""
+
 from __future__ import annotations
 
 import pytest
@@ -8,7 +10,7 @@ from eth_utils import keccak
 from c2d.crypto.signatures import address_of, checksummed, sign_hash, sign_text, signer_of_hash, signer_of_text
 from c2d.errors import InvalidSignature
 
-# Made with Ocean's own code (operator-service's test wallet, operator-engine's notify); shared/ocean.md 6.1.
+# Made with Ocean's own code: operator-service's test wallet, operator-engine's notify.
 WALLET = "0x1f990f8b013fc5c7955e0f8746f11ded231721b9cf3f99ff06cdc03492b28090"
 WALLET_ADDRESS = "0xe17D2A07EFD5b112F4d675ea2d122ddb145d117B"
 REQUEST = "0xC41808BBef371AD5CFc76466dDF9dEe228d2BdAA1700000000000000001"
@@ -23,22 +25,22 @@ NOTIFY_SIGNATURE = (
 )
 
 
-def test_the_providers_vector() -> None:
+def test_a_request_is_signed_like_oceans_provider_signs_it() -> None:
     assert sign_hash(WALLET, REQUEST) == REQUEST_SIGNATURE
     assert signer_of_hash(REQUEST, REQUEST_SIGNATURE) == WALLET_ADDRESS == address_of(WALLET)
 
 
-def test_the_notification_vector() -> None:
+def test_a_notification_is_signed_like_operator_engine_signs_it() -> None:
     assert sign_text(ENGINE, NOTIFY) == NOTIFY_SIGNATURE
     assert signer_of_text(NOTIFY, NOTIFY_SIGNATURE).lower() == ENGINE_ADDRESS.lower()
 
 
-def test_v_may_be_0_1_or_27_28_and_0x_may_be_left_out() -> None:
+def test_the_last_byte_may_be_0_1_27_or_28_and_0x_may_be_missing() -> None:
     with_27 = REQUEST_SIGNATURE[:-2] + "1c"
     assert signer_of_hash(REQUEST, with_27) == signer_of_hash(REQUEST, REQUEST_SIGNATURE[2:]) == WALLET_ADDRESS
 
 
-def test_it_is_what_eth_account_signs() -> None:
+def test_signatures_of_eth_account_are_recovered() -> None:
     signed = Account.sign_message(encode_defunct(keccak(text="ümlaut")), WALLET).signature.hex()
     assert signer_of_hash("ümlaut", signed) == WALLET_ADDRESS
     signed = Account.sign_message(encode_defunct(text="ümlaut"), WALLET).signature.hex()
@@ -60,18 +62,18 @@ def test_it_is_what_eth_account_signs() -> None:
         7,
     ],
 )
-def test_what_nobody_can_have_signed_is_refused(signature: object) -> None:
+def test_a_malformed_signature_is_rejected(signature: object) -> None:
     with pytest.raises(InvalidSignature):
         signer_of_hash(REQUEST, signature)  # type: ignore[arg-type]
 
 
-def test_another_text_gives_another_signer() -> None:
+def test_a_signature_of_another_text_does_not_recover_the_signer() -> None:
     assert signer_of_hash(REQUEST + "1", REQUEST_SIGNATURE) != WALLET_ADDRESS
 
 
 @pytest.mark.parametrize(
     "address", ["0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed", "0xfB6916095ca1df60bB79Ce92cE3Ea74c37c5d359", ENGINE_ADDRESS]
 )
-def test_addresses_are_written_as_eip_55_says(address: str) -> None:
+def test_addresses_have_the_checksum_of_eip_55(address: str) -> None:
     assert checksummed(address.lower()).lower() == address.lower()
     assert address == ENGINE_ADDRESS or checksummed(address.upper().replace("0X", "0x")) == address
