@@ -1,0 +1,86 @@
+"""The assets that configure gets in stage.json: where to fetch each file, and the checksums that were approved."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from c2d.access.asset_content import AssetFiles
+from c2d.access.own_assets import CONTRACT_RESULT_BYTES, own_assets
+from c2d.errors import FetchError
+from c2d.hooks.guarded_http import Fetcher
+from c2d.market.approval import ApprovedCompute
+from c2d.market.service_files import Gateways
+from tests.unit import sample_market as m
+
+ABI = {"type": "function", "name": "f", "stateMutability": "view", "inputs": []}
+CONTRACT_FILE = {"type": "smartcontract", "address": m.address(40), "abi": ABI}
+
+
+class Contract:
+    """Stands in for the chains."""
+
+    def __init__(self, result: Any):
+        self.result = result
+
+    def call(self, *_: Any) -> Any:
+        if self.result is None:
+            raise ValueError("the contract reverts the call")
+        return self.result
+
+
+def files(contract_result: Any = None) -> AssetFiles:
+    chains: Any = Contract(contract_result)
+    return AssetFiles(Fetcher(), Gateways(), chains)
+
+
+def approved(*file_objects: dict[str, Any]) -> ApprovedCompute:
+    """A start whose data set has these files."""
+    it = m.market()
+    start = it.world.access().approve_start(it.request)
+    return dataclasses.replace(start, datasets=(dataclasses.replace(start.datasets[0], files=file_objects),))
+
+
+def test_each_file_becomes_a_request() -> None:
+    start = approved(m.URL, {"type": "url", "url": "https://h/x", "method": "POST", "headers": {"X-Key": "k"}})
+    start = dataclasses.replace(start, datasets=(dataclasses.replace(start.datasets[0], userdata={"n": 1}),))
+    asset = own_assets(start, files())[start.datasets[0].asset.did]
+    assert asset.files == (
+        {"type": "url", "url": m.URL["url"] + "?n=1", "method": "GET", "headers": {}},
+        {
+            "type": "url",
+            "url": "https://h/x",
+            "method": "POST",
+            "headers": {"X-Key": "k", "Content-Type": "application/json"},
+            "body": '{"n": 1}',
+        },
+    )
+    assert asset.ddo["id"] == start.datasets[0].asset.did and "https://" not in repr(asset)
+
+
+def test_the_algorithms_files_carry_the_approved_checksums() -> None:
+    start = approved(m.URL)
+    assert start.algorithm is not None
+    assets = own_assets(start, files())
+    assert assets[start.algorithm.asset.did].files[0]["checksum"] == f"sha256:{m.CHECKSUM}"
+    assert "checksum" not in assets[start.datasets[0].asset.did].files[0]
+
+
+def test_assets_of_other_providers_and_raw_code_are_left_out() -> None:
+    start = approved(m.URL)
+    start = dataclasses.replace(start, datasets=(dataclasses.replace(start.datasets[0], files=None),), algorithm=None)
+    assert own_assets(start, files()) == {}
+
+
+def test_a_contracts_result_becomes_text() -> None:
+    start = approved(CONTRACT_FILE)
+    asset = own_assets(start, files(contract_result=[1, "a"]))[start.datasets[0].asset.did]
+    assert asset.files == ({"type": "text", "text": '[1, "a"]'},)
+
+
+@pytest.mark.parametrize("result", [None, "x" * CONTRACT_RESULT_BYTES], ids=["reverted", "too large"])
+def test_a_contract_that_cannot_be_read_fails_the_job(result: Any) -> None:
+    with pytest.raises(FetchError):
+        own_assets(approved(CONTRACT_FILE), files(contract_result=result))
