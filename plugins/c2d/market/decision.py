@@ -28,7 +28,7 @@ def decide_start(case: Case) -> ApprovedCompute:
     algorithm = _ordered_algorithm(case, algorithm)
     container = _container(case.request.algorithm, algorithm)
     payer = payment.environment_payer(case, (*datasets, algorithm) if algorithm else datasets)
-    json_object(case.request.output, "output", "invalid")
+    json_object(case.request.output, "output", "invalid")  # a check only: the API reads it from the request
     return ApprovedCompute(
         datasets=datasets,
         algorithm=algorithm,
