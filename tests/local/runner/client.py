@@ -1,4 +1,4 @@
-"""A real runner process, and short words to drive it (or any other cluster) with the official client."""
+"""A real runner process, and a short way to drive it, or a cluster, with the official client."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TERMINAL = ("Succeeded", "Failed")
 
 
 class Runner:
-    """A runner process of our own."""
+    """A runner process with one image, IMAGE."""
 
     def __init__(self, folder: Path) -> None:
         self.state, self.kubeconfig, self.images = folder / "state", folder / "kubeconfig", folder / "images.yaml"
@@ -32,21 +32,23 @@ class Runner:
         self.start()
 
     def start(self) -> None:
-        words = [sys.executable, "-m", "local.runner", "--state", self.state, "--kubeconfig", self.kubeconfig, "--images", self.images]
-        self.process = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        """Start the process, and wait until it answers. Skips the test if the machine has no sandbox."""
+        files = ("--state", str(self.state), "--kubeconfig", str(self.kubeconfig), "--images", str(self.images))
+        self.process = subprocess.Popen([sys.executable, "-m", "local.runner", *files], cwd=ROOT, stdout=subprocess.PIPE, text=True)
         assert self.process.stdout
-        self.said = self.process.stdout.readline()  # comes when it answers, or not at all
+        first_line = self.process.stdout.readline()  # it comes once requests are answered
         threading.Thread(target=self.process.stdout.read, daemon=True).start()
-        if self.process.poll() is not None or "https://" not in self.said:
-            pytest.skip(f"no runner on this machine: {self.said}")
+        if self.process.poll() is not None or "https://" not in first_line:
+            pytest.skip(f"no runner on this machine: {first_line}")
 
     def stop(self) -> int:
+        """End the process; its exit code."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(60)
 
 
 class Cluster:
-    """One namespace of the API that a kubeconfig leads to."""
+    """One namespace of the API that a kubeconfig names."""
 
     image = IMAGE
 
@@ -62,8 +64,10 @@ class Cluster:
         headers = {"Authorization": settings.auth_settings()["BearerToken"]["value"], "Content-Type": "application/json"}
         return self.api.rest_client.pool_manager.request(method, settings.host + path, body=body, headers=headers)
 
-    def manifest(self, *command: str, name: str = "", labels: dict[str, str] | None = None, owner: Any = None, **more: Any) -> dict:
-        """A pod with one container `base`. Fields of the container are given as container={...}, others are the pod's."""
+    def manifest(
+        self, *command: str, name: str = "", labels: dict[str, str] | None = None, owner: Any = None, **more: Any
+    ) -> dict[str, Any]:
+        """A pod with one container `base`. `container` holds further fields of the container; the rest are fields of the pod's spec."""
         container = {"name": "base", "image": self.image, "command": list(command)} | more.pop("container", {})
         metadata: dict[str, Any] = {"name": name or f"pod-{uuid.uuid4().hex[:8]}", "labels": labels or {}}
         if owner is not None:
@@ -74,14 +78,14 @@ class Cluster:
         return self.core.create_namespaced_pod(self.namespace, self.manifest(*command, **more))
 
     def run(self, *command: str, **more: Any) -> Any:
-        """Creates a pod and waits for its end."""
+        """Create a pod and wait for its end."""
         return self.until_end(self.create(*command, **more))
 
     def python(self, code: str, **more: Any) -> Any:
         return self.run("python3", "-c", code, **more)
 
     def until(self, pod: Any, reached: Any, seconds: int = 120) -> Any:
-        """The pod as soon as `reached(pod)` holds, told by a watch."""
+        """Watch the pod until `reached(pod)`."""
         stream = watch.Watch()
         for event in stream.stream(
             self.core.list_namespaced_pod,
@@ -100,7 +104,7 @@ class Cluster:
         return self.until(pod, lambda pod: pod.status.phase == "Running")
 
     def until_gone(self, pod: Any, seconds: int = 120) -> float:
-        """Seconds until the pod's DELETED event."""
+        """Watch the pod until it is deleted; how many seconds that took."""
         begun = time.monotonic()
         for event in watch.Watch().stream(
             self.core.list_namespaced_pod,
@@ -114,8 +118,8 @@ class Cluster:
         raise AssertionError("the pod is still there")
 
     def log(self, pod: Any, **options: Any) -> str:
-        answer = self.core.read_namespaced_pod_log(pod.metadata.name, self.namespace, _preload_content=False, **options)
-        return answer.data.decode()
+        response = self.core.read_namespaced_pod_log(pod.metadata.name, self.namespace, _preload_content=False, **options)
+        return str(response.data.decode())
 
     def config_map(self, name: str = "", owner: Any = None, **data: str) -> Any:
         metadata: dict[str, Any] = {"name": name or f"map-{uuid.uuid4().hex[:8]}"}
@@ -138,7 +142,9 @@ def reference(owner: Any) -> dict[str, str]:
 
 
 def terminated(pod: Any, container: int = 0) -> Any:
-    return pod.status.container_statuses[container].state.terminated
+    """The end of a container, or None while it has not ended."""
+    statuses = pod.status.container_statuses
+    return statuses[container].state.terminated if statuses else None
 
 
 def waiting_reason(pod: Any) -> str | None:

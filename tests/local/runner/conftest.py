@@ -1,4 +1,4 @@
-"""A namespace of its own for each test."""
+"""A namespace for each test."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.local.runner.client import Cluster
 
 @pytest.fixture
 def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
-    """A namespace of its own for the test: on the runner, or on the cluster of $C2D_TEST_KUBECONFIG, to compare the two."""
+    """A namespace of its own, on the runner; or on the cluster of $C2D_TEST_KUBECONFIG, to compare the two."""
     elsewhere = os.environ.get("C2D_TEST_KUBECONFIG")
     kubeconfig = Path(elsewhere) if elsewhere else request.getfixturevalue("runner").kubeconfig
     it = Cluster(kubeconfig, f"test-{uuid.uuid4().hex[:8]}")

@@ -13,7 +13,7 @@ pod_operator = pytest.importorskip("airflow.providers.cncf.kubernetes.operators.
 
 
 class Instance:
-    """As much of a task instance as KubernetesPodOperator asks for outside a run."""
+    """What KubernetesPodOperator reads of a task instance."""
 
     dag_id, task_id, run_id, map_index, try_number = "dag", "kpo", "run", -1, 1
     is_mapped = False
@@ -30,7 +30,7 @@ class Instance:
 
 @pytest.fixture
 def operator(cluster: Cluster, runner: Runner, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Makes operators for the runner; the only setting is the kubeconfig, in the connection that operators use by default."""
+    """Makes operators for the runner. The one setting is the kubeconfig, in the connection that operators use by default."""
     extra = {"kube_config_path": str(runner.kubeconfig), "in_cluster": False}
     monkeypatch.setenv("AIRFLOW_CONN_KUBERNETES_DEFAULT", json.dumps({"conn_type": "kubernetes", "extra": extra}))
 

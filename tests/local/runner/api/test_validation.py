@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from kubernetes import client
 
@@ -32,7 +34,7 @@ from tests.local.runner.client import Cluster, code_of
         {"spec": {"restartPolicy": "Never", "containers": [{"name": "b", "image": "i", "resources": {"limits": {"memory": "much"}}}]}},
     ],
 )
-def test_an_invalid_pod_is_rejected(cluster: Cluster, change: dict) -> None:
+def test_an_invalid_pod_is_rejected(cluster: Cluster, change: dict[str, Any]) -> None:
     with pytest.raises(client.ApiException) as error:
         cluster.core.create_namespaced_pod(cluster.namespace, cluster.manifest("true", name="x") | change)
     assert code_of(error) == (422, "Invalid")

@@ -2,47 +2,44 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from local.runner.containers.bubblewrap import Bubblewrap, arguments
 from local.runner.containers.view import Mount, View
 from tests.local.runner.client import Cluster
 
-
-def view(**more: object) -> View:
-    return View(
-        **({"hostname": "pod", "uid": 1000, "gid": 1000, "network": False, "etc": Path("/state/etc"), "root": Path("/state/root")} | more)
-    )  # type: ignore[arg-type]
+VIEW = View(hostname="pod", uid=1000, gid=1000, network=False, etc=Path("/state/etc"), root=Path("/state/root"))
 
 
 def test_the_options_isolate_and_order_mounts_by_depth() -> None:
     mounts = (Mount("/data/outputs", fd=11), Mount("/data", fd=10, read_only=True), Mount("/tmp", size=5))
     words = arguments(
-        view(mounts=mounts, env={"LD_PRELOAD": "x"}, termination_log=("/dev/termination-log", Path("/state/log"))),
+        replace(VIEW, mounts=mounts, env={"LD_PRELOAD": "x"}, termination_log=("/dev/termination-log", Path("/state/log"))),
         Bubblewrap("bwrap"),
         3,
         4,
     )
     text = " ".join(words)
-    for wanted in (
+    for options in (
         "--unshare-user --uid 1000 --gid 1000 --disable-userns",
         "--unshare-net",
         "--die-with-parent",
         "--cap-drop ALL",
         "--clearenv",
     ):
-        assert wanted in text
+        assert options in text
     assert text.index("--ro-bind-fd 10 /data") < text.index("--bind-fd 11 /data/outputs") < text.index("--remount-ro / ")
     assert "--size 5 --tmpfs /tmp" in text and "--setenv LD_PRELOAD x" in text and "resolv.conf" not in text
     assert text.index("--bind /state/log /dev/termination-log") < text.index("--remount-ro /dev")
-    with_network = arguments(view(network=True), Bubblewrap("bwrap", user_namespace=False), 3, 4)
+    with_network = arguments(replace(VIEW, network=True), Bubblewrap("bwrap", user_namespace=False), 3, 4)
     assert "--unshare-net" not in with_network and "--unshare-user" not in with_network and "/etc/resolv.conf" in with_network
 
 
 def test_a_container_with_a_writable_root_gets_a_sized_tmp() -> None:
-    text = " ".join(arguments(view(scratch=9), Bubblewrap("bwrap"), 3, 4))
+    text = " ".join(arguments(replace(VIEW, scratch=9), Bubblewrap("bwrap"), 3, 4))
     assert "--size 9 --tmpfs /tmp" in text and "--remount-ro /" in text
-    assert "--tmpfs /tmp" not in " ".join(arguments(view(scratch=None), Bubblewrap("bwrap"), 3, 4))
+    assert "--tmpfs /tmp" not in " ".join(arguments(VIEW, Bubblewrap("bwrap"), 3, 4))
 
 
 def test_a_container_sees_no_home_and_no_repository_and_can_change_nothing(cluster: Cluster) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.local.runner.client import Cluster, terminated, waiting_reason
+from tests.local.runner.client import Cluster, Runner, terminated, waiting_reason
 
 
 def test_an_unknown_image_is_reported_with_the_images_that_exist(cluster: Cluster) -> None:
@@ -11,6 +11,14 @@ def test_an_unknown_image_is_reported_with_the_images_that_exist(cluster: Cluste
         waiting = cluster.until(pod, lambda pod: waiting_reason(pod) == "ErrImagePull").status.container_statuses[0].state.waiting
         assert cluster.image in waiting.message and "cluster" in waiting.message
         cluster.core.delete_namespaced_pod(pod.metadata.name, cluster.namespace)
+
+
+def test_a_pod_starts_once_images_yaml_has_its_image(runner: Runner, cluster: Cluster) -> None:
+    pod = cluster.create("true", container={"image": "c2d.test/late:1"})
+    cluster.until(pod, lambda pod: waiting_reason(pod) == "ErrImagePull")
+    with runner.images.open("a") as file:
+        file.write("c2d.test/late:1: {python: none}\n")
+    assert cluster.until_end(pod).status.phase == "Succeeded"
 
 
 def test_a_command_that_does_not_exist_is_a_start_error(cluster: Cluster) -> None:

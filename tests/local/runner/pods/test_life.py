@@ -49,3 +49,14 @@ def test_init_containers_run_one_after_the_other_and_a_failure_ends_the_pod(clus
 def test_the_end_of_the_log_replaces_a_missing_termination_message_on_request(cluster: Cluster, policy: str, expected: str | None) -> None:
     pod = cluster.run("sh", "-c", "echo oops; exit 1", container={"terminationMessagePolicy": policy})
     assert terminated(pod).message == expected
+
+
+def test_containers_run_side_by_side_and_one_that_cannot_start_does_not_hold_up_the_others(cluster: Cluster) -> None:
+    containers = [
+        {"name": "late", "image": "no-such-image", "command": ["true"]},
+        {"name": "base", "image": cluster.image, "command": ["sh", "-c", "exit 4"]},
+    ]
+    pod = cluster.create("true", containers=containers)
+    ended = cluster.until(pod, lambda pod: terminated(pod, 1) is not None)
+    assert (terminated(ended, 1).exit_code, ended.status.phase) == (4, "Running")
+    assert ended.status.container_statuses[0].state.waiting.reason == "ErrImagePull"
