@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from local.runner.api.defaults import fold_string_data, with_defaults
-from local.runner.api.parameters import flag, grace_period, json_body, reject_dry_run
+from local.runner.api.parameters import flag, grace_period, json_body, non_negative, reject_dry_run
 from local.runner.api.patches import patched, require_merge_patch
 from local.runner.api.selectors import Predicate, field_selector, label_selector
 from local.runner.api.validation import validate
@@ -44,7 +44,7 @@ class Resource:
         plural, query = self._kind.plural, request.query_params
         selected = self._selected(request)
         if flag(request, "watch"):
-            seconds = float(query.get("timeoutSeconds") or WATCH_SECONDS)
+            seconds = non_negative(query.get("timeoutSeconds"), "timeoutSeconds") or WATCH_SECONDS
             lines = watch(self._store, plural, selected, query.get("resourceVersion", ""), seconds)
             return StreamingResponse(lines, media_type="application/json")
         return JSONResponse(
@@ -81,7 +81,7 @@ class Resource:
         current = self._current(request)
         new = patched(current, patch)
         new |= {"kind": self._kind.name, "apiVersion": self._kind.api_version}
-        new["metadata"] = {key: value for key, value in new["metadata"].items() if key not in FIXED_METADATA}
+        new["metadata"] = {key: value for key, value in (new.get("metadata") or {}).items() if key not in FIXED_METADATA}
         new["metadata"] |= {key: current["metadata"][key] for key in FIXED_METADATA if key in current["metadata"]}
         new.pop("status", None)
         if "status" in current:
