@@ -28,8 +28,8 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture(scope="session")
 def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """The laptop's pod runner, one process for the test session (:class:`tests.runner_client.Runner`)."""
-    from tests.runner_client import Runner
+    """The laptop's pod runner, one process for the test session (:class:`tests.local.runner.client.Runner`)."""
+    from tests.local.runner.client import Runner
 
     it = Runner(tmp_path_factory.mktemp("runner"))
     yield it

@@ -1,4 +1,4 @@
-"""A certificate for 127.0.0.1. TLS is there because kubectl (client-go) sends no token over plain HTTP."""
+"""A certificate for 127.0.0.1. kubectl (client-go) sends no token over plain HTTP, so the runner serves HTTPS."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cryptography.x509.oid import NameOID
 
 
 def self_signed() -> tuple[bytes, bytes]:
-    """(certificate, private key) in PEM, for one run of the runner. The certificate is its own authority."""
+    """(certificate, private key) in PEM, for one run of the runner. The certificate is its own issuer, so clients can trust exactly it."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "c2d laptop runner")])
     usage = dict.fromkeys(

@@ -1,4 +1,4 @@
-"""Waiting for something to happen, within one event loop."""
+"""Wakes every coroutine that waits for a change. One event loop only."""
 
 from __future__ import annotations
 
@@ -6,20 +6,16 @@ import asyncio
 
 
 class Wakeup:
-    """`fire` ends every `wait` that has begun. The caller looks at the state itself, before and after."""
+    """`fire` ends every `wait` in progress. Callers check the state they wait for themselves, before and after."""
 
     def __init__(self) -> None:
-        self._waiting: set[asyncio.Future[None]] = set()
+        self._event = asyncio.Event()
 
     async def wait(self) -> None:
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.add(future)
-        try:
-            await future
-        finally:
-            self._waiting.discard(future)
+        """Wait for the next `fire`."""
+        await self._event.wait()
 
     def fire(self) -> None:
-        for future in self._waiting:
-            if not future.done():
-                future.set_result(None)
+        """Wake all that wait now; later calls of `wait` need another `fire`."""
+        self._event.set()
+        self._event = asyncio.Event()

@@ -12,7 +12,7 @@ import yaml
 from c2d.errors import ManifestRejected
 from c2d.hooks.kubernetes import LogLine, Pods, Seen
 from c2d.pods.status import end_of
-from tests.runner_client import Cluster, Runner
+from tests.local.runner.client import Cluster, Runner
 
 ROOT = Path(__file__).parents[3]
 

@@ -1,0 +1,1 @@
+"""The HTTP side: routes, request parsing, validation, watches and logs."""

@@ -1,0 +1,1 @@
+"""Containers as processes of this machine: what they see, how they are isolated and limited, and what they write."""
