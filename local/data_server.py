@@ -1,6 +1,6 @@
-"""The data owner of the examples: `python -m local.data_server ADDRESS PORT` serves examples/data over HTTP, read-only.
+"""The examples' data owner: `python -m local.data_server ADDRESS PORT` serves the files of examples/data over HTTP, read-only.
 
-The examples' algorithms are there too, as /algorithms/NAME.py, for those who publish them.
+It also serves the examples' algorithms, as /algorithms/NAME.py, so that they can be published as assets.
 """
 
 import functools

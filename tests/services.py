@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx
 
-from local.home import free_port
+from local.ports import free_port
 from tests.programs import program
 
 WITHIN = 60  # seconds for a service to answer

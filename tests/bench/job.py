@@ -22,7 +22,7 @@ from c2d.jobs.status import Stage
 from c2d.pods import manifests, stage_input
 from c2d.pods.status import end_of, running_since
 from c2d.settings import installation
-from local.airflow import Client
+from local.airflow_api import Client
 
 ENVIRONMENT = "ocean-compute"
 JOB = {

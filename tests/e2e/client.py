@@ -25,9 +25,10 @@ from kubernetes import config as kubernetes_config
 from c2d.database.jobs import JobRepository, JobRow
 from c2d.jobs.status import Stage, StageEnd
 from local import images, processes
-from local.airflow import Client
+from local.airflow_api import Client
 from local.cluster import own_address, server_of
-from local.home import PROJECT, Home, read_env
+from local.env_files import read_env
+from local.home import PROJECT, Home
 from tests.e2e.data_server import DataServer
 from tests.e2e.stores import Stores
 

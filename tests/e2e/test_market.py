@@ -10,7 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
-from local.home import Home, read_env
+from local.env_files import read_env
+from local.home import Home
 from local.market import ocean_js
 from local.market.chain import Chain
 from local.market.metadata_cache import MetadataCache

@@ -18,7 +18,8 @@ import sqlalchemy as sa
 
 from c2d.crypto import ecies
 from c2d.database.tables import notifications
-from local.home import PROJECT, Home, read_env
+from local.env_files import read_env
+from local.home import PROJECT, Home
 from tests.conformance.provider import API, Provider, workflow
 from tests.e2e.client import Job, Stack, until
 from tests.e2e.confs import SLEEP
