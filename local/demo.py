@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
 import secrets
 import sys
@@ -242,7 +241,7 @@ def main() -> int:
         print(f"\nIn Airflow, while the stack is running (`make up`): {env['AIRFLOW_URL']}/dags/{environment}/runs/{job_id}")
         folder = Path(env["C2D_RESULTS_PATH"]) / job_id
         if folder.is_dir():
-            print(f"Files: {os.path.relpath(folder)}/data")
+            print(f"Files: {terminal.display_path(folder)}/data")
         problems = differences(example.expect, state, job)
     return verdict(problems, begin)
 

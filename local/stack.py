@@ -211,11 +211,11 @@ def main() -> int:
             env = up(stack, env_file())
             print("The stack is running already." if was_running else "The stack is running. `make down` stops it.")
             print(f"  Airflow    {login(env)}")
-            print(f"  variables  . {os.path.relpath(stack.env_file)}   (sets AIRFLOW_URL, AIRFLOW_PASSWORD and others in your shell)")
-            print(f"  logs       {os.path.relpath(stack.logs)}/")
+            print(f"  variables  . {terminal.display_path(stack.env_file)}   (sets AIRFLOW_URL, AIRFLOW_PASSWORD and others in your shell)")
+            print(f"  logs       {terminal.display_path(stack.logs)}/")
         case ["down"]:
             if down(stack):
-                print(f"The stack has stopped. Its data remain in {os.path.relpath(stack.path)}.")
+                print(f"The stack has stopped. Its data remain in {terminal.display_path(stack.path)}.")
             else:
                 print("The stack is not running.")
         case ["status"]:

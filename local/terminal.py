@@ -6,6 +6,7 @@ import contextlib
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import NoReturn
 
 from local.home import StackError, home
@@ -50,6 +51,11 @@ def run(command: Callable[[], int]) -> NoReturn:
 def _interrupt(*_: object) -> None:
     """SIGTERM ends a command in the same way as Ctrl-C, so that it stops what it has started."""
     raise KeyboardInterrupt
+
+
+def display_path(path: Path) -> str:
+    """A path for a message: relative if it is below the current folder."""
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 @contextlib.contextmanager

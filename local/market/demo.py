@@ -148,7 +148,7 @@ def download(js: OceanJs, status: dict[str, Any], consumer: Account, folder: Pat
         target = folder / os.path.basename(name)
         target.write_bytes(content)
         texts[target.name] = content.decode(errors="replace")
-        report("download", f"{os.path.relpath(target)} ({result['type']}, {len(content)} bytes)")
+        report("download", f"{terminal.display_path(target)} ({result['type']}, {len(content)} bytes)")
         if result["type"] in ("output", "algorithmLog"):
             demo.show_lines(texts[target.name])
     return texts
