@@ -4,6 +4,7 @@ It also serves the examples' algorithms, as /algorithms/NAME.py, so that they ca
 """
 
 import functools
+import os
 import re
 import sys
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -18,7 +19,7 @@ class Handler(SimpleHTTPRequestHandler):
         algorithm = re.fullmatch(r"/algorithms/([a-z-]+)\.py", path)
         return str(EXAMPLES / algorithm[1] / "algorithm.py") if algorithm else super().translate_path(path)
 
-    def list_directory(self, path: str) -> None:  # type: ignore[override]
+    def list_directory(self, path: str | os.PathLike[str]) -> None:
         self.send_error(404)
 
 

@@ -22,7 +22,7 @@ from local import cluster, demo, images, stack, terminal
 from local.home import Home, StackError, home, write_private
 from local.market import chain, metadata_cache, npm, ocean_js
 from local.market.chain import ONE, Account, Chain
-from local.market.ocean_js import OceanJs, Published, Refused
+from local.market.ocean_js import OceanJs, OceanJsError, Published
 
 EXAMPLE = "join"
 TABLES = {"Penguins: size": "penguins_size.csv", "Penguins: isotopes": "penguins_isotopes.csv"}
@@ -135,7 +135,7 @@ def compute(js: OceanJs, data: list[dict[str, Any]], algorithm: dict[str, Any], 
             printed = text
         if status["dateFinished"]:
             return status
-        time.sleep(ocean_js.EVERY)
+        time.sleep(ocean_js.POLL_INTERVAL)
     raise StackError(f"The job has not ended after {JOB_TIMEOUT} s.")
 
 
@@ -160,8 +160,8 @@ def stranger_gets(js: OceanJs, job_id: str, data: list[dict[str, Any]], algorith
     try:
         js.start(stranger, str(ENVIRONMENT["id"]), data[0], algorithm, data[1:])
         problems.append("a stranger started a job with the consumer's orders")
-    except Refused as refusal:
-        report("reject", f"a stranger uses the consumer's orders: {json.dumps(refusal.reason)}")
+    except OceanJsError as error:
+        report("reject", f"a stranger uses the consumer's orders: {json.dumps(error.reason)}")
     answer = httpx.get(js.provider("getComputeResultUrl", js.provider_url, stranger, job_id, 0))
     if answer.is_success:
         problems.append("a stranger downloaded a result")

@@ -15,7 +15,7 @@ from local.home import Home
 from local.market import ocean_js
 from local.market.chain import Chain
 from local.market.metadata_cache import MetadataCache
-from local.market.ocean_js import Published, Refused
+from local.market.ocean_js import OceanJsError, Published
 from tests.conformance.ocean_js.market import ENTRYPOINT, HOUR, Market, price_times
 from tests.e2e.client import Job, Stack, until
 from tests.e2e.confs import OWNER, conf, data_set, file
@@ -67,7 +67,7 @@ def test_what_was_bought_is_computed_and_an_order_is_used_again(
 
     url = market.js.provider("getComputeResultUrl", market.js.provider_url, market.stranger, job.id, 0)
     assert httpx.get(url).status_code in (400, 404)
-    with pytest.raises(Refused, match="order_invalid"):
+    with pytest.raises(OceanJsError, match="order_invalid"):
         market.js.start(market.stranger, ENVIRONMENT, paid[0], code, paid[1:])
 
     again = market.initialize(
@@ -92,7 +92,7 @@ def test_a_job_is_stopped_by_its_consumer_alone(stack: Stack, market: Market) ->
     dataset = market.dataset("stopped", compute=market.trust(sleeper))
     (paid,), code = market.buy([dataset], sleeper, ENVIRONMENT)
     job = start(stack, market, [paid], code).await_running("algorithm")
-    with pytest.raises(Refused, match="signature"):
+    with pytest.raises(OceanJsError, match="signature"):
         market.js.call(
             "ProviderInstance.computeStop", dataset.did, market.consumer.address, job.id, market.js.provider_url, market.stranger
         )

@@ -15,7 +15,7 @@ import pytest
 from c2d.crypto.signatures import sign_hash
 from local.market import ocean_js
 from local.market.chain import ONE, fee_of
-from local.market.ocean_js import OceanJs, Published, Refused
+from local.market.ocean_js import OceanJs, OceanJsError, Published
 from tests.conformance.ocean_js.market import DATA, HOUR, NUMBERS, Job, Market, Place, price_times, provider, start
 
 
@@ -38,7 +38,7 @@ def test_a_file_is_bought_and_downloaded_by_the_librarys_own_helpers(market: Mar
     ordered, _ = market.js.call("orderAsset", market.js.known(sold), signer, {"$config": {}}, datatoken, url)
     download = market.js.provider("getDownloadUrl", sold.did, sold.service, 0, ordered["transactionHash"], url, signer)
     assert market.js.download(download) == ("table.csv", DATA)
-    with pytest.raises(Refused, match="Response error"):
+    with pytest.raises(OceanJsError, match="Response error"):
         market.js.download(download)
 
 
@@ -106,7 +106,7 @@ def test_the_last_version_stops_a_job_only_where_that_is_allowed(place: Place, m
 
     with ocean_js.running(market.chain, market.js.provider_url, market.cache.url, ocean_js.LAST) as last:
         job = last.start(consumer, bought.environment, bought.dataset, bought.algorithm)["jobId"]
-        with pytest.raises(Refused, match="Invalid signature provided"):
+        with pytest.raises(OceanJsError, match="Invalid signature provided"):
             stop(last, job)
         assert not last.status(consumer.address, job)["stopreq"]
     with (

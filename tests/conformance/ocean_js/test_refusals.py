@@ -11,12 +11,12 @@ import pytest
 from c2d.crypto.signatures import sign_hash
 from local.market.chain import ONE, ZERO, provider_fee
 from local.market.ddo import container_checksum
-from local.market.ocean_js import Published, Refused
+from local.market.ocean_js import OceanJsError, Published
 from tests.conformance.ocean_js.market import CONTAINER, DIGEST, HOUR, PROVIDER_KEY, Job, Market, Place, start
 
 
 def refused(market: Market, job: Job, **changes: Any) -> Any:
-    with pytest.raises(Refused) as it:
+    with pytest.raises(OceanJsError) as it:
         start(market, job, **changes)
     return it.value.reason
 
@@ -56,7 +56,7 @@ def test_an_order_whose_time_is_over(market: Market, bought: Job, algorithm: Pub
 def test_somebody_elses_order(market: Market, bought: Job) -> None:
     """Bought for a consumer that is neither the environment nor who asks now."""
     stranger = market.stranger
-    with pytest.raises(Refused) as it:
+    with pytest.raises(OceanJsError) as it:
         market.js.start(stranger, bought.environment, bought.dataset, bought.algorithm)
     assert it.value.reason == {"dataset.serviceId": "order_invalid"}
 
@@ -113,7 +113,7 @@ SIGNATURE = {"signature": ["Invalid signature provided. Please check the nonce o
 
 def test_a_signature_of_somebody_else(market: Market, bought: Job) -> None:
     job = start(market, bought)
-    with pytest.raises(Refused) as it:
+    with pytest.raises(OceanJsError) as it:
         market.js.call(
             "ProviderInstance.computeStop",
             bought.dataset["documentId"],
