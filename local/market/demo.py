@@ -21,8 +21,9 @@ import yaml
 from local import cluster, demo, images, stack, terminal
 from local.home import Home, StackError, home, write_private
 from local.market import chain, metadata_cache, npm, ocean_js
+from local.market.bridge import OceanJsError
 from local.market.chain import ONE, Account, Chain
-from local.market.ocean_js import OceanJs, OceanJsError, Published
+from local.market.ocean_js import OceanJs, Published
 
 EXAMPLE = "join"
 TABLES = {"Penguins: size": "penguins_size.csv", "Penguins: isotopes": "penguins_isotopes.csv"}

@@ -64,9 +64,7 @@ class MetadataCache:
         self.retried_at = 0.0
         self.changed = threading.Condition()
         self.closed = False
-        self.http = httpx.Client(
-            timeout=10, trust_env=False
-        )  # one client: its TLS setup costs more than a request
+        self.http = httpx.Client(timeout=10, trust_env=False)  # one client: its TLS setup costs more than a request
         self.server = ThreadingHTTPServer(("127.0.0.1", port), type("Bound", (Handler,), {"cache": self}))
         self.server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self.server.server_port}"

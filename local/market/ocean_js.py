@@ -1,50 +1,25 @@
-"""The unmodified Ocean client library (@oceanprotocol/lib) as a Python object, with the steps of publishing, buying and computing.
+"""Publishing, buying and computing with the unmodified Ocean client library (@oceanprotocol/lib).
 
 The steps are those of the library's own examples: publish, initialize, order or reuse an order, start, poll, download.
 """
 
 from __future__ import annotations
 
-import base64
 import contextlib
-import json
-import re
-import subprocess
-import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
-from local.market import npm
+from local.market import bridge
 from local.market.anvil import CHAIN_ID
+from local.market.bridge import Bridge, OceanJsError
 from local.market.chain import ZERO, Account, Chain
 from local.market.ddo import container_checksum, document
 
 # Their names in package.json: the reference client (3.3.0), and the last version that works with Ocean's Provider (3.4.6).
 REFERENCE, LAST = "@oceanprotocol/lib", "ocean-lib-last"
-CALL_TIMEOUT = 120  # seconds
 POLL_INTERVAL = 0.3  # seconds between two requests for a job's status
-
-
-class OceanJsError(Exception):
-    """The library threw an error, or printed one and returned nothing. `text` is the error and what was printed."""
-
-    def __init__(self, call: str, text: str):
-        super().__init__(f"{call}: {text}")
-        self.text = text
-
-    @property
-    def reason(self) -> Any:
-        """The Provider's `error`, or its `errors` by field; the whole text if it has neither."""
-        printed = re.search(r"failed:  \d{3} [A-Za-z ]+ (\{.*\})", self.text)
-        try:
-            body = json.loads(printed[1] if printed else self.text.splitlines()[0])
-            return body.get("errors") or body["error"]
-        except (ValueError, KeyError, IndexError, AttributeError):
-            return self.text
 
 
 @dataclass(frozen=True)
@@ -74,79 +49,24 @@ class Published:
 @contextlib.contextmanager
 def running(chain: Chain, provider_url: str, cache_url: str, library: str = REFERENCE) -> Iterator[OceanJs]:
     """Run the library's process during the block."""
-    it = OceanJs(chain, provider_url, cache_url, library)
-    try:
-        yield it
-    finally:
-        it.close()
+    env = {"NODE_URI": chain.url, "ADDRESS_FILE": str(chain.address_file), "AQUARIUS_URL": cache_url, "PROVIDER_URL": provider_url}
+    with bridge.running(library, env) as process:
+        yield OceanJs(process, chain, provider_url, cache_url)
 
 
-@dataclass
+@dataclass(frozen=True)
 class OceanJs:
-    """A Node.js process with the library. It makes one call at a time."""
+    """The library for one chain, one Provider and one metadata cache."""
 
+    bridge: Bridge
     chain: Chain
     provider_url: str
     cache_url: str
-    library: str = REFERENCE
-    calls: int = 0
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def __post_init__(self) -> None:
-        env = {"NODE_PATH": str(npm.modules()), "NODE_URI": self.chain.url, "ADDRESS_FILE": str(self.chain.address_file), "PATH": ""}
-        env |= {"AQUARIUS_URL": self.cache_url, "PROVIDER_URL": self.provider_url, "OCEAN_LIB": self.library}
-        self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115
-        self.process = subprocess.Popen(
-            [npm.node(), str(Path(__file__).with_name("bridge.js"))],
-            env=env,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self.errors,
-            text=True,
-        )
-
-    def close(self) -> None:
-        assert self.process.stdin
-        self.process.stdin.close()
-        try:
-            self.process.wait(10)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
 
     # -- the library ---------------------------------------------------------------------------------------------
     def call(self, name: str, *args: Any, new: list[Any] | None = None) -> tuple[Any, str]:
-        """Call a function, or `Class.method`. Returns its result, and what it has printed.
-
-        :param new: arguments for the constructor of the class.
-        :raises OceanJsError: it threw an error.
-        :raises RuntimeError: the process ended, or did not answer in time.
-        """
-        assert self.process.stdin and self.process.stdout
-        target, _, method = name.rpartition(".") if "." in name else (name, "", None)
-        self.calls += 1
-        request = {"id": self.calls, "object": target, "method": method, "args": _sent(args), **({"new": _sent(new)} if new else {})}
-        with self.lock:
-            timer = threading.Timer(CALL_TIMEOUT, self.process.kill)
-            timer.start()
-            try:
-                self.process.stdin.write(json.dumps(request) + "\n")
-                self.process.stdin.flush()
-                line = self.process.stdout.readline()
-            except BrokenPipeError:
-                line = ""
-            finally:
-                timer.cancel()
-        if not line:
-            self.errors.seek(0)
-            raise RuntimeError(
-                f"the client library's process ended at {name}: {self.errors.read()[-800:] or f'no answer in {CALL_TIMEOUT} s'}"
-            )
-        answer = json.loads(line)
-        log = "\n".join(answer["log"])
-        if "error" in answer:
-            raise OceanJsError(name, f"{answer['error']}\n{log}".strip())
-        return _received(answer["result"]), log
+        """Call a function, or `Class.method`; see :meth:`Bridge.call`."""
+        return self.bridge.call(name, *args, new=new)
 
     def provider(self, method: str, *args: Any) -> Any:
         """Call a method of the library's Provider.
@@ -331,23 +251,3 @@ class OceanJs:
         """The name and the content of the file at a URL. `index` names it if the response has no name."""
         file, _ = self.call("downloadFile", url, index)
         return file["filename"], file["data"]
-
-
-def _sent(value: Any) -> Any:
-    """A Python value in the form that bridge.js expects."""
-    if isinstance(value, Account):
-        return {"$signer": value.key}
-    if isinstance(value, dict):
-        return {name: _sent(each) for name, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_sent(each) for each in value]
-    return value
-
-
-def _received(value: Any) -> Any:
-    """A value from bridge.js in Python."""
-    if isinstance(value, dict):
-        return base64.b64decode(value["$base64"]) if "$base64" in value else {name: _received(each) for name, each in value.items()}
-    if isinstance(value, list):
-        return [_received(each) for each in value]
-    return value

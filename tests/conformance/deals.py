@@ -13,7 +13,8 @@ import sqlalchemy as sa
 
 from c2d.crypto import ecies
 from c2d.database import connections
-from local.market.chain import Chain, fee_of
+from local.market.chain import Chain
+from local.market.fees import fee_of
 from tests.conformance.consumer import SERVICES, Consumer
 from tests.conformance.provider_server import Market, market, serving_with
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from c2d.api.provider.service import DOWNLOADS
 from c2d.crypto.signatures import address_of, signer_of_hash
-from local.market.chain import fee_of
+from local.market.fees import fee_of
 from tests.conformance.consumer import SERVICES, Consumer
 from tests.conformance.deals import algorithm, bought, consumer, dataset, error, free_fee, place, publisher, with_settings  # noqa: F401
 from tests.conformance.provider_server import CODE, Market

@@ -13,9 +13,10 @@ import pytest
 from local.env_files import read_env
 from local.home import Home
 from local.market import ocean_js
+from local.market.bridge import OceanJsError
 from local.market.chain import Chain
 from local.market.metadata_cache import MetadataCache
-from local.market.ocean_js import OceanJsError, Published
+from local.market.ocean_js import Published
 from tests.conformance.ocean_js.market import ENTRYPOINT, HOUR, Market, price_times
 from tests.e2e.client import Job, Stack, until
 from tests.e2e.confs import OWNER, conf, data_set, file

@@ -9,7 +9,8 @@ import pytest
 from local.home import StackError
 from local.market import npm
 from local.market.anvil import CHAIN_ID
-from local.market.chain import ONE, ZERO, fee_of, provider_fee
+from local.market.chain import ONE, ZERO
+from local.market.fees import fee_of, provider_fee
 
 PROVIDER_KEY = "0x" + "17" * 32
 FREE: dict[str, Any] = {"environment": "ocean-compute", "amount": 0, "token": ZERO, "valid_until": 0}

@@ -14,8 +14,10 @@ import pytest
 
 from c2d.crypto.signatures import sign_hash
 from local.market import ocean_js
-from local.market.chain import ONE, fee_of
-from local.market.ocean_js import OceanJs, OceanJsError, Published
+from local.market.bridge import OceanJsError
+from local.market.chain import ONE
+from local.market.fees import fee_of
+from local.market.ocean_js import OceanJs, Published
 from tests.conformance.ocean_js.market import DATA, HOUR, NUMBERS, Job, Market, Place, price_times, provider, start
 
 

@@ -9,9 +9,11 @@ import httpx
 import pytest
 
 from c2d.crypto.signatures import sign_hash
-from local.market.chain import ONE, ZERO, provider_fee
+from local.market.bridge import OceanJsError
+from local.market.chain import ONE, ZERO
 from local.market.ddo import container_checksum
-from local.market.ocean_js import OceanJsError, Published
+from local.market.fees import provider_fee
+from local.market.ocean_js import Published
 from tests.conformance.ocean_js.market import CONTAINER, DIGEST, HOUR, PROVIDER_KEY, Job, Market, Place, start
 
 
