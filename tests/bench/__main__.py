@@ -1,7 +1,7 @@
-"""`make bench`: what a job costs beside a bare chain of the same pods, and how fast configure, publish and getResult move bytes.
+"""`make bench`: how long a job takes compared with the same pods without Airflow, and how fast configure, publish and getResult move bytes.
 
-Ratios of runs that are interleaved in one go, with their spread; the machine is noisy, so no absolute number means much.
-Uses the stack that is up (C2D_HOME), or brings one up: on this machine, or with C2D_CLUSTER=kubernetes and KUBECONFIG on that cluster.
+It prints ratios of interleaved runs, with their spread, because absolute numbers mean little on a busy machine. The benchmark of a job
+uses the running stack (C2D_HOME) or starts one: on this machine, or on a cluster with C2D_CLUSTER=kubernetes and KUBECONFIG.
 
     python -m tests.bench [job|bytes|stores|results] [--rounds N]
 """
@@ -17,7 +17,7 @@ sys.path[:0] = [str(Path(__file__).parents[2] / "plugins")]
 
 
 def spread(values: list[float], unit: str = "") -> str:
-    """``median (smallest-largest)``."""
+    """``median (smallest-largest)`` of some measurements."""
     return f"{statistics.median(values):.2f}{unit} ({min(values):.2f}-{max(values):.2f})"
 
 
