@@ -1,4 +1,4 @@
-"""Jobs that the unmodified client library buys on a real chain and starts at the Provider API, on real Airflow."""
+"""The unmodified client library buys on a real chain and starts jobs at the Provider API, with real Airflow."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def ended(market: Market, job: Job) -> dict[str, Any]:
 
 
 @pytest.mark.digest
-def test_what_was_bought_is_computed_and_an_order_is_used_again(
+def test_bought_assets_are_computed_on_and_the_orders_are_reused(
     stack: Stack, market: Market, datasets: list[Published], algorithm: Published
 ) -> None:
     paid, code = market.buy(datasets, algorithm, ENVIRONMENT)
@@ -82,13 +82,13 @@ def test_what_was_bought_is_computed_and_an_order_is_used_again(
 
 
 @pytest.mark.digest
-def test_a_price_is_told_quickly(stack: Stack, market: Market, datasets: list[Published], algorithm: Published) -> None:
+def test_initialize_compute_answers_quickly(stack: Stack, market: Market, datasets: list[Published], algorithm: Published) -> None:
     times = price_times(market, datasets, algorithm, ENVIRONMENT, int(time.time()) + HOUR)
     stack.numbers.append(("initializeCompute", f"median {times[30] * 1000:.0f} ms, p95 {times[57] * 1000:.0f} ms"))
 
 
 @pytest.mark.digest
-def test_a_job_is_stopped_by_its_consumer_alone(stack: Stack, market: Market) -> None:
+def test_only_the_consumer_can_stop_a_job(stack: Stack, market: Market) -> None:
     sleeper = market.algorithm("/sleeper.py")
     dataset = market.dataset("stopped", compute=market.trust(sleeper))
     (paid,), code = market.buy([dataset], sleeper, ENVIRONMENT)
@@ -107,8 +107,8 @@ def test_a_job_is_stopped_by_its_consumer_alone(stack: Stack, market: Market) ->
 
 
 @pytest.mark.digest
-def test_an_asset_that_was_revoked_meanwhile_is_not_fetched(stack: Stack, market: Market) -> None:
-    """The orders are checked again in the DAG, before a pod learns where the data are."""
+def test_an_asset_that_is_revoked_while_the_job_waits_is_not_fetched(stack: Stack, market: Market) -> None:
+    """The orders are checked again in the DAG, before any pod gets the addresses of the data."""
     sleeper = market.algorithm("/sleeper.py")
     occupying, dataset = (market.dataset(name, compute=market.trust(sleeper)) for name in ("occupying", "revoked"))
     (paid,), code = market.buy([occupying], sleeper, ENVIRONMENT)
@@ -123,7 +123,7 @@ def test_an_asset_that_was_revoked_meanwhile_is_not_fetched(stack: Stack, market
     running.await_end()
 
 
-def test_without_an_order_nothing_is_started(stack: Stack) -> None:
+def test_no_job_starts_without_an_order(stack: Stack) -> None:
     answer = stack.trigger(ENVIRONMENT, conf(inputs=[data_set("aa", file("table.csv"))], owner=OWNER), "no-order")
     assert answer.status_code == 400 and "inputs[0].order" in answer.text, answer.text
     until(lambda: stack.api.send("GET", f"/dags/{ENVIRONMENT}/dagRuns/no-order", {}).status_code == 404, "no run")
