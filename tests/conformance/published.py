@@ -1,4 +1,4 @@
-"""Jobs whose filter and publish stages really ran, for tests of what is read afterwards."""
+"""Jobs whose filter and publish stages have really run, for tests that read their results."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FILES = {"outputs/big.bin": BIG, "outputs/empty": b"", "outputs/sub/ä b.csv": b
 
 
 def published(client: TestClient, loaded: installation.Settings, tmp_path: Path, files: dict[str, bytes] = FILES) -> tuple[str, Path]:
-    """A job that has ended. Returns its id and its folder in the results volume (which may be empty)."""
+    """Run a job to its end. Returns its id and its folder in the results volume, which may be empty."""
     service: Any = client.app.state.service  # type: ignore[attr-defined]
     body = PROVIDER.start_body(f"0x{time.time_ns()}")
     body["workflow"]["stages"][0]["output"]["publicKey"] = ecies.public_key(CONSUMER)
@@ -72,7 +72,7 @@ def listed(client: TestClient, job_id: str) -> list[dict[str, Any]]:
 
 
 def opened(content: bytes, path: str, mode: str) -> bytes:
-    """What a consumer makes of an answer."""
+    """The content that a consumer gets from an answer, decrypted if necessary."""
     if mode != "consumer" or path.startswith("adminlogs/"):
         return content
     sealed_key, hidden = result_files.read_prefix(content.partition(b"\n")[0])

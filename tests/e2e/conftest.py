@@ -27,9 +27,7 @@ NUMBERS: list[tuple[str, str, str]] = []
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "kubernetes: runs on a real cluster (with C2D_CLUSTER=kubernetes); for selection with -m")
     config.addinivalue_line("markers", "cluster_only: an e2e test of something that the pod runner does not have")
-    config.addinivalue_line(
-        "markers", "digest: on a cluster, needs C2D_PYTHON_DATA_DIGEST, the cluster's digest of the image"
-    )
+    config.addinivalue_line("markers", "digest: on a cluster, needs C2D_PYTHON_DATA_DIGEST, the cluster's digest of the image")
     config.addinivalue_line("markers", "job(conf, environment='ocean-compute', once_running=None): the job of an e2e test")
 
 
