@@ -30,9 +30,9 @@ def unprotected(client: TestClient) -> list[str]:
             elif getattr(route, "dependant", None):
                 yield route.endpoint
 
-    found = list(endpoints(client.app.routes))  # type: ignore[attr-defined]
-    assert len(found) >= 14
-    return [e.__name__ for e in found if not hasattr(e, "access")]
+    routes = list(endpoints(client.app.routes))  # type: ignore[attr-defined]
+    assert len(routes) >= 14
+    return [e.__name__ for e in routes if not hasattr(e, "access")]
 
 
 class Runs:

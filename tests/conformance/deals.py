@@ -32,13 +32,13 @@ def place(chain: Chain, postgres: str, migrated: str, tmp_path_factory: pytest.T
     environments = folder / "environments.yaml"
     paid = f"{{id: paid, priceMinute: {PRICE}, maxJobDuration: {100 * HOUR}}}"
     environments.write_text(f"environments: [{paid}, {{id: free}}, {{id: confidential, encrypt_results: consumer}}]")
-    given = {
+    variables = {
         "OPERATOR_PRIVATE_KEY": ecies.new_private_key(),
         "C2D_DATABASE_URL": url,
         "C2D_RESULTS_PATH": str(folder),
         "C2D_ENVIRONMENTS": str(environments),
     }
-    with market(chain, given) as it:
+    with market(chain, variables) as it:
         yield it
     connections.close(url)
 

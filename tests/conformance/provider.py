@@ -43,9 +43,9 @@ class Provider:
     def signed(self, job_id: str = "", nonce: int | None = None, **more: Any) -> dict[str, Any]:
         """The query of every call except start. The signature is over owner, job id and nonce."""
         nonce = time.time_ns() if nonce is None else nonce
-        given = {"jobId": job_id} if job_id else {}
+        job = {"jobId": job_id} if job_id else {}
         signature = sign_hash(self.key, f"{self.owner}{job_id}{nonce}")
-        return {"owner": self.owner, "providerAddress": self.address, "nonce": nonce, "providerSignature": signature, **given, **more}
+        return {"owner": self.owner, "providerAddress": self.address, "nonce": nonce, "providerSignature": signature, **job, **more}
 
     def start_body(self, agreement: str, nonce: int | None = None, **more: Any) -> dict[str, Any]:
         body = {"workflow": workflow(), "agreementId": agreement, "environment": "ocean-compute", "validUntil": int(time.time()) + 600}

@@ -59,9 +59,9 @@ class _Handler(BaseHTTPRequestHandler):
         content = self.server.contents.get(path)
         status, headers = self.server.answers.get(path, (200 if content is not None else 404, {}))
         content = content or b""
-        wanted = self.headers.get("Range")
-        if wanted and status == 200:
-            first, _, last = wanted.removeprefix("bytes=").partition("-")
+        requested = self.headers.get("Range")
+        if requested and status == 200:
+            first, _, last = requested.removeprefix("bytes=").partition("-")
             total, content = len(content), content[int(first) : int(last) + 1]
             status, headers = 206, {**headers, "Content-Range": f"bytes {first}-{last}/{total}"}
         self.send_response(status)
@@ -143,7 +143,7 @@ def market(chain: Chain, variables: dict[str, str]) -> Iterator[Market]:
         since = int(chain.rpc("eth_blockNumber"), 16) + 1
         cache = stack.enter_context(metadata_cache.running(chain, chain.accounts[9].key, since=since))
         runs = Runs()
-        given = {
+        settings = {
             "PROVIDER_PRIVATE_KEY": PROVIDER_KEY,
             "NETWORK_URL": json.dumps({str(chain.chain_id): chain.url}),
             "AQUARIUS_URL": cache.url,
@@ -151,7 +151,7 @@ def market(chain: Chain, variables: dict[str, str]) -> Iterator[Market]:
             "ALLOW_NON_PUBLIC_IP": "1",
             **variables,
         }
-        provider, web = provider_app(installation.read(given), runs)
+        provider, web = provider_app(installation.read(settings), runs)
         url = stack.enter_context(serving(web)) + PROVIDER
         client = stack.enter_context(httpx.Client(base_url=url, timeout=30, trust_env=False))
-        yield Market(chain, provider, runs, served, url, client, given)
+        yield Market(chain, provider, runs, served, url, client, settings)

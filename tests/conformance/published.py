@@ -45,16 +45,16 @@ def published(client: TestClient, loaded: installation.Settings, tmp_path: Path,
     pod.results.symlink_to(folder)
     for path, content in {**files, "adminlogs/configure.log": b"configured\n"}.items():
         pod.write(f"data/{path}", content)
-    kept = keys.new_keys(job_id, job, env, loaded.public_key)
-    kept = service.repository.store_result_keys(job_id, kept) if kept else kept
+    result_keys = keys.new_keys(job_id, job, env, loaded.public_key)
+    result_keys = service.repository.store_result_keys(job_id, result_keys) if result_keys else result_keys
     publishing = Publishing(pod, job_id)
     publishing.results = JobResultStores(destinations(env), env, loaded, job_id)
     publishing.filter()
-    encryption_keys = keys.for_publish(kept, loaded.OPERATOR_PRIVATE_KEY, job_id)
+    encryption_keys = keys.for_publish(result_keys, loaded.OPERATOR_PRIVATE_KEY, job_id)
     outcome = publishing.follow(publishing.start(lambda stage: stage.update(encryption=encryption_keys)))
     assert outcome.answer.get("ok") is True, outcome
     manifest = publishing.results.published(
-        outcome.answer, lambda stored: keys.open_manifest(stored, kept, loaded.OPERATOR_PRIVATE_KEY, job_id)
+        outcome.answer, lambda stored: keys.open_manifest(stored, result_keys, loaded.OPERATOR_PRIVATE_KEY, job_id)
     )
     for stage in Stage:
         service.repository.end_stage(job_id, StageEnd(stage, Reason.COMPLETED, 0), None, None)

@@ -39,9 +39,9 @@ def error(answer: Any) -> tuple[int, str]:
 
 
 def test_the_root_names_the_software_and_its_address(client: TestClient) -> None:
-    told = client.get("/").json()
-    assert set(told) == {"software", "version", "address", "algoTimeLimit", "storageExpiry"}
-    assert told["software"] == "Operator service" and re.fullmatch("0x[0-9a-fA-F]{40}", told["address"])
+    root = client.get("/").json()
+    assert set(root) == {"software", "version", "address", "algoTimeLimit", "storageExpiry"}
+    assert root["software"] == "Operator service" and re.fullmatch("0x[0-9a-fA-F]{40}", root["address"])
 
 
 def test_the_environments_are_listed_with_their_limits_and_prices(client: TestClient, loaded: installation.Settings) -> None:
@@ -183,8 +183,8 @@ def test_an_error_names_the_field_that_a_start_lacks(client: TestClient, name: s
     ],
 )
 def test_an_error_explains_what_is_wrong_with_a_start(client: TestClient, changes: dict[str, Any], text: str) -> None:
-    status, told = error(client.post(f"{API}/compute", json=PROVIDER.start_body("0xa1", **changes)))
-    assert status == 400 and told.startswith(text)
+    status, message = error(client.post(f"{API}/compute", json=PROVIDER.start_body("0xa1", **changes)))
+    assert status == 400 and message.startswith(text)
 
 
 @pytest.mark.parametrize(
@@ -250,13 +250,13 @@ def test_a_signature_with_a_recovery_id_of_27_or_28_is_accepted(client: TestClie
 )
 def test_an_invalid_signature_is_rejected(client: TestClient, changes: dict[str, Any], status: int, text: str) -> None:
     for send in (client.get, client.put):
-        code, told = error(send(f"{API}/compute", params={**PROVIDER.signed(), **changes}))
-        assert (code, told[: len(text)]) == (status, text)
+        code, message = error(send(f"{API}/compute", params={**PROVIDER.signed(), **changes}))
+        assert (code, message[: len(text)]) == (status, text)
 
 
 def test_an_unknown_provider_is_rejected(client: TestClient) -> None:
-    code, told = error(client.post(f"{API}/compute", json=Provider("0x" + "33" * 32).start_body("0xa1")))
-    assert code == 401 and told.endswith("is not authorized to use this service.")
+    code, message = error(client.post(f"{API}/compute", json=Provider("0x" + "33" * 32).start_body("0xa1")))
+    assert code == 401 and message.endswith("is not authorized to use this service.")
 
 
 def test_a_signature_without_the_nonce_is_rejected(client: TestClient) -> None:
@@ -345,10 +345,10 @@ def test_only_its_own_provider_can_see_or_stop_a_job(client: TestClient, runs: R
     for query in (OTHER.signed(job_id), OTHER.signed(unknown)):
         assert client.put(f"{API}/compute", params=query).json() == []
     assert runs.stopped == []
-    told = {
+    messages = {
         error(client.get(f"{API}/getResult", params=OTHER.signed(i, index=0)))[1].replace(i, "X") for i in (job_id, unknown, "0" * 31 + "1")
     }
-    assert told == {f"Owner {OWNER} mismatch for job X"}
+    assert messages == {f"Owner {OWNER} mismatch for job X"}
     assert client.get(f"{API}/compute", params=PROVIDER.signed(job_id)).json()[0]["stopreq"] == 0
 
 
@@ -495,8 +495,8 @@ def test_a_result_that_does_not_exist_is_an_error(
     client: TestClient, loaded: installation.Settings, index: Any, status: int, text: str
 ) -> None:
     job_id = finished(client, loaded)
-    code, told = error(client.get(f"{API}/getResult", params=PROVIDER.signed(job_id, index=index)))
-    assert (code, told[: len(text)]) == (status, text)
+    code, message = error(client.get(f"{API}/getResult", params=PROVIDER.signed(job_id, index=index)))
+    assert (code, message[: len(text)]) == (status, text)
     running = start(client, "0xrunning")
     assert error(client.get(f"{API}/getResult", params=PROVIDER.signed(running, index=0))) == (404, f"No results for job {running}")
     query = PROVIDER.signed(job_id)
@@ -526,8 +526,8 @@ def test_symbolic_links_in_the_results_are_not_followed(client: TestClient, load
 )
 def test_admin_routes_are_for_admins_only(client: TestClient, method: str, path: str) -> None:
     assert error(client.request(method, f"{API}/{path}")) == (400, "Admin header is empty.\nstatus code: 400")
-    code, told = error(client.request(method, f"{API}/{path}", headers={"Admin": "foo_admin"}))
-    assert code == 401 and told.startswith("Access admin route failed due to invalid admin address.")
+    code, message = error(client.request(method, f"{API}/{path}", headers={"Admin": "foo_admin"}))
+    assert code == 401 and message.startswith("Access admin route failed due to invalid admin address.")
 
 
 def test_an_admin_sees_the_jobs_of_all_providers(client: TestClient, loaded: installation.Settings) -> None:
@@ -569,14 +569,14 @@ def test_the_live_view_follows_a_job(variables: dict[str, str], runs: Runs) -> N
         service.dispatcher.start_runs()
         assert [live(client, i).json()["queuePosition"] for i in (first, second, third)] == [0, 0, 1]
         service.repository.set_status(first, Status.CONFIGURING)
-        told = live(client, first).json()
-        assert (told["stage"], told["queuePosition"], told["algorithmLog"]) == ("configure", None, None)
-        assert told["progress"] == {"bytes": 14_500_000, "totalBytes": 42_000_000}
+        view = live(client, first).json()
+        assert (view["stage"], view["queuePosition"], view["algorithmLog"]) == ("configure", None, None)
+        assert view["progress"] == {"bytes": 14_500_000, "totalBytes": 42_000_000}
         service.repository.end_stage(first, StageEnd(Stage.CONFIGURE, Reason.COMPLETED, 0), None, None)
         service.repository.set_status(first, Status.RUNNING)
-        told = live(client, first).json()
-        assert told["stage"] == "algorithm" and told["algorithmLog"].startswith("2026-") and asked[-1] == f"{first}-algorithm"
-        assert told["stages"] == [{"stage": "configure", "started": None, "finished": None, "reason": "Completed"}]
+        view = live(client, first).json()
+        assert view["stage"] == "algorithm" and view["algorithmLog"].startswith("2026-") and asked[-1] == f"{first}-algorithm"
+        assert view["stages"] == [{"stage": "configure", "started": None, "finished": None, "reason": "Completed"}]
         service.repository.end_stage(first, StageEnd(Stage.FILTER, Reason.COMPLETED, 0, "", {"bytes": 30}), None, None)
         service.repository.set_status(first, Status.PUBLISHING)
         service.tail = lambda *_: "6 files, this log is the last\nstore: 0.0 of 5.0 MB, 0 MB/s\nstore: 1.2 of 5.0 MB, 1 MB/s\n"

@@ -33,13 +33,13 @@ DID = "did:op:aa"
 
 @pytest.fixture
 def service(variables: dict[str, str], runs: Runs) -> ProviderService:
-    given = {
+    provider_settings = {
         "PROVIDER_PRIVATE_KEY": PROVIDER_KEY,
         "NETWORK_URL": '{"8996": "http://127.0.0.1:9"}',
         "PROVIDER_FEE_TOKEN": "0x" + "ab" * 20,
         "ALLOW_NON_PUBLIC_IP": "1",
     }
-    loaded = installation.read({**variables, **given})
+    loaded = installation.read({**variables, **provider_settings})
     return ProviderService(create_operator(loaded, runs, work=False).state.service)
 
 
@@ -74,10 +74,10 @@ INVALID_NONCE = {"nonce": ["The nonce must be higher than every nonce that this 
 
 
 def test_the_root_lists_the_endpoints_and_addresses_that_clients_need(client: TestClient) -> None:
-    told = client.get("/").json()
-    assert told["software"] == "Provider" and told["chainIds"] == [8996]
-    assert told["providerAddresses"] == {"8996": address_of(PROVIDER_KEY)}
-    wanted = {
+    root = client.get("/").json()
+    assert root["software"] == "Provider" and root["chainIds"] == [8996]
+    assert root["providerAddresses"] == {"8996": address_of(PROVIDER_KEY)}
+    endpoints = {
         "nonce": "GET",
         "encrypt": "POST",
         "decrypt": "POST",
@@ -92,9 +92,9 @@ def test_the_root_lists_the_endpoints_and_addresses_that_clients_need(client: Te
         "computeDelete": "DELETE",
         "computeResult": "GET",
     }
-    for name, method in wanted.items():
-        told_method, path = told["serviceEndpoints"][name]
-        assert told_method == method and path.startswith("/api/services/")
+    for name, method in endpoints.items():
+        listed_method, path = root["serviceEndpoints"][name]
+        assert listed_method == method and path.startswith("/api/services/")
 
 
 def test_every_listed_endpoint_exists(client: TestClient) -> None:

@@ -48,8 +48,8 @@ def test_an_ordered_file_can_be_downloaded_whole_and_in_parts(place: Market, con
     tx = place.chain.buy(asset, consumer.address, fee_of(fees["providerFee"]))
 
     def download(who: Consumer, index: int = 0, did: str = asset.did, headers: Any = None, **more: str) -> Any:
-        given = {"documentId": did, "serviceId": "access_1", "transferTxId": tx, "fileIndex": index, **who.signed(did), **more}
-        return place.client.get(f"{SERVICES}/download", params=given, headers=headers)
+        request = {"documentId": did, "serviceId": "access_1", "transferTxId": tx, "fileIndex": index, **who.signed(did), **more}
+        return place.client.get(f"{SERVICES}/download", params=request, headers=headers)
 
     whole = download(consumer, 1)
     assert whole.content == CODE and whole.headers["content-disposition"] == "attachment;filename=algo.py"
@@ -74,8 +74,8 @@ def test_an_aborted_download_releases_its_slot(place: Market, consumer: Consumer
     place.files.contents["/large"] = bytes(64 * 2**20)
     asset = place.publish(publisher, ("/large",), id="access_1", type="access")
     tx = place.chain.buy(asset, consumer.address, free_fee(place, consumer, asset))
-    given = {"documentId": asset.did, "serviceId": "access_1", "transferTxId": tx, "fileIndex": 0, **consumer.signed(asset.did)}
-    with place.client.stream("GET", f"{SERVICES}/download", params=given) as answer:
+    request = {"documentId": asset.did, "serviceId": "access_1", "transferTxId": tx, "fileIndex": 0, **consumer.signed(asset.did)}
+    with place.client.stream("GET", f"{SERVICES}/download", params=request) as answer:
         assert answer.status_code == 200 and next(answer.iter_raw())
     slots = place.service._download_slots
     assert all(slots.acquire(timeout=20) for _ in range(DOWNLOADS))
@@ -84,8 +84,8 @@ def test_an_aborted_download_releases_its_slot(place: Market, consumer: Consumer
 
 def test_an_asset_for_computing_cannot_be_downloaded(place: Market, consumer: Consumer, dataset: Any, algorithm: Any) -> None:
     of_data, _ = bought(place, consumer, dataset, algorithm, "free")
-    given = {**of_data, "fileIndex": 0, **consumer.signed(dataset.did)}
-    answer = place.client.get(f"{SERVICES}/download", params=given)
+    request = {**of_data, "fileIndex": 0, **consumer.signed(dataset.did)}
+    answer = place.client.get(f"{SERVICES}/download", params=request)
     assert error(answer) == (400, "Service with index=compute_1 is not an access service.")
     asked = {"documentId": dataset.did, "serviceId": "compute_1", "consumerAddress": consumer.address}
     refused = error(place.client.get(f"{SERVICES}/initialize", params=asked))
@@ -120,8 +120,8 @@ def downloaded(place: Market, client: Any, consumer: Consumer, publisher: str) -
     """Publish an asset, order it and download its file. Returns the asset and the order's transaction id."""
     asset = place.publish(publisher, id="access_1", type="access")
     tx = place.chain.buy(asset, consumer.address, free_fee(place, consumer, asset))
-    given = {"documentId": asset.did, "serviceId": "access_1", "transferTxId": tx, "fileIndex": 0, **consumer.signed(asset.did)}
-    assert client.get(f"{SERVICES}/download", params=given).content == b"a,b\n1,2\n"
+    request = {"documentId": asset.did, "serviceId": "access_1", "transferTxId": tx, "fileIndex": 0, **consumer.signed(asset.did)}
+    assert client.get(f"{SERVICES}/download", params=request).content == b"a,b\n1,2\n"
     return asset, tx
 
 
@@ -170,11 +170,11 @@ def test_a_ddo_is_decrypted_for_a_metadata_cache(place: Market, consumer: Consum
     assert [a.status_code for a in answers] == [201, 400, 400]
     assert error(answers[1]) == (400, "Checksum doesn't match.") and "nonce" in answers[2].json()["errors"]
     assert error(ask("0x" + "0" * 64, transactionId="0x" + "0" * 64)) == (400, "Failed to process transaction id.")
-    given = {"encryptedDocument": "0x00", "flags": 2, "documentHash": "0x00"}
-    assert error(ask(dataset.nft, **given)) == (400, "Failed to decrypt.")
-    assert error(ask(dataset.nft, **{**given, "flags": 1})) == (400, "Failed to decompress")
-    assert error(ask(dataset.nft, **{**given, "flags": "x"})) == (400, "Failed to convert input args to bytes.")
-    assert error(ask(dataset.nft, **{**given, "flags": 0})) == (400, "Checksum doesn't match.")
+    request = {"encryptedDocument": "0x00", "flags": 2, "documentHash": "0x00"}
+    assert error(ask(dataset.nft, **request)) == (400, "Failed to decrypt.")
+    assert error(ask(dataset.nft, **{**request, "flags": 1})) == (400, "Failed to decompress")
+    assert error(ask(dataset.nft, **{**request, "flags": "x"})) == (400, "Failed to convert input args to bytes.")
+    assert error(ask(dataset.nft, **{**request, "flags": 0})) == (400, "Checksum doesn't match.")
 
 
 def test_encrypted_files_are_not_decrypted_as_a_document(place: Market, consumer: Consumer, dataset: Any) -> None:

@@ -32,8 +32,8 @@ def job_of(service: ProviderService, owner: str, did: str = DID, agreement: str 
 def status(client: TestClient, **asked: str) -> list[dict[str, Any]]:
     answer = client.get(f"{SERVICES}/compute", params=asked)
     assert answer.status_code == 200, answer.text
-    found: list[dict[str, Any]] = answer.json()
-    return found
+    jobs: list[dict[str, Any]] = answer.json()
+    return jobs
 
 
 def test_the_status_lists_the_consumers_own_jobs(client: TestClient, service: ProviderService, consumer: Consumer) -> None:

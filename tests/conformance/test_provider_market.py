@@ -89,14 +89,14 @@ def test_an_order_that_is_valid_for_one_job_is_no_longer_valid_once_used(
     with with_settings(place, tmp_path, C2D_ORDERS_ONCE="1") as client:
         there = dataclasses.replace(place, client=client)
 
-        def said() -> list[bool]:
+        def valid_orders() -> list[bool]:
             answer = initialize(there, consumer, [of_data], of_code, seconds=HOUR // 2)
             return ["validOrder" in each for each in (*answer.json()["datasets"], answer.json()["algorithm"])]
 
-        assert said() == [True, True]
+        assert valid_orders() == [True, True]
         started = start(there, consumer, of_data, of_code)
         assert started.status_code == 200, started.text
-        assert said() == [False, False]
+        assert valid_orders() == [False, False]
         client.put(f"{SERVICES}/compute", json=consumer.signed(consumer.address))
         again = start(there, consumer, of_data, of_code)
         assert re.fullmatch("order: the order of did:op:[0-9a-f]{64} has been used for another job; order it again", error(again)[1])

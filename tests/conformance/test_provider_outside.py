@@ -37,13 +37,13 @@ from tests.unit.sample_market import document, service
 
 def test_the_rbac_server_can_deny_access(place: Market, consumer: Consumer, dataset: Any, algorithm: Any, tmp_path: Path) -> None:
     of_data, of_code = bought(place, consumer, dataset, algorithm, "free")
-    said = [{"RBAC": "RBAC Validation failed!"}]
+    denied = [{"RBAC": "RBAC Validation failed!"}]
     asked = {"documentId": algorithm.did, "serviceId": "access_1", "consumerAddress": consumer.address}
     with with_settings(place, tmp_path, RBAC_SERVER_URL=f"{place.files.url}/rbac") as client:
         place.files.contents["/rbac"] = b"false"
         body = start_body(place, consumer, of_data, of_code, "free")
-        assert client.post(f"{SERVICES}/compute", json=body).json()["errors"] == said
-        assert client.get(f"{SERVICES}/initialize", params=asked).json()["errors"] == said
+        assert client.post(f"{SERVICES}/compute", json=body).json()["errors"] == denied
+        assert client.get(f"{SERVICES}/initialize", params=asked).json()["errors"] == denied
         assert json.loads(place.files.asked[-1][3])["eventType"] == "initialize"
         place.files.contents["/rbac"] = b"true"
         assert client.get(f"{SERVICES}/initialize", params=asked).status_code == 200
@@ -59,9 +59,9 @@ def test_the_policy_server_gets_the_clients_data_again_when_the_job_starts(
     with with_settings(place, tmp_path, POLICY_SERVER_URL=f"{place.files.url}/policy") as client:
         body = start_body(place, consumer, of_data, of_code, "free", policyServer={"sessionId": "SESSION"})
         (started,) = client.post(f"{SERVICES}/compute", json=body).json()
-        told = [json.loads(body) for _, path, _, body in place.files.asked if path == "/policy"]
-        assert [t["documentId"] for t in told] == [dataset.did, algorithm.did]
-        assert all(t["policyServer"] == {"sessionId": "SESSION"} for t in told)
+        requests = [json.loads(body) for _, path, _, body in place.files.asked if path == "/policy"]
+        assert [request["documentId"] for request in requests] == [dataset.did, algorithm.did]
+        assert all(request["policyServer"] == {"sessionId": "SESSION"} for request in requests)
         del place.files.contents["/policy"]
         tx = place.chain.buy(algorithm, consumer.address, free_fee(place, consumer, algorithm))
         asked = {"documentId": algorithm.did, "serviceId": "access_1", "transferTxId": tx, "fileIndex": 0, **consumer.signed(algorithm.did)}
@@ -105,8 +105,8 @@ def test_an_asset_of_another_provider_is_priced_by_that_provider(place: Market, 
     other = place.chain.publish(place.chain.accounts[3].address)
     sealed = service(other.nft, other.datatoken, key="0x" + "44" * 32, id="access_1", type="access", serviceEndpoint=place.files.url)
     place.describe(other, document(other.nft, [sealed]))
-    said = {"datatoken": other.datatoken, "providerFee": {"providerFeeAmount": "0"}, "nonce": "1", "more": "x"}
-    place.files.contents["/api/services/initialize"] = json.dumps(said).encode()
+    fees_of_other = {"datatoken": other.datatoken, "providerFee": {"providerFeeAmount": "0"}, "nonce": "1", "more": "x"}
+    place.files.contents["/api/services/initialize"] = json.dumps(fees_of_other).encode()
     more = {"documentId": other.did, "serviceId": "access_1"}
     fees = initialize(place, consumer, [dataset, more], algorithm).json()
     assert fees["datasets"][1] == {"datatoken": other.datatoken, "providerFee": {"providerFeeAmount": "0"}}

@@ -36,7 +36,7 @@ def required(*names: str) -> dict[str, list[str]]:
 
 
 @pytest.mark.parametrize(
-    ("method", "route", "body", "missing", "said"),
+    ("method", "route", "body", "missing", "expected"),
     [
         ("GET", "nonce", {}, "userAddress", required("userAddress")),
         # start: a rule with `bail` stops at the first error, the others do not
@@ -91,12 +91,12 @@ def required(*names: str) -> dict[str, list[str]]:
     ],
 )  # fmt: skip
 def test_an_error_names_the_missing_field_in_the_providers_words(
-    client: TestClient, method: str, route: str, body: Any, missing: str, said: Any
+    client: TestClient, method: str, route: str, body: Any, missing: str, expected: Any
 ) -> None:
-    given = without(body, missing) if missing.split(".")[0] in body else body
+    fields = without(body, missing) if missing.split(".")[0] in body else body
     flat = method == "GET"
-    sent = {"params": given} if flat else {"json": given}
-    assert faults(client.request(method, f"{SERVICES}/{route}", **sent)) == said
+    sent = {"params": fields} if flat else {"json": fields}
+    assert faults(client.request(method, f"{SERVICES}/{route}", **sent)) == expected
 
 
 def check(data: Any, name: str) -> dict[str, list[str]]:
@@ -120,8 +120,8 @@ def test_an_algorithm_must_be_an_asset_or_have_meta(name: str) -> None:
 
 
 def test_decrypt_needs_a_transaction_id_or_the_document_itself() -> None:
-    given = {"encryptedDocument": "0x1", "flags": 0, "documentHash": "0x2"}
-    assert check(DECRYPT, "DECRYPT") == check({**without(DECRYPT, "transactionId"), **given}, "DECRYPT") == {}
+    fields = {"encryptedDocument": "0x1", "flags": 0, "documentHash": "0x2"}
+    assert check(DECRYPT, "DECRYPT") == check({**without(DECRYPT, "transactionId"), **fields}, "DECRYPT") == {}
     missing = check(without(DECRYPT, "transactionId"), "DECRYPT")
     others = "dataNftAddress, encryptedDocument, flags, documentHash"
     assert missing == {
@@ -156,7 +156,7 @@ def test_fileinfo_needs_an_asset_or_a_file_object() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "body", "said"),
+    ("name", "body", "expected"),
     [
         ("INITIALIZE", {"documentId": "d", "serviceId": "s", "consumerAddress": "c", "fileIndex": "x"},
          {"fileIndex": ["The fileIndex must be an integer."]}),
@@ -174,8 +174,8 @@ def test_fileinfo_needs_an_asset_or_a_file_object() -> None:
         ("COMPUTE_RESULT", RESULT, {}),
     ],
 )  # fmt: skip
-def test_an_error_names_the_invalid_field_in_the_providers_words(name: str, body: Any, said: Any) -> None:
-    assert check(body, name) == said
+def test_an_error_names_the_invalid_field_in_the_providers_words(name: str, body: Any, expected: Any) -> None:
+    assert check(body, name) == expected
 
 
 @pytest.mark.parametrize("body", [{"dataset": "x"}, {"dataset": ["a"]}, {"dataset": None, "algorithm": 3}, {"algorithm": "x" * 10}])

@@ -255,12 +255,12 @@ def test_a_slow_client_does_not_fill_the_memory(client: TestClient, loaded: inst
     """The server reads only a few pieces ahead of a client that does not read."""
     from c2d.results import reader
 
-    given, real = 0, reader._directory
+    sent, real = 0, reader._directory
 
     def counted(*arguments: Any) -> Iterator[bytes]:
-        nonlocal given
+        nonlocal sent
         for piece in real(*arguments):
-            given += len(piece)
+            sent += len(piece)
             yield piece
 
     job_id, _ = published(client, loaded, tmp_path, {"outputs/big": os.urandom(96 << 20)})
@@ -270,10 +270,10 @@ def test_a_slow_client_does_not_fill_the_memory(client: TestClient, loaded: inst
             pieces = answer.iter_raw()
             next(pieces)
             before = -1
-            while before != given:  # until the server waits for the client
-                before = given
+            while before != sent:  # until the server waits for the client
+                before = sent
                 threading.Event().wait(0.2)
-            assert given < 32 << 20
+            assert sent < 32 << 20
             assert sum(map(len, pieces)) > 90 << 20
 
 

@@ -47,8 +47,8 @@ def s3(minio: Any) -> Place:
     bucket, logs, client = minio.bucket(), minio.bucket(), minio.client()
 
     def change(job: str, path: str, how: Callable[[bytes], bytes]) -> None:
-        found = client.get_object(Bucket=bucket, Key=f"{job}/{path}")["Body"].read()
-        client.put_object(Bucket=bucket, Key=f"{job}/{path}", Body=how(found))
+        content = client.get_object(Bucket=bucket, Key=f"{job}/{path}")["Body"].read()
+        client.put_object(Bucket=bucket, Key=f"{job}/{path}", Body=how(content))
 
     def remove(job: str, path: str) -> None:
         client.delete_object(Bucket=bucket, Key=f"{job}/{path}")

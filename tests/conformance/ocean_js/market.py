@@ -163,9 +163,9 @@ class Market:
 
     def buy(self, datasets: list[Published], algorithm: Published, environment: str, hours: float = 1) -> tuple[list[Any], dict[str, Any]]:
         """Order all assets of a job as the library's examples do. Returns the job's references to the data sets and the algorithm."""
-        said = self.initialize([d.order() for d in datasets], algorithm.order(), environment, hours)
+        offer = self.initialize([d.order() for d in datasets], algorithm.order(), environment, hours)
         paid = []
-        for published, asset in zip([*datasets, algorithm], [*said["datasets"], said["algorithm"]], strict=True):
+        for published, asset in zip([*datasets, algorithm], [*offer["datasets"], offer["algorithm"]], strict=True):
             if not asset.get("validOrder"):
                 self.chain.send(published.owner.address, "ERC20Template", published.datatoken, "mint", self.consumer.address, ONE)
             tx = self.js.order(self.consumer, self.environment[environment]["consumerAddress"], asset)
@@ -236,9 +236,9 @@ class Job:
 
 def start(market: Market, job: Job, **changes: Any) -> dict[str, Any]:
     """Start a job and stop it at once, because an order can be used for one job at a time. Returns its first status."""
-    wanted = Job(**{**vars(job), **changes})
-    started = market.js.start(market.consumer, wanted.environment, wanted.dataset, wanted.algorithm)
-    market.js.stop(market.consumer, wanted.dataset["documentId"], started["jobId"])
+    order = Job(**{**vars(job), **changes})
+    started = market.js.start(market.consumer, order.environment, order.dataset, order.algorithm)
+    market.js.stop(market.consumer, order.dataset["documentId"], started["jobId"])
     return started
 
 

@@ -73,11 +73,11 @@ def test_a_job_with_paid_orders_starts(market: Market, bought: Job) -> None:
 
 
 def test_the_fee_covers_the_whole_time_and_is_charged_once(market: Market, dataset: Published, algorithm: Published) -> None:
-    said = market.initialize([dataset.order()], algorithm.order(), "paid", hours=25)
-    fees = [each["providerFee"] for each in (*said["datasets"], said["algorithm"])]
+    offer = market.initialize([dataset.order()], algorithm.order(), "paid", hours=25)
+    fees = [each["providerFee"] for each in (*offer["datasets"], offer["algorithm"])]
     amounts = sorted(int(fee["providerFeeAmount"]) for fee in fees)
     assert amounts[0] == 0 and 1499 * ONE <= amounts[1] <= 1500 * ONE
-    assert {each["datatoken"] for each in (*said["datasets"], said["algorithm"])} == {dataset.datatoken, algorithm.datatoken}
+    assert {each["datatoken"] for each in (*offer["datasets"], offer["algorithm"])} == {dataset.datatoken, algorithm.datatoken}
     data = [json.loads(fee_of(fee)[-1]) for fee in fees]
     assert {each["environment"] for each in data} == {"paid"} and {each["dt"] for each in data} == {dataset.datatoken, algorithm.datatoken}
 

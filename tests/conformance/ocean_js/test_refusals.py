@@ -96,12 +96,12 @@ def test_a_fee_of_another_provider_is_rejected(market: Market, dataset: Publishe
     assert refused(market, bought, dataset=dataset.order(one)) == {"dataset.serviceId": "order_invalid"}
 
 
-def order(market: Market, published: Published, *, key: str = PROVIDER_KEY, amount: int, valid_until: int = 0, **said: Any) -> str:
+def order(market: Market, published: Published, *, key: str = PROVIDER_KEY, amount: int, valid_until: int = 0, **data: Any) -> str:
     """Place an order with a signed fee of any content, which our Provider would not sign. Returns the transaction id."""
     valid_until = valid_until or market.chain.now() + HOUR
-    said = {"environment": "paid", "timestamp": market.chain.now(), "id": published.service, **said}
+    data = {"environment": "paid", "timestamp": market.chain.now(), "id": published.service, **data}
     fee = provider_fee(
-        key, published.datatoken, amount=amount, token=market.chain.ocean if amount else ZERO, valid_until=valid_until, **said
+        key, published.datatoken, amount=amount, token=market.chain.ocean if amount else ZERO, valid_until=valid_until, **data
     )
     chain, consumer = market.chain, market.consumer.address
     chain.send(published.owner.address, "ERC20Template", published.datatoken, "mint", consumer, ONE)
@@ -218,10 +218,10 @@ def test_an_asset_that_is_no_longer_offered_is_rejected(market: Market, algorith
     asset = market.dataset("leaving", compute=market.trust(algorithm))
     (one,), other = market.buy([asset], algorithm, "paid")
     market.js._tx("Nft.setMetadataState", market.publisher, asset.nft, market.publisher.address, state)
-    said = refused(market, bought, dataset=one, algorithm=other)
-    assert set(said) == {"dataset"} and re.search("Asset malformed or disabled|Asset is not consumable|ASSET_DISABLED", said["dataset"]), (
-        said
-    )
+    reason = refused(market, bought, dataset=one, algorithm=other)
+    assert set(reason) == {"dataset"} and re.search(
+        "Asset malformed or disabled|Asset is not consumable|ASSET_DISABLED", reason["dataset"]
+    ), reason
 
 
 def test_a_ddo_that_differs_from_the_one_on_the_chain_has_no_effect(
@@ -232,7 +232,7 @@ def test_a_ddo_that_differs_from_the_one_on_the_chain_has_no_effect(
     (one,), other = market.buy([asset], algorithm, "paid")
     market.cache.assets[asset.did]["services"][0]["compute"] |= {"allowRawAlgorithm": True}
     raw = {"meta": {"rawcode": "print('hello there')", "container": CONTAINER}}
-    said = refused(market, bought, dataset=one, algorithm=raw)
-    assert "no_raw_algo_allowed" not in str(said) and "order" not in str(said), said
+    reason = refused(market, bought, dataset=one, algorithm=raw)
+    assert "no_raw_algo_allowed" not in str(reason) and "order" not in str(reason), reason
     market.cache.assets[asset.did]["services"][0]["compute"] |= {"allowRawAlgorithm": False}
     assert start(market, bought, dataset=one, algorithm=other)["jobId"]
