@@ -86,7 +86,7 @@ for env in loaded.environments:
         description=env.description or "Compute-to-Data jobs",
         schedule=None,
         catchup=False,
-        max_active_runs=env.maxJobs or 16,
+        max_active_runs=env.at_once,
         params=params(),
         tags=["c2d", f"access: {env.access_control}"],
         doc_md=DOC.format(
@@ -94,7 +94,7 @@ for env in loaded.environments:
             access=ACCESS[env.access_control],
             encryption=env.encryption,
             results=RESULTS[env.encryption],
-            **{**env.model_dump(), "description": env.description or "Compute-to-Data"},
+            **{**env.model_dump(), "maxJobs": env.at_once, "description": env.description or "Compute-to-Data"},
         ),
         render_template_as_native_obj=False,
     ) as dag:
