@@ -1,4 +1,4 @@
-"""Every five minutes: ends the jobs and removes the objects that a crash left behind; removes results that have expired."""
+"""Cleans up every five minutes: finishes jobs whose run has died, deletes their Kubernetes objects, and deletes expired results."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from airflow.sdk import DAG, task
 
 with DAG(
     dag_id="c2d_janitor",
-    description="Ends and removes what a crash left behind",
+    description="Cleans up after crashes, and deletes expired results",
     schedule=timedelta(minutes=5),
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
@@ -19,6 +19,7 @@ with DAG(
 
     @task(retries=0)
     def sweep() -> None:
+        """Finish jobs whose run has died, and delete Kubernetes objects and partial uploads that no run needs."""
         from airflow.providers.cncf.kubernetes.hooks.kubernetes import KubernetesHook
 
         from c2d.database.jobs import JobRepository
@@ -34,6 +35,7 @@ with DAG(
 
     @task(retries=0)
     def expire() -> None:
+        """Delete the results of jobs whose time in the store is over, and their keys."""
         from c2d.database.jobs import JobRepository
         from c2d.lifecycle import sweep
         from c2d.settings import installation

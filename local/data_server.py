@@ -1,9 +1,10 @@
-"""The data owner of the examples: `python -m local.data_server ADDRESS PORT` serves examples/data over HTTP, read-only.
+"""The examples' data owner: `python -m local.data_server ADDRESS PORT` serves the files of examples/data over HTTP, read-only.
 
-The examples' algorithms are there too, as /algorithms/NAME.py, for those who publish them.
+It also serves the examples' algorithms, as /algorithms/NAME.py, so that they can be published as assets.
 """
 
 import functools
+import os
 import re
 import sys
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -18,7 +19,7 @@ class Handler(SimpleHTTPRequestHandler):
         algorithm = re.fullmatch(r"/algorithms/([a-z-]+)\.py", path)
         return str(EXAMPLES / algorithm[1] / "algorithm.py") if algorithm else super().translate_path(path)
 
-    def list_directory(self, path: str) -> None:  # type: ignore[override]
+    def list_directory(self, path: str | os.PathLike[str]) -> None:
         self.send_error(404)
 
 

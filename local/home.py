@@ -1,24 +1,26 @@
-"""The directory where one stack keeps everything: secrets, ports, databases, logs. Two directories are two stacks."""
+"""The folder where one stack stores everything: secrets, ports, databases, logs. Two folders are two independent stacks."""
 
 import base64
 import json
 import os
-import re
 import secrets
-import shlex
-import socket
 from dataclasses import dataclass
 from pathlib import Path
 
+from local.ports import free_port, is_free
+
 PROJECT = Path(__file__).resolve().parent.parent
+PORT_VARIABLES = {"airflow": "C2D_PORT", "postgres": "C2D_POSTGRES_PORT", "runner": "C2D_RUNNER_PORT", "data": "C2D_DATA_PORT"}
 
 
 class StackError(Exception):
-    """Something that a person can put right; the message is one sentence for that person."""
+    """Something that the user can fix. The message says what is wrong and what would be right."""
 
 
 @dataclass(frozen=True)
 class Home:
+    """The paths inside a stack's folder, its secrets and its ports."""
+
     path: Path
 
     @property
@@ -27,11 +29,12 @@ class Home:
 
     @property
     def run(self) -> Path:
-        """What exists only while the stack runs: plan, state, kubeconfig."""
+        """Files that exist only while the stack runs: plan, state, kubeconfig."""
         return self.path / "run"
 
     @property
     def env_file(self) -> Path:
+        """Variables for the user's shell: addresses, login, paths."""
         return self.path / "env"
 
     @property
@@ -48,129 +51,78 @@ class Home:
 
     @property
     def images(self) -> Path:
+        """What the pod runner runs in place of container images."""
         return self.path / "images.yaml"
 
     def create(self) -> None:
+        """Make the folder and its subfolders, readable only by this user."""
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             for folder in (self.logs, self.run, self.airflow):
                 folder.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
-            raise StackError(f"C2D_HOME={self.path} cannot be made: {error.strerror}") from error
+            raise StackError(f"The folder C2D_HOME={self.path} cannot be created: {error.strerror}.") from error
 
     def secrets(self) -> dict[str, str]:
-        """The stack's passwords and keys, generated once and readable only by this user."""
+        """The stack's passwords and keys, generated on first use."""
         file = self.path / "secrets.json"
-        kept = json.loads(file.read_text()) if file.exists() else {}
+        stored: dict[str, str] = json.loads(file.read_text()) if file.exists() else {}
         generated = {
-            "airflow_password": lambda: secrets.token_urlsafe(18),
-            "database_password": lambda: secrets.token_urlsafe(24),
-            "fernet_key": lambda: base64.urlsafe_b64encode(os.urandom(32)).decode(),
-            "jwt_secret": lambda: secrets.token_urlsafe(48),
-            "api_secret": lambda: secrets.token_urlsafe(48),
+            "airflow_password": secrets.token_urlsafe(18),
+            "database_password": secrets.token_urlsafe(24),
+            "fernet_key": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
+            "jwt_secret": secrets.token_urlsafe(48),
+            "api_secret": secrets.token_urlsafe(48),
             # any 32 bytes below the group order are a secp256k1 key; the chance that they are not is 2^-128
-            "operator_private_key": lambda: "0x" + secrets.token_hex(32),
-            # signs requests to /operator-service/, as an Ocean Provider of this stack's own would
-            "provider_private_key": lambda: "0x" + secrets.token_hex(32),
-            "operator_admin": lambda: secrets.token_hex(16),
+            "operator_private_key": "0x" + secrets.token_hex(32),
+            # the key of the stack's own Provider: it signs requests to /operator-service/
+            "provider_private_key": "0x" + secrets.token_hex(32),
+            "operator_admin": secrets.token_hex(16),
         }
-        missing = {name: make() for name, make in generated.items() if name not in kept}
-        if missing:
-            kept |= missing
-            write_private(file, json.dumps(kept, indent=1))
-        return kept
+        if generated.keys() - stored.keys():
+            stored = {**generated, **stored}
+            write_private(file, json.dumps(stored, indent=1))
+        return stored
 
     def ports(self) -> dict[str, int]:
-        """The ports of the stack: what the environment says, else the ones of the last time if they are still free, else free ones."""
+        """The stack's ports, by service.
+
+        A port is the one in the environment variable, or the one of the last start if it is still free, or any free one.
+
+        :raises StackError: an environment variable names a port that does not exist or is in use.
+        """
         file = self.path / "ports.json"
-        kept = json.loads(file.read_text()) if file.exists() else {}
-        chosen: dict[str, int] = {}
-        for name, variable in (
-            ("airflow", "C2D_PORT"),
-            ("postgres", "C2D_POSTGRES_PORT"),
-            ("runner", "C2D_RUNNER_PORT"),
-            ("data", "C2D_DATA_PORT"),
-        ):
-            asked = os.environ.get(variable)
-            if asked:
-                if not asked.isdigit() or not 0 < int(asked) < 65536:
-                    raise StackError(f"{variable}={asked} is not a port; a number from 1 to 65535 is needed.")
-                if not is_free(int(asked)):
-                    raise StackError(
-                        f"Port {asked} ({variable}) is taken by another program; choose another one, or unset {variable} to use a free one."
-                    )
-                chosen[name] = int(asked)
-            elif name in kept and is_free(kept[name]):
-                chosen[name] = kept[name]
+        previous: dict[str, int] = json.loads(file.read_text()) if file.exists() else {}
+        ports = {}
+        for name, variable in PORT_VARIABLES.items():
+            if text := os.environ.get(variable):
+                ports[name] = _port(variable, text)
             else:
-                chosen[name] = free_port()
-        write_private(file, json.dumps(chosen))
-        return chosen
+                ports[name] = previous[name] if name in previous and is_free(previous[name]) else free_port()
+        write_private(file, json.dumps(ports))
+        return ports
+
+
+def _port(variable: str, text: str) -> int:
+    """The port that an environment variable names."""
+    if not text.isdigit() or not 0 < int(text) < 65536:
+        raise StackError(f"{variable}={text} is not a port: use a number from 1 to 65535.")
+    if not is_free(int(text)):
+        raise StackError(
+            f"Port {text} ({variable}) is in use by another program. Choose another port, or unset {variable} to use a free one."
+        )
+    return int(text)
 
 
 def home() -> Home:
-    # resolved against the project, so that `make` from any directory means the same stack
+    """The stack that C2D_HOME names; a relative path is relative to the project."""
     return Home((PROJECT / Path(os.environ.get("C2D_HOME") or ".local").expanduser()).resolve())
 
 
 def write_private(file: Path, text: str) -> None:
-    """Replace a file at once, readable only by this user from its first byte on."""
+    """Replace a file atomically. Only this user can read it, from its first byte on."""
     new = file.with_name(file.name + ".new")
     handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(handle, "w") as stream:
         stream.write(text)
     new.replace(file)
-
-
-def is_free(port: int, address: str = "127.0.0.1") -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((address, port))
-        except OSError:
-            return False
-        return True
-
-
-def free_port(address: str = "127.0.0.1") -> int:
-    """A port below those that the kernel gives to outgoing connections: it stays free until its program starts, and starts again."""
-    first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-    ports = range(20000, first if first > 22000 else 60000)
-    return next(port for port in iter(lambda: secrets.choice(ports), None) if is_free(port, address))
-
-
-def write_env(file: Path, variables: dict[str, str]) -> None:
-    """A file that a shell can source."""
-    write_private(file, "".join(f"export {name}={shlex.quote(value)}\n" for name, value in variables.items()))
-
-
-def read_env(file: Path) -> dict[str, str]:
-    """What `write_env` wrote."""
-    variables = {}
-    for line in file.read_text().splitlines():
-        name, _, value = line.removeprefix("export ").partition("=")
-        variables[name] = "".join(shlex.split(value))
-    return variables
-
-
-def read_dotenv(file: Path) -> dict[str, str]:
-    """An environment file as operators keep them: NAME=value lines, comments, an optional `export`, quotes around a value.
-
-    Nothing in a value is expanded.
-    """
-    try:
-        lines = file.read_text().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise StackError(f"ENV_FILE={file} cannot be read: {getattr(error, 'strerror', None) or 'it is not UTF-8 text'}.") from error
-    variables = {}
-    for number, line in enumerate(lines, 1):
-        line = line.strip().removeprefix("export ").strip()
-        if not line or line.startswith("#"):
-            continue
-        match = re.fullmatch(r"([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*)", line)
-        if not match:
-            raise StackError(f"{file}, line {number} is not NAME=value.")
-        name, value = match.groups()
-        quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
-        variables[name] = value[1:-1] if quoted else re.sub(r"\s+#.*", "", value)
-    return variables

@@ -1,8 +1,8 @@
 """What the pod runner runs in place of container images: `python -m local.images FILE` writes its images.yaml (local/runner/images.py).
 
-The stage image is Python's own library, pod_images/, and what the publish stage encrypts with: the plugin's module and the packages of
-pod_images/requirements.txt. An image for algorithms is an environment made from the same requirements file as the container image of that
-name. The environments are shared by all stacks of this project.
+The stage image is this Python, pod_images/, the plugin's module for encrypted results and the packages of pod_images/requirements.txt. An
+image for algorithms is a virtual environment with the same requirements file as the container image of that name. All stacks of this
+project share these virtual environments.
 """
 
 import compileall
@@ -26,50 +26,52 @@ PLUGINS = PROJECT / "plugins"
 
 
 def environment(name: str, requirements: Path) -> Path:
-    """The image's Python environment, made once for each content of its requirements file."""
+    """An image's virtual environment. It is made again only when its requirements file or this Python changes."""
     folder = STORE / f"{name}-{hashlib.sha256(requirements.read_bytes() + sys.version.encode()).hexdigest()[:12]}"
     if (folder / "complete").exists():
         return folder
     shutil.rmtree(folder, ignore_errors=True)
     uv = PROJECT / ".venv/bin/uv"
-    made = uv.exists() and run([str(uv), "venv", "--quiet", "--python", sys.executable, str(folder)])
-    if not made and subprocess.run([sys.executable, "-m", "venv", str(folder)]).returncode:
-        raise SystemExit(f"the environment of image {name} could not be made")
+    created = uv.exists() and run([str(uv), "venv", "--quiet", "--python", sys.executable, str(folder)])
+    if not created and subprocess.run([sys.executable, "-m", "venv", str(folder)]).returncode:
+        raise SystemExit(f"The virtual environment of the image {name} could not be created; the reason is above.")
     if not install(folder, ["-r", str(requirements)]):
-        raise SystemExit(f"the packages of image {name} could not be installed ({requirements.relative_to(PROJECT)})")
-    compiled(folder)
+        raise SystemExit(f"The packages of the image {name} could not be installed; the reason is above.")
+    compile_folder(folder)
     (folder / "complete").touch()
     return folder
 
 
-def compiled(folder: Path) -> None:
-    """Bytecode now: a container sees the folder read-only and would compile at each start, longer than a small job takes."""
+def compile_folder(folder: Path) -> None:
+    """Compile to bytecode now. A container sees the folder read-only, so it would compile at each start, which takes longer than a job."""
     compileall.compile_dir(folder, quiet=2, workers=0)
 
 
 def digest(name: str) -> str:
-    """What stands here for the digest of an image for algorithms, with which assets name it: it changes with what is in the image."""
+    """A stand-in for the digest of an image for algorithms, which assets refer to. It changes with the image's content."""
     return "sha256:" + hashlib.sha256((POD_IMAGES / name / "requirements.txt").read_bytes()).hexdigest()
 
 
 def images(python_data: Path, stages_packages: Path) -> dict[str, Any]:
+    """The content of images.yaml, with the virtual environments of the two images."""
     (packages,) = stages_packages.glob("lib/python*/site-packages")
     binds = {"/opt/c2d": str(POD_IMAGES), "/opt/plugins": str(PLUGINS), "/opt/packages": str(packages)}
     stages = {"python": "base", "binds": binds, "env": {"PYTHONPATH": ":".join(binds)}, "trusted": True}
-    # at /opt/venv as in the container image: below its own path a pod's /tmp may hide it, when this project lies in /tmp
+    # at /opt/venv, as in the container image: if this project lies in /tmp, the pod's own /tmp hides its path
     path = "/opt/venv/bin:/usr/local/bin:/usr/bin:/bin"
     tmp = {"MPLCONFIGDIR": "/tmp", "MPLBACKEND": "Agg"}
-    # trusted matters only where no sandbox is possible and the user has asked for none (C2D_UNSAFE_NO_SANDBOX): the examples run then
+    # `trusted` only matters if the user has turned the sandbox off (C2D_UNSAFE_NO_SANDBOX): only trusted images run then
     data = {"python": "base", "binds": {"/opt/venv": str(python_data)}, "env": {"PATH": path, **tmp}, "trusted": True}
     names = ("c2d.test/python-data:1", f"c2d.test/python-data@{digest('python-data')}")
     return {os.environ.get("C2D_STAGE_IMAGE") or "c2d.test/stages:1": stages, **dict.fromkeys(names, data)}
 
 
 def main() -> None:
+    """Make what is missing, and write images.yaml."""
     STORE.mkdir(parents=True, exist_ok=True)
-    with (STORE / ".lock").open("w") as lock:  # stacks that start at the same time share what is made here
+    with (STORE / ".lock").open("w") as lock:  # stacks may start at the same time
         fcntl.flock(lock, fcntl.LOCK_EX)
-        compiled(POD_IMAGES / "c2d_stages")
+        compile_folder(POD_IMAGES / "c2d_stages")
         compileall.compile_file(PLUGINS / "c2d" / "crypto" / "result_files.py", quiet=2)
         python_data = environment("python-data", POD_IMAGES / "python-data" / "requirements.txt")
         stages = environment("stages", POD_IMAGES / "requirements.txt")

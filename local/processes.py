@@ -1,4 +1,7 @@
-"""What Linux says about processes, read from /proc."""
+"""Processes of this machine, read from /proc.
+
+Unlike psutil's `create_time`, the start time here does not change when the clock is set, so it can be stored in a file.
+"""
 
 import contextlib
 import os
@@ -7,9 +10,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
+
 
 def stat(pid: int) -> list[str] | None:
-    """The fields of /proc/PID/stat from the third (the state) on; None when there is no such process."""
+    """The fields of /proc/PID/stat from the third one (the state) on; None if there is no such process."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -17,39 +22,42 @@ def stat(pid: int) -> list[str] | None:
 
 
 def start_time(pid: int) -> str | None:
-    """When a process started, in the kernel's clock ticks. A pid is used again, a pid with its start time is not."""
+    """When a process started, in the kernel's clock ticks. Pids are reused; a pid and a start time identify one process."""
     fields = stat(pid)
     return fields[19] if fields else None
 
 
-def is_alive(pid: int | None, started: str | None) -> bool:
-    """Whether this very process still runs (a zombie does not)."""
-    fields = stat(pid) if pid else None
-    return bool(fields) and fields[0] not in "ZX" and started in (None, fields[19])
+def is_alive(pid: int, started: str | None) -> bool:
+    """Whether the process with this pid and start time still runs. A zombie does not."""
+    fields = stat(pid)
+    return fields is not None and fields[0] not in "ZX" and started in (None, fields[19])
 
 
 def all_processes() -> Iterator[tuple[int, list[str]]]:
+    """The pid and the fields of :func:`stat` of every process."""
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and (fields := stat(int(entry.name))):
             yield int(entry.name), fields
 
 
 def children_of(parent: int) -> list[int]:
+    """The pids of a process's children, without zombies."""
     return [pid for pid, fields in all_processes() if int(fields[1]) == parent and fields[0] not in "ZX"]
 
 
 def session(leader: int) -> list[int]:
+    """The pids of all processes in the session that `leader` started, without zombies."""
     return [pid for pid, fields in all_processes() if int(fields[3]) == leader and fields[0] not in "ZX"]
 
 
 def kill_session(leader: int | None, started: str | None) -> None:
-    """SIGKILL to every process of a session that this stack began; nothing when the leader's pid belongs to another process by now."""
+    """Send SIGKILL to every process of a session. Does nothing if the leader's pid belongs to another process by now."""
     if not leader:
         return
     fields = stat(leader)
     if fields and started not in (None, fields[19]):
         return
-    for _ in range(100):  # again, for a member may have forked meanwhile
+    for _ in range(100):  # repeated, because a member may have forked in the meantime
         members = session(leader)
         for pid in members:
             with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -59,24 +67,19 @@ def kill_session(leader: int | None, started: str | None) -> None:
         time.sleep(0.01)
 
 
+def descendants(pid: int) -> list[int]:
+    """A process, its children, their children and so on; empty if it has ended."""
+    try:
+        parent = psutil.Process(pid)
+        return [pid, *(child.pid for child in parent.children(recursive=True))]
+    except psutil.NoSuchProcess:
+        return []
+
+
 def proportional_memory(pids: list[int]) -> int:
-    """PSS of some processes in bytes: memory shared by several of them counts once."""
+    """The memory (PSS) of some processes in bytes. Memory that several of them share counts once."""
     total = 0
     for pid in pids:
-        with contextlib.suppress(OSError):
-            for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-                if line.startswith("Pss:"):
-                    total += int(line.split()[1]) * 1024
+        with contextlib.suppress(psutil.Error):
+            total += psutil.Process(pid).memory_full_info().pss
     return total
-
-
-def descendants(parent: int) -> list[int]:
-    tree: dict[int, list[int]] = {}
-    for pid, fields in all_processes():
-        tree.setdefault(int(fields[1]), []).append(pid)
-    found, queue = [], [parent]
-    while queue:
-        pid = queue.pop()
-        found.append(pid)
-        queue += tree.get(pid, [])
-    return found

@@ -1,11 +1,11 @@
-"""Runs the processes of one stack, as Kubernetes runs the containers of a deployment: `python -m local.supervisor RUN_DIRECTORY`.
+"""Runs the processes of one stack, as Kubernetes runs the containers of a deployment: `python -m local.supervisor RUN_FOLDER`.
 
-It reads `plan.json` (a list of units), starts each unit when those that it comes after are ready, starts a service again when it
-ends (with back-off), and on SIGTERM ends all of them. `state.json` says at any time what runs. The lock on `lock` is held as long as
-it lives, so that a process id in a stale file is never mistaken for a running stack.
+It reads `plan.json`, starts each unit when the units before it are ready, restarts a service that has ended (with back-off), and stops
+all of them on SIGTERM. `state.json` always has the current state. The supervisor holds the lock on the file `lock` as long as it lives, so
+a process id in an old `state.json` is never mistaken for a running stack.
 
-A unit is a session of processes. When its first process ends, the rest of the session is killed before it is started again: a
-container that ends takes its processes along, and a scheduler that is started again must not meet the workers of the one before.
+Each unit is a session of processes. When its first process ends, the rest of the session is killed before the unit is restarted:
+otherwise a restarted scheduler would meet the workers of its predecessor.
 """
 
 import contextlib
@@ -19,54 +19,28 @@ import socket
 import subprocess
 import sys
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 
 from local.home import write_private
 from local.processes import children_of, kill_session, start_time
+from local.units import State, UnitStatus, read_plan
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 LONGEST_BACK_OFF = 30.0  # seconds
-STEADY = 30.0  # a service that lived so long begins again without a back-off
-START_ATTEMPTS = 3  # a service that was never ready and ended so often will not come up by itself
-
-
-@dataclass
-class Unit:
-    """One line of the plan."""
-
-    name: str
-    argv: list[str]
-    env: dict[str, str]
-    cwd: str
-    log: str
-    once: bool = False  # a step that ends, and must end well before those after it begin
-    after: list[str] = field(default_factory=list)
-    ready_port: int | None = None  # ready when this port on loopback answers
-    ready_file: str | None = None  # ready when this file exists
-    stop_signal: int = signal.SIGTERM
-    patience: float = 8.0  # seconds between the stop signal and SIGKILL
-    last: bool = False  # ends after all others (they need it to end in order)
-
-
-@dataclass
-class Status:
-    state: str = "waiting"  # waiting, starting, ready, done, failed, restarting, stopped
-    pid: int | None = None
-    started: str | None = None  # the kernel's start time of that pid: together they name a process for ever
-    restarts: int = 0
-    exit_code: int | None = None
+STEADY = 30.0  # seconds; a service that ran this long is restarted without a delay
+START_ATTEMPTS = 3  # a service that ended this often without ever being ready has failed
 
 
 class Supervisor:
     def __init__(self, run: Path) -> None:
         self.run = run
-        self.units = {unit["name"]: Unit(**unit) for unit in json.loads((run / "plan.json").read_text())}
-        self.status = {name: Status() for name in self.units}
-        self.begun: dict[str, float] = {}
-        self.again_at: dict[str, float] = {}
-        self.ends: dict[str, int] = {}
+        self.units = {unit.name: unit for unit in read_plan(run)}
+        self.status = {name: UnitStatus() for name in self.units}
+        self.started_at: dict[str, float] = {}
+        self.restart_at: dict[str, float] = {}
+        self.quick_ends: dict[str, int] = {}  # how often a service has ended in a row, each time within STEADY seconds
         self.was_ready: set[str] = set()
         self.stopping = False
         self.written = ""
@@ -82,17 +56,15 @@ class Supervisor:
         self.stopping = True
 
     def write_state(self) -> None:
-        text = json.dumps(
-            {"pid": os.getpid(), "started": start_time(os.getpid()), "units": {name: asdict(s) for name, s in self.status.items()}},
-            indent=1,
-        )
+        """Write `state.json` if anything has changed."""
+        text = json.dumps(asdict(State(os.getpid(), start_time(os.getpid()), self.status)), indent=1)
         if text != self.written:
             with contextlib.suppress(OSError):  # a full disk must not end the stack
                 write_private(self.run / "state.json", text)
                 self.written = text
 
     def wait(self, seconds: float) -> None:
-        """Sleep until a signal or for some seconds."""
+        """Sleep for some seconds, or until a signal arrives."""
         with contextlib.suppress(InterruptedError):
             if select.select([self.wakeup], [], [], seconds)[0]:
                 with contextlib.suppress(BlockingIOError):
@@ -100,12 +72,14 @@ class Supervisor:
 
     # -- starting ------------------------------------------------------------------------------------------------
     def may_start(self, name: str) -> bool:
+        """Whether a unit's turn has come: the units before it are up, or its back-off is over."""
         status = self.status[name]
         if status.state == "restarting":
-            return time.monotonic() >= self.again_at[name]
-        return status.state == "waiting" and all(self.status[other].state in ("ready", "done") for other in self.units[name].after)
+            return time.monotonic() >= self.restart_at[name]
+        return status.state == "waiting" and all(self.status[other].is_up for other in self.units[name].after)
 
     def start(self, name: str) -> None:
+        """Start a unit's process in a session of its own."""
         unit, status = self.units[name], self.status[name]
         if unit.ready_file and not status.restarts:
             Path(unit.ready_file).unlink(missing_ok=True)
@@ -120,11 +94,12 @@ class Supervisor:
                 start_new_session=True,
                 preexec_fn=die_with_parent,
             )
-        process.returncode = 0  # reaped by `reap`, for orphans of the units come to this process too
+        process.returncode = 0  # tells Popen not to wait for it: `reap` collects it, together with orphans of the units
         status.pid, status.started, status.state = process.pid, start_time(process.pid), "starting"
-        self.begun[name] = time.monotonic()
+        self.started_at[name] = time.monotonic()
 
     def check_ready(self, name: str) -> None:
+        """Mark a service as ready if its port and its file say so."""
         unit = self.units[name]
         if unit.once:
             return
@@ -140,6 +115,7 @@ class Supervisor:
 
     # -- ending --------------------------------------------------------------------------------------------------
     def reap(self) -> None:
+        """Collect every child process that has ended."""
         while True:
             try:
                 pid, waited = os.waitpid(-1, os.WNOHANG)
@@ -152,6 +128,7 @@ class Supervisor:
                     self.ended(name, os.waitstatus_to_exitcode(waited))
 
     def ended(self, name: str, code: int) -> None:
+        """A unit's process has ended: kill the rest of its session and schedule its restart."""
         unit, status = self.units[name], self.status[name]
         kill_session(status.pid, status.started)
         status.pid, status.started, status.exit_code = None, None, code
@@ -160,33 +137,23 @@ class Supervisor:
         elif unit.once:
             status.state = "done" if code == 0 else "failed"
         else:
-            lived = time.monotonic() - self.begun[name]
-            self.ends[name] = 1 if lived > STEADY else self.ends.get(name, 0) + 1
-            if name not in self.was_ready and self.ends[name] >= START_ATTEMPTS:
+            seconds = time.monotonic() - self.started_at[name]
+            self.quick_ends[name] = 1 if seconds > STEADY else self.quick_ends.get(name, 0) + 1
+            if name not in self.was_ready and self.quick_ends[name] >= START_ATTEMPTS:
                 status.state = "failed"
                 return
             status.restarts += 1
             status.state = "restarting"
-            delay = 0.0 if self.ends[name] == 1 else min(2.0 ** (self.ends[name] - 2), LONGEST_BACK_OFF)
-            self.again_at[name] = time.monotonic() + delay
-            print(f"{time.strftime('%F %T')} {name} ended with {code} after {lived:.0f} s; starting it again in {delay:.0f} s", flush=True)
+            delay = 0.0 if self.quick_ends[name] == 1 else min(2.0 ** (self.quick_ends[name] - 2), LONGEST_BACK_OFF)
+            self.restart_at[name] = time.monotonic() + delay
+            now = time.strftime("%F %T")
+            print(f"{now} {name} ended with exit code {code} after {seconds:.0f} s; restart in {delay:.0f} s", flush=True)
 
     def stop_all(self) -> None:
-        for last in (False, True):
-            names = [name for name, unit in self.units.items() if unit.last is last and self.status[name].pid]
-            for name in names:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(self.status[name].pid, self.units[name].stop_signal)
-            begun = time.monotonic()
-            while any(self.status[name].pid for name in names):
-                self.reap()
-                for name in names:
-                    status = self.status[name]
-                    if status.pid and time.monotonic() - begun > self.units[name].patience:
-                        kill_session(status.pid, status.started)
-                self.write_state()
-                self.wait(0.1)
-        while orphans := children_of(os.getpid()):  # what left its session and outlived its unit
+        """Stop every unit, those with `stop_last` after the others, and kill whatever outlives them."""
+        for stop_last in (False, True):
+            self.stop_units([name for name, unit in self.units.items() if unit.stop_last is stop_last])
+        while orphans := children_of(os.getpid()):  # processes that left their session and outlived their unit
             for pid in orphans:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
@@ -197,7 +164,24 @@ class Supervisor:
                 status.state = "stopped"
         self.write_state()
 
+    def stop_units(self, names: list[str]) -> None:
+        """Send the stop signal to some units and wait for their ends; SIGKILL after `stop_timeout`."""
+        begin = time.monotonic()
+        for name in names:
+            if pid := self.status[name].pid:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, self.units[name].stop_signal)
+        while running := [name for name in names if self.status[name].pid]:
+            self.reap()
+            for name in running:
+                status = self.status[name]
+                if status.pid and time.monotonic() - begin > self.units[name].stop_timeout:
+                    kill_session(status.pid, status.started)
+            self.write_state()
+            self.wait(0.1)
+
     def main(self) -> None:
+        """Run until SIGTERM, then stop everything."""
         while not self.stopping:
             self.reap()
             for name, status in self.status.items():
@@ -214,7 +198,7 @@ class Supervisor:
 
 
 def die_with_parent() -> None:
-    """Between fork and exec: end when the supervisor is killed, so that even then nothing stays behind."""
+    """Between fork and exec: have the kernel end this process when the supervisor dies, even by SIGKILL."""
     LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
 
 
@@ -227,7 +211,7 @@ def main() -> None:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise SystemExit("this stack is running already") from None
+        raise SystemExit("This stack is running already.") from None
     os.set_inheritable(lock.fileno(), False)
     LIBC.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     Supervisor(run).main()

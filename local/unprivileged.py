@@ -1,7 +1,7 @@
-"""`python -m local.unprivileged COMMAND...`: run a command that refuses to run as root (PostgreSQL does), when this is root.
+"""`python -m local.unprivileged COMMAND...`: lets root run a command that refuses to run as root, such as PostgreSQL.
 
-In a user namespace of its own the command has another uid and no rights over anything but this user's own files, and still reads and
-writes those as before. So no account is created and no directory is opened to others. Where the kernel forbids that, root becomes `nobody`.
+The command runs in a user namespace of its own: it has another uid there, and rights only over this user's own files. So no account has
+to be created and no folder opened to others. If the kernel does not allow user namespaces, the command runs as the user `nobody`.
 """
 
 import ctypes
@@ -17,7 +17,7 @@ NOBODY = 65534
 
 
 def needed() -> bool:
-    """PostgreSQL refuses to run as root, and initdb as a user whom the machine does not know."""
+    """Whether PostgreSQL would refuse to run as this user: it does as root, and initdb does as a uid without a user name."""
     if os.geteuid() == 0:
         return True
     try:
@@ -28,17 +28,21 @@ def needed() -> bool:
 
 
 def enter_namespace() -> None:
-    """Become a known, ordinary uid in a new user namespace. Raises OSError where the kernel does not allow that."""
+    """Become an ordinary user with a name, in a new user namespace.
+
+    :raises OSError: the kernel does not allow that.
+    """
     libc = ctypes.CDLL(None, use_errno=True)
     uid, gid = os.geteuid(), os.getegid()
     known = next((entry.pw_uid for entry in pwd.getpwall() if entry.pw_uid), 1000)
     if libc.unshare(CLONE_NEWUSER) != 0:
-        raise OSError(ctypes.get_errno(), "the kernel allows no user namespace here")
+        raise OSError(ctypes.get_errno(), "the kernel does not allow user namespaces")
     for file, text in (("setgroups", "deny"), ("uid_map", f"{known} {uid} 1"), ("gid_map", f"{known} {gid} 1")):
         Path(f"/proc/self/{file}").write_text(text)
 
 
 def namespace_possible() -> bool:
+    """Whether :func:`enter_namespace` works here, tried in a child process."""
     child = os.fork()
     if child == 0:
         try:
@@ -50,6 +54,7 @@ def namespace_possible() -> bool:
 
 
 def become_nobody() -> None:
+    """Give up root for the user `nobody`."""
     os.setgroups([])
     os.setgid(NOBODY)
     os.setuid(NOBODY)
@@ -61,6 +66,6 @@ if __name__ == "__main__":
         become_nobody()
     else:
         enter_namespace()
-    # a change of credentials has cleared what the parent had set
+    # again: the change of credentials has cleared the signal that the supervisor had set
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGINT, 0, 0, 0)
     os.execvp(sys.argv[1], sys.argv[1:])

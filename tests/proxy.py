@@ -1,4 +1,4 @@
-"""A network that misbehaves: a TCP proxy before a real service that breaks, damages or slows down what goes by."""
+"""A bad network: a TCP proxy in front of a real service that breaks connections, corrupts data or slows them down."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ from urllib.parse import urlsplit
 
 
 class Proxy:
-    """Passes everything between its ``url`` and ``target``, but for what is asked of it:
+    """Forwards everything between its ``url`` and ``target``. Its attributes make it misbehave:
 
-    cut: (bytes, times) breaks a connection after so many bytes from the client, so often. damage: so many times, a byte in a row of
-    ``mark`` is changed. rate: bytes a second from each client. ``connections`` counts them.
+    - ``cut``: (bytes, times); breaks a connection after so many bytes from the client, and does that so many times
+    - ``damage``: how many times it changes the first byte of ``mark`` in what the client sends
+    - ``rate``: bytes per second from each client
+
+    ``passed`` counts the bytes from clients, ``connections`` their connections.
     """
 
     def __init__(self, target: str, address: str = "127.0.0.1") -> None:

@@ -1,4 +1,4 @@
-"""Real stores on this machine: MinIO, kubo, and an IPFS cluster of two peers. Each is one object that is started, stopped and asked."""
+"""Real stores on this machine: MinIO, kubo, and an IPFS cluster of two peers."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from typing import Any
 
 import httpx
 
-from local.home import free_port
+from local.ports import free_port
 from tests.programs import program
 
-WITHIN = 60  # seconds for a service to answer
+START_TIMEOUT = 60  # seconds
 
 
-def await_answer(answers: Callable[[], bool], what: Service) -> None:
-    """Until ``answers()``. A service that ended says its last lines."""
-    deadline = time.monotonic() + WITHIN
+def await_answer(answers: Callable[[], bool], service: Service) -> None:
+    """Wait until ``answers()`` is true. Fails with the end of the service's log if that has ended or takes too long."""
+    deadline = time.monotonic() + START_TIMEOUT
     while True:
         with contextlib.suppress(httpx.HTTPError):
             if answers():
                 return
-        assert what.process is not None and what.process.poll() is None, what.log.read_text()[-2000:]
-        assert time.monotonic() < deadline, f"no answer within {WITHIN} s: {what.log.read_text()[-2000:]}"
+        assert service.process is not None and service.process.poll() is None, service.log.read_text()[-2000:]
+        assert time.monotonic() < deadline, f"no answer within {START_TIMEOUT} s: {service.log.read_text()[-2000:]}"
         time.sleep(0.05)
 
 
 class Service:
-    """One program with its folder, its log, and a start that returns once it answers."""
+    """A program with a folder and a log. ``start`` returns when it answers requests."""
 
     def __init__(self, folder: Path, command: list[str], environ: dict[str, str]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -52,14 +52,14 @@ class Service:
         await_answer(self.answers, self)
 
     def kill(self) -> None:
-        """As a crash does."""
+        """End it as a crash would."""
         if self.process is not None:
             self.process.kill()
             self.process.wait()
             self.process = None
 
     def pause(self) -> None:
-        """From now on it takes connections and answers nothing."""
+        """From now on it accepts connections but does not answer."""
         assert self.process is not None
         self.process.send_signal(signal.SIGSTOP)
 
@@ -83,9 +83,9 @@ class Service:
 
 
 class Minio(Service):
-    """S3. ``endpoint``, ``access_key``, ``secret_key``, ``region``; encryption at rest works (a key of its own).
+    """An S3 store, with encryption at rest.
 
-    :param size: of its disk, such as ``64m``; else it has the machine's.
+    :param size: the size of its disk, such as ``64m``; without it, it uses the machine's disk.
     """
 
     region = "us-east-1"
@@ -100,7 +100,7 @@ class Minio(Service):
         data.mkdir(parents=True)
         console = f"127.0.0.1:{free_port()}"
         serve = [program("minio"), "server", "--quiet", "--address", f"{address}:{self.port}", "--console-address", console, str(data)]
-        if size:  # a file system of its own, which goes with the process
+        if size:  # a file system that disappears with the process
             mount = f'mount -t tmpfs -o size={size} none {data} && exec "$@"'
             serve = ["unshare", "--map-root-user", "--mount", "sh", "-c", mount, "sh", *serve]
         super().__init__(
@@ -112,7 +112,7 @@ class Minio(Service):
                 "MINIO_BROWSER": "off",
                 "MINIO_KMS_SECRET_KEY": f"{self.kms_key}:{key}",
                 "MINIO_API_REQUESTS_MAX": "1000",
-                "MINIO_CI_CD": "1",  # on a machine's only disk
+                "MINIO_CI_CD": "1",  # allows a folder on the root disk
             },
         )
 
@@ -134,13 +134,13 @@ class Minio(Service):
         )
 
     def bucket(self, name: str | None = None) -> str:
-        """A new bucket."""
+        """Create a bucket. Returns its name."""
         name = name or f"b{secrets.token_hex(6)}"
         self.client().create_bucket(Bucket=name)
         return name
 
     def settings(self, **more: str) -> dict[str, str]:
-        """What a deployment sets to use it."""
+        """The settings of a deployment that uses it."""
         return {
             "AWS_ACCESS_KEY_ID": self.access_key,
             "AWS_SECRET_ACCESS_KEY": self.secret_key,
@@ -151,10 +151,10 @@ class Minio(Service):
 
 
 class Kubo(Service):
-    """An IPFS node with an API that wants a right: ``operator`` may do all, ``pod`` may add and nothing else.
+    """An IPFS node whose API needs authorization: the operator's token allows everything, the pod's token only adding files.
 
-    :param open: without rights, as kubo is by itself.
-    :param swarm_key: of the private network that it is in.
+    :param open: without authorization, which is kubo's default.
+    :param swarm_key: the key of its private network.
     """
 
     def __init__(self, folder: Path, address: str = "127.0.0.1", open: bool = False, swarm_key: str | None = None) -> None:
@@ -172,7 +172,7 @@ class Kubo(Service):
             "Gateway": f"/ip4/{address}/tcp/{self.gateway_port}",
             "Swarm": [f"/ip4/127.0.0.1/tcp/{self.swarm_port}"],
         }
-        # Nothing that leaves this machine: no bootstrap nodes, no routing, no discovery, nothing fetched at start.
+        # Nothing may leave this machine: no bootstrap nodes, no routing, no discovery, nothing fetched at start.
         config |= {"Bootstrap": [], "AutoConf": {"Enabled": False}, "AutoTLS": {"Enabled": False}, "DNS": {"Resolvers": {}}}
         config["Routing"] = {"Type": "none", "DelegatedRouters": []}
         config["Ipns"] = {**config.get("Ipns", {}), "DelegatedPublishers": []}
@@ -203,7 +203,7 @@ class Kubo(Service):
         return self.api("version").status_code == 200
 
     def api(self, command: str, token: str | None = None, **parameters: Any) -> httpx.Response:
-        """A command of the RPC API, with the operator's right or another."""
+        """Call a command of the RPC API, with the operator's token or another one."""
         headers = {} if self.open else {"Authorization": f"Bearer {token or self.operator_token}"}
         return httpx.post(f"{self.url}/api/v0/{command}", params=parameters, headers=headers, timeout=60)
 
@@ -213,17 +213,18 @@ class Kubo(Service):
         return answer.content
 
     def pins(self) -> dict[str, str]:
-        """CID and name of each recursive pin."""
+        """The name of each recursive pin, by CID."""
         listed = json.loads(self.api("pin/ls", type="recursive", names="true").text).get("Keys") or {}
         return {cid: pin.get("Name", "") for cid, pin in listed.items()}
 
     def settings(self, **more: str) -> dict[str, str]:
+        """The settings of a deployment that uses it."""
         rights = {} if self.open else {"C2D_IPFS_AUTH": f"bearer:{self.operator_token}", "C2D_IPFS_ADD_AUTH": f"bearer:{self.pod_token}"}
         return {"IPFS_TYPE": "CLIENT", "IPFS_OUTPUT": self.url, "IPFS_OUTPUT_PREFIX": f"{self.gateway}/ipfs/", **rights, **more}
 
 
 class ClusterPeer(Service):
-    """A peer of an IPFS cluster, beside its kubo. Its REST API wants ``operator`` and a password."""
+    """A peer of an IPFS cluster, with its own kubo. Its REST API needs the user ``operator`` and a password."""
 
     def __init__(self, folder: Path, kubo: Kubo, secret: str, bootstrap: str | None = None) -> None:
         self.kubo = kubo
@@ -267,25 +268,25 @@ class ClusterPeer(Service):
         return httpx.request(method, f"{self.url}/{path}", params=parameters, auth=(self.user, self.password), timeout=60)
 
     def pinned_on(self, cid: str) -> int:
-        """How many peers have it."""
+        """How many peers have pinned a CID."""
         answer = self.api("GET", f"pins/{cid}")
         return sum(peer["status"] == "pinned" for peer in answer.json().get("peer_map", {}).values())
 
 
 class Cluster:
-    """Two peers, each with its kubo, in a private network of this machine. ``kubos[0]`` is where pods add."""
+    """Two peers, each with its kubo, in a private network on this machine, and a third kubo for pods."""
 
     def __init__(self, folder: Path, address: str = "127.0.0.1") -> None:
         key = f"/key/swarm/psk/1.0.0/\n/base16/\n{secrets.token_hex(32)}\n"
         secret = secrets.token_hex(32)
-        # The cluster peers know no bearer token: their kubos are open to this machine, and pods get a third one's right to add.
+        # Cluster peers do not support bearer tokens, so their kubos have no authorization. Pods add to a third one, which has it.
         self.kubos = [Kubo(folder / f"kubo{n}", address if n == 2 else "127.0.0.1", open=n < 2, swarm_key=key) for n in range(3)]
         first = ClusterPeer(folder / "peer0", self.kubos[0], secret)
         self.peers = [first, ClusterPeer(folder / "peer1", self.kubos[1], secret, first.multiaddress)]
 
     @property
     def adds(self) -> Kubo:
-        """Where pods add: a node of the same private network, with rights."""
+        """The node to which pods add: in the same private network, with authorization."""
         return self.kubos[2]
 
     def start(self) -> None:
@@ -297,7 +298,7 @@ class Cluster:
             kubo.api("swarm/connect", arg=self.adds.multiaddress)
         for peer in self.peers:
             peer.start()
-        # Each peer knows how much room the other has: before that a pin is given to one only.
+        # Until each peer knows how much space the other one has, it allocates a pin to one peer only.
         await_answer(lambda: all(len(peer.api("GET", "monitor/metrics/freespace").json()) == 2 for peer in self.peers), self.peers[0])
 
     def stop(self) -> None:
@@ -305,6 +306,7 @@ class Cluster:
             service.stop()
 
     def settings(self, **more: str) -> dict[str, str]:
+        """The settings of a deployment that uses it."""
         return {
             "IPFS_TYPE": "CLUSTER",
             "IPFS_OUTPUT": self.peers[0].url,

@@ -1,12 +1,12 @@
-// Calls the unmodified Ocean client library for a program in another language: one JSON request a line, one JSON answer a line.
+// Calls the unmodified Ocean client library for a program in another language: each line is a JSON request, and gets a line of JSON.
 //
-//   {"id", "object", "new": [...], "method", "args": [...]}   object: an export of @oceanprotocol/lib, or "ethers.utils";
-//                                                              a class where there is "new", a function where there is no method
-//   {"id", "result"} or {"id", "error"}, and "log": what the library printed meanwhile
+//   {"id", "object", "new": [...], "method", "args": [...]}   object: an export of @oceanprotocol/lib, or "ethers.utils". With "new" it
+//                                                              is a class; without "method" it is a function.
+//   {"id", "result"} or {"id", "error"}, and "log": what the library has printed during the call
 //
-// A value {"$signer": KEY} is that account's wallet, {"$config": CHANGES} the library's configuration of the chain,
-// {"$new": CLASS, "args"} an object of the library's.
-// A transaction is waited for; a buffer comes as {"$base64": ...}.
+// In arguments, {"$signer": KEY} stands for that account's wallet, {"$config": CHANGES} for the library's configuration of the chain,
+// and {"$new": CLASS, "args"} for an object of the library.
+// The result of a transaction is that of its receipt. A buffer is sent as {"$base64": ...}.
 'use strict'
 const readline = require('readline')
 
@@ -20,7 +20,7 @@ const { ethers } = require('ethers')
 const ocean = require(process.env.OCEAN_LIB)
 
 const provider = new ethers.providers.StaticJsonRpcProvider(process.env.NODE_URI)
-provider.pollingInterval = 20 // ms; 4 s otherwise, which is about a public chain's block
+provider.pollingInterval = 20 // ms; the default of 4 s fits the blocks of a public chain
 const wallets = {}
 
 function revive(value) {
@@ -28,7 +28,7 @@ function revive(value) {
   if (!value || typeof value !== 'object') return value === null ? undefined : value
   if (value.$signer) return (wallets[value.$signer] ||= new ethers.Wallet(value.$signer, provider))
   if (value.$config) return { ...new ocean.ConfigHelper().getConfig(8996), ...value.$config }
-  if (value.$new) return new (found(value.$new))(...revive(value.args))
+  if (value.$new) return new (exported(value.$new))(...revive(value.args))
   return Object.fromEntries(Object.entries(value).map(([name, each]) => [name, revive(each)]))
 }
 
@@ -46,20 +46,20 @@ function plain(value) {
   return value
 }
 
-function found(path) {
+function exported(path) {
   const [first, ...rest] = path.split('.')
   return rest.reduce((at, name) => at[name], first === 'ethers' ? ethers : ocean[first])
 }
 
 async function answer(request) {
-  let target = found(request.object)
+  let target = exported(request.object)
   const args = revive(request.args || [])
   if (request.new) target = new target(...revive(request.new))
   let result = await (request.method ? target[request.method](...args) : target(...args))
   if (result && typeof result.wait === 'function') {
     const { transactionHash, events } = await result.wait()
     const args = (event) => Object.fromEntries(Object.entries(event.args || {}).filter(([name]) => isNaN(name)))
-    const known = (events || []).filter((event) => event.event) // by the ABI of the contract that was called
+    const known = (events || []).filter((event) => event.event) // those in the ABI of the contract that was called
     result = { transactionHash, events: known.map((event) => ({ event: event.event, address: event.address, args: args(event) })) }
   }
   return plain(result)
@@ -69,13 +69,13 @@ async function main() {
   for await (const line of readline.createInterface({ input: process.stdin })) {
     const { id, ...request } = JSON.parse(line)
     log = []
-    let said
+    let outcome
     try {
-      said = { result: (await answer(request)) ?? null }
+      outcome = { result: (await answer(request)) ?? null }
     } catch (error) {
-      said = { error: error.message }
+      outcome = { error: error.message }
     }
-    process.stdout.write(JSON.stringify({ id, ...said, log }) + '\n')
+    process.stdout.write(JSON.stringify({ id, ...outcome, log }) + '\n')
   }
 }
 

@@ -1,6 +1,7 @@
-"""A chain on loopback (anvil, chain id 8996 as Ocean's own development network) with Ocean's real contracts, and what is done on it.
+"""A blockchain on this machine with Ocean's real contracts: publishing, minting, ordering, and looking at the results.
 
-The contracts come from the PyPI package `ocean-contracts`, byte for byte those that are deployed on public networks.
+The contracts are those of the PyPI package `ocean-contracts`, byte for byte the ones on public networks. The chain id is 8996, as in
+Ocean's development network.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ from local.home import StackError
 from local.market import anvil
 from local.market.anvil import CHAIN_ID, MNEMONIC
 
-NETWORK = "development"  # Ocean's name for that chain in an ADDRESS_FILE
+NETWORK = "development"  # Ocean's name for the chain in an ADDRESS_FILE
 ZERO = "0x" + "00" * 20
-ONE = 10**18  # a whole datatoken, or OCEAN, in wei
-GAS = 12_000_000  # enough for each of the contracts; asking for an estimate would cost a call a transaction
+ONE = 10**18  # one datatoken, or one OCEAN, in wei
+GAS = 12_000_000  # enough for each of the contracts; an estimate would cost a call for each transaction
 CAP = 100_000 * ONE
-NOBODY = (ZERO, ZERO, 0)  # no market's fee
+NO_MARKET_FEE = (ZERO, ZERO, 0)
 
 
 @dataclass(frozen=True)
@@ -49,33 +50,38 @@ class Asset:
 @dataclass(frozen=True)
 class Event:
     name: str
-    address: str  # of the contract that logged it
+    address: str  # the contract that logged it
     args: dict[str, Any]
 
 
 def did(nft: str, chain_id: int = CHAIN_ID) -> str:
+    """The DID of the asset of a data NFT."""
     return "did:op:" + hashlib.sha256(f"{nft}{chain_id}".encode()).hexdigest()
 
 
 @cache
 def artifact(name: str) -> dict[str, Any]:
-    """The ABI and the bytecode of one of Ocean's contracts."""
+    """The ABI and the bytecode of one of Ocean's contracts.
+
+    :raises StackError: the package ocean-contracts is not installed.
+    """
     try:
         file = importlib.metadata.distribution("ocean-contracts").locate_file(f"artifacts/{name}.json")
     except importlib.metadata.PackageNotFoundError as error:
-        raise StackError("The package ocean-contracts is not installed; `make venv-dev` installs it.") from error
-    return json.loads(Path(str(file)).read_text())
+        raise StackError("The package ocean-contracts is not installed. `make venv-dev` installs it.") from error
+    contract: dict[str, Any] = json.loads(Path(str(file)).read_text())
+    return contract
 
 
 @contextlib.contextmanager
 def running(folder: Path) -> Iterator[Chain]:
-    """A new chain with the contracts, until the block ends; its ADDRESS_FILE and log are in `folder`."""
+    """Run a new chain with the contracts during the block. Its ADDRESS_FILE and its log are in `folder`."""
     with anvil.running(folder) as url:
         yield Chain(url, folder)
 
 
 class Chain:
-    """`accounts`: ten accounts with 10,000 coins each; the first deployed the contracts and has all OCEAN."""
+    """`accounts` has ten accounts with 10,000 coins each. The first one has deployed the contracts and owns all OCEAN."""
 
     def __init__(self, url: str, folder: Path):
         from eth_account import Account as Keys
@@ -83,7 +89,7 @@ class Chain:
 
         self.url = url
         self.chain_id = CHAIN_ID
-        # no chain id asked for before each transaction, and no gas estimated: the chain is ours
+        # without middleware, which would ask for the chain id and a gas estimate before each transaction
         self.web3 = Web3(Web3.HTTPProvider(url, request_kwargs={"timeout": 30}), middleware=[])
         Keys.enable_unaudited_hdwallet_features()
         keys = [Keys.from_mnemonic(MNEMONIC, account_path=f"m/44'/60'/0'/0/{n}") for n in range(10)]
@@ -95,14 +101,19 @@ class Chain:
 
     # -- the chain -----------------------------------------------------------------------------------------------
     def rpc(self, method: str, *params: Any) -> Any:
-        """One JSON-RPC call; anvil's own methods too."""
-        answer: dict[str, Any] = dict(self.web3.provider.make_request(method, list(params)))  # type: ignore[arg-type]
+        """The result of a JSON-RPC call, also of anvil's own methods.
+
+        :raises RuntimeError: it is an error.
+        """
+        from web3.types import RPCEndpoint
+
+        answer = self.web3.provider.make_request(RPCEndpoint(method), list(params))
         if "error" in answer:
             raise RuntimeError(f"{method}: {answer['error']}")
         return answer["result"]
 
     def account(self, key: str, coins: int = 100) -> Account:
-        """An account of a key of one's own, with some coins."""
+        """The account of any private key, with some coins."""
         from eth_account import Account as Keys
 
         address = Keys.from_key(key).address
@@ -110,46 +121,55 @@ class Chain:
         return Account(address, key)
 
     def now(self) -> int:
-        """The latest block's time, unix seconds."""
+        """The time of the latest block in Unix seconds."""
         return int(self.rpc("eth_getBlockByNumber", "latest", False)["timestamp"], 16)
 
     def forward(self, seconds: int) -> None:
-        """The chain's time goes on; it does not come back but by :meth:`revert`."""
+        """Advance the chain's time. Only :meth:`revert` turns it back."""
         self.rpc("evm_increaseTime", hex(seconds))
         self.rpc("evm_mine")
 
     def snapshot(self) -> str:
-        return self.rpc("evm_snapshot")
+        """Save the chain's state. Returns the argument of :meth:`revert`."""
+        return str(self.rpc("evm_snapshot"))
 
     def revert(self, snapshot: str) -> None:
+        """Go back to a snapshot, which cannot be used again."""
         self.rpc("evm_revert", snapshot)
 
     def contract(self, name: str, address: str) -> Any:
+        """A contract of this type at an address, as a web3 object."""
         return self.web3.eth.contract(self.web3.to_checksum_address(address), abi=artifact(name)["abi"])
 
     def deploy(self, name: str, *arguments: Any) -> str:
-        """A new contract of `ocean-contracts`, owned by the first account; its address."""
+        """Deploy a contract of `ocean-contracts` from the first account. Returns its address."""
         new = self.web3.eth.contract(abi=artifact(name)["abi"], bytecode=artifact(name)["bytecode"]).constructor(*arguments)
         address = self._receipt(new.transact({"from": self.owner.address, "gas": GAS}), f"{name}()")["contractAddress"]
         return self.web3.to_checksum_address(address)
 
     def call(self, name: str, address: str, function: str, *arguments: Any) -> Any:
-        """What a contract's view answers."""
+        """The result of a view function of a contract."""
         return self.contract(name, address).functions[function](*arguments).call()
 
     def send(self, sender: str, name: str, address: str, function: str, *arguments: Any) -> str:
-        """A transaction of any sender (anvil signs for everybody), mined; its id. RuntimeError when the contract refuses."""
+        """Send a transaction from any account, as anvil needs no key, and wait until it is mined. Returns its id.
+
+        :raises RuntimeError: the contract rejects it.
+        """
         call = self.contract(name, address).functions[function](*arguments)
         tx = call.transact({"from": sender, "gas": GAS})
         self._receipt(tx, f"{name}.{function}")
         return self._text(tx)
 
-    def _receipt(self, tx: Any, what: str) -> Any:
-        """The receipt; RuntimeError with the contract's reason when it refused."""
+    def _receipt(self, tx: Any, call: str) -> Any:
+        """The receipt of a transaction.
+
+        :raises RuntimeError: the contract rejected it; the message has its reason.
+        """
         receipt = self.web3.eth.wait_for_transaction_receipt(tx, timeout=30, poll_latency=0.002)
         if receipt["status"] != 1:
             trace = self.rpc("debug_traceTransaction", self._text(tx), {"tracer": "callTracer"})
-            raise RuntimeError(f"{what}: refused: {trace.get('revertReason') or trace.get('error')}")
+            raise RuntimeError(f"{call}: rejected: {trace.get('revertReason') or trace.get('error')}")
         return receipt
 
     @staticmethod
@@ -158,7 +178,7 @@ class Chain:
 
     # -- Ocean's contracts ---------------------------------------------------------------------------------------
     def _deploy_ocean(self) -> dict[str, Any]:
-        """As the deployment script of Ocean's contracts does, without its pools and veOCEAN; the addresses by Ocean's names for them."""
+        """Deploy what Ocean's own deployment script does, except pools and veOCEAN. Returns the network's entry of an ADDRESS_FILE."""
         me = self.owner.address
         ocean = self.deploy("MockOcean", me)
         collector = self.deploy("OPFCommunityFeeCollector", me, me)
@@ -190,16 +210,16 @@ class Chain:
 
     @property
     def ocean(self) -> str:
-        """The OCEAN-like token."""
-        return self.addresses["Ocean"]
+        """The address of the OCEAN token."""
+        return str(self.addresses["Ocean"])
 
     @cached_property
     def usdc(self) -> str:
-        """A token of 6 decimals; the first account has it all."""
+        """The address of a token with 6 decimals. The first account owns all of it."""
         return self.deploy("MockERC20Decimals", "USD Coin", "USDC", 6)
 
     def publish(self, owner: str, name: str = "data", template: int = 1) -> Asset:
-        """A data NFT with one datatoken, as clients create them: in one transaction."""
+        """Create a data NFT with one datatoken in one transaction, as clients do."""
         nft_data = (name, name.upper()[:8], 1, "", True, owner)
         tx = self.send(
             owner,
@@ -213,7 +233,7 @@ class Chain:
         return Asset(owner, created["NFTCreated"], created["TokenCreated"])
 
     def add_datatoken(self, asset: Asset, template: int = 1) -> str:
-        """Another datatoken of the same data NFT: an asset's second service."""
+        """Create another datatoken of the same data NFT, for a second service of the asset. Returns its address."""
         tx = self.send(
             asset.owner,
             "ERC721Template",
@@ -225,7 +245,7 @@ class Chain:
             [CAP, 0],
             [],
         )
-        return next(e.args["newTokenAddress"] for e in self.events(tx, "ERC721Factory", "TokenCreated"))
+        return next(str(e.args["newTokenAddress"]) for e in self.events(tx, "ERC721Factory", "TokenCreated"))
 
     def set_metadata(
         self,
@@ -237,21 +257,28 @@ class Chain:
         decryptor_url: str = "",
         decryptor_address: str = "",
     ) -> str:
-        """The DDO on chain. `metadata_hash`: hex of the SHA-256 of the DDO's text; `flags`: 1 compressed, 2 encrypted (both: 3)."""
+        """Write a DDO to the chain.
+
+        :param metadata_hash: the SHA-256 of the DDO's text, in hex.
+        :param flags: 1 if the data are compressed, 2 if they are encrypted, 3 if they are both.
+        """
         digest = bytes.fromhex(metadata_hash.removeprefix("0x"))
-        arguments = (state, decryptor_url, decryptor_address, bytes([flags]), data, digest, [])
+        proofs: list[Any] = []
+        arguments = (state, decryptor_url, decryptor_address, bytes([flags]), data, digest, proofs)
         return self.send(asset.owner, "ERC721Template", asset.nft, "setMetaData", *arguments)
 
     def set_state(self, asset: Asset, state: int) -> str:
-        """The state of the data NFT: 0 active, 1 end of life, 2 deprecated, 3 revoked, 4 ordering disabled, 5 unlisted."""
+        """Set the state of a data NFT: 0 active, 1 end of life, 2 deprecated, 3 revoked, 4 ordering disabled, 5 unlisted."""
         return self.send(asset.owner, "ERC721Template", asset.nft, "setMetaDataState", state)
 
     def transfer_nft(self, asset: Asset, to: str) -> Asset:
+        """Give a data NFT to another owner."""
         self.send(asset.owner, "ERC721Template", asset.nft, "safeTransferFrom", asset.owner, to, 1)
         return Asset(to, asset.nft, asset.datatoken)
 
     # -- tokens and orders ---------------------------------------------------------------------------------------
     def mint(self, asset: Asset, to: str, amount: int = ONE, datatoken: str = "") -> str:
+        """Create datatokens of an asset, as its owner."""
         return self.send(asset.owner, "ERC20Template", datatoken or asset.datatoken, "mint", to, amount)
 
     def transfer(self, token: str, sender: str, to: str, amount: int = ONE) -> str:
@@ -261,18 +288,22 @@ class Chain:
         return self.send(owner, "ERC20Template", token, "approve", spender, amount)
 
     def balance(self, token: str, owner: str) -> int:
-        return self.call("ERC20Template", token, "balanceOf", owner)
+        """How much of a token an account has, in wei."""
+        return int(self.call("ERC20Template", token, "balanceOf", owner))
 
     def start_order(self, payer: str, datatoken: str, consumer: str, fee: Sequence[Any], service_index: int = 0) -> str:
-        """Orders with a datatoken that `payer` has; the transaction's id. `fee`: of :func:`provider_fee` or :func:`fee_of`."""
-        return self.send(payer, "ERC20Template", datatoken, "startOrder", consumer, service_index, tuple(fee), NOBODY)
+        """Place an order, paid with a datatoken of `payer`. Returns the transaction's id.
+
+        :param fee: the Provider's fee, from `local.market.fees`.
+        """
+        return self.send(payer, "ERC20Template", datatoken, "startOrder", consumer, service_index, tuple(fee), NO_MARKET_FEE)
 
     def reuse_order(self, payer: str, datatoken: str, order: str, fee: Sequence[Any]) -> str:
-        """Pays a provider's fee again for an order that was paid for; the new transaction's id."""
+        """Pay a Provider's fee again for an existing order. Returns the new transaction's id."""
         return self.send(payer, "ERC20Template", datatoken, "reuseOrder", order, tuple(fee))
 
     def buy(self, asset: Asset, consumer: str, fee: Sequence[Any], service_index: int = 0, payer: str = "") -> str:
-        """All of an order: a datatoken for the payer, the fee's allowance, the order; its transaction's id."""
+        """Give the payer a datatoken and the fee, and place an order. Returns its transaction's id."""
         payer = payer or consumer
         self.mint(asset, payer)
         if fee[2]:
@@ -280,42 +311,12 @@ class Chain:
             self.approve(fee[1], payer, asset.datatoken, fee[2])
         return self.start_order(payer, asset.datatoken, consumer, fee, service_index)
 
-    def events(self, tx: str, name: str, *wanted: str) -> list[Event]:
-        """The events of these names that a transaction has logged, decoded, in order."""
+    def events(self, tx: str, contract_name: str, *names: str) -> list[Event]:
+        """The events with these names that a transaction has logged, decoded, in order."""
+        from eth_typing import HexStr
         from web3.logs import DISCARD
 
-        receipt = self.web3.eth.get_transaction_receipt(tx)  # type: ignore[arg-type]
-        contract = self.contract(name, ZERO)
-        found = [event for each in wanted for event in contract.events[each]().process_receipt(receipt, errors=DISCARD)]
-        return [Event(e["event"], e["address"], dict(e["args"])) for e in sorted(found, key=lambda e: e["logIndex"])]
-
-
-def provider_fee(key: str, datatoken: str, *, environment: str, amount: int, token: str, valid_until: int, **more: Any) -> tuple[Any, ...]:
-    """A Provider's fee as the contract takes it, signed with its key.
-
-    `amount`: wei of `token`. `more`: fields of providerData (Provider v2.1.6: environment, timestamp, dt, id), that replace the usual ones.
-    """
-    from eth_account import Account as Keys
-    from eth_account.messages import encode_defunct
-    from web3 import Web3
-
-    address = Keys.from_key(key).address
-    said = {"environment": environment, "timestamp": valid_until, "dt": datatoken, "id": "", **more}
-    data = json.dumps(said, separators=(",", ":")).encode()
-    digest = Web3.solidity_keccak(["bytes", "address", "address", "uint256", "uint256"], [data, address, token, amount, valid_until])
-    signed = Keys.sign_message(encode_defunct(digest), key)
-    return (address, token, amount, signed.v, signed.r.to_bytes(32, "big"), signed.s.to_bytes(32, "big"), valid_until, data)
-
-
-def fee_of(answer: dict[str, Any]) -> tuple[Any, ...]:
-    """The `providerFee` of a Provider's answer to initialize or initializeCompute, as the contract takes it."""
-    names = ("providerFeeAddress", "providerFeeToken", "providerFeeAmount", "v", "r", "s", "validUntil", "providerData")
-    address, token, amount, v, r, s, valid_until, data = (answer[name] for name in names)
-
-    def number(value: Any) -> int:
-        return int(value, 0) if isinstance(value, str) else int(value)
-
-    def raw(value: str) -> bytes:
-        return bytes.fromhex(value.removeprefix("0x"))
-
-    return (address, token, number(amount), number(v), raw(r), raw(s), number(valid_until), raw(data))
+        receipt = self.web3.eth.get_transaction_receipt(HexStr(tx))
+        contract = self.contract(contract_name, ZERO)
+        logs = [log for name in names for log in contract.events[name]().process_receipt(receipt, errors=DISCARD)]
+        return [Event(log["event"], log["address"], dict(log["args"])) for log in sorted(logs, key=lambda log: log["logIndex"])]

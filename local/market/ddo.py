@@ -1,17 +1,18 @@
-"""DDOs as publishers write them."""
+"""DDOs, the documents that describe assets, as publishers write them."""
 
 from __future__ import annotations
 
 import hashlib
 from typing import Any
 
-from local.market.chain import CHAIN_ID, did
+from local.market.anvil import CHAIN_ID
+from local.market.chain import did
 
 
 def document(
     nft: str, datatoken: str, name: str, encrypted_files: str, provider_url: str, container: dict[str, Any] | None = None
 ) -> dict[str, Any]:
-    """An asset with one service: a data set that may be computed on, or (`container`) an algorithm."""
+    """The DDO of an asset with one service: a data set with a compute service, or an algorithm if there is a `container`."""
     kind = "algorithm" if container else "dataset"
     ddo: dict[str, Any] = {
         "@context": ["https://w3id.org/did/v1"],
@@ -48,5 +49,5 @@ def document(
 
 
 def container_checksum(container: dict[str, Any]) -> str:
-    """As a publisher names a container that it trusts."""
+    """The checksum by which a publisher refers to a trusted container (`containerSectionChecksum`)."""
     return hashlib.sha256((container["entrypoint"] + container["checksum"]).encode()).hexdigest()

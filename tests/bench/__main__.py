@@ -1,7 +1,7 @@
-"""`make bench`: what a job costs beside a bare chain of the same pods, and how fast configure, publish and getResult move bytes.
+"""`make bench`: how long a job takes compared with the same pods without Airflow, and how fast configure, publish and getResult move bytes.
 
-Ratios of runs that are interleaved in one go, with their spread; the machine is noisy, so no absolute number means much.
-Uses the stack that is up (C2D_HOME), or brings one up: on this machine, or with C2D_CLUSTER=kubernetes and KUBECONFIG on that cluster.
+It prints ratios of interleaved runs, with their spread, because absolute numbers mean little on a busy machine. The benchmark of a job
+uses the running stack (C2D_HOME) or starts one: on this machine, or on a cluster with C2D_CLUSTER=kubernetes and KUBECONFIG.
 
     python -m tests.bench [job|bytes|stores|results] [--rounds N]
 """
@@ -9,32 +9,15 @@ Uses the stack that is up (C2D_HOME), or brings one up: on this machine, or with
 from __future__ import annotations
 
 import argparse
-import contextlib
 import statistics
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parents[2] / "plugins")]
 
 
-@contextlib.contextmanager
-def running_stack() -> Iterator[dict[str, str]]:
-    """The settings of the stack that is up; one that had to be brought up is taken down again."""
-    from local import stack
-    from local.home import home
-
-    mine = home()
-    ours = not (mine.path.exists() and stack.is_running(mine))
-    try:
-        yield stack.up(mine, None)
-    finally:
-        if ours:
-            stack.down(mine)
-
-
 def spread(values: list[float], unit: str = "") -> str:
-    """``median (smallest-largest)``."""
+    """``median (smallest-largest)`` of some measurements."""
     return f"{statistics.median(values):.2f}{unit} ({min(values):.2f}-{max(values):.2f})"
 
 
@@ -44,9 +27,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
     if arguments.what in (None, "job"):
+        from local import stack
+        from local.home import home
         from tests.bench.job import measure
 
-        with running_stack() as env:
+        with stack.running(home()) as env:
             measure(env, arguments.rounds, spread)
     if arguments.what in (None, "bytes"):
         from tests.bench.bytes import measure as measure_bytes

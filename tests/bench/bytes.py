@@ -1,4 +1,4 @@
-"""configure beside curl, publish beside cp: megabytes per second of the stage programs as they are, on this machine's disk, in turn."""
+"""configure compared with curl, and publish with cp: megabytes per second of the real stage programs on this machine's disk."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ PROJECT = Path(__file__).parents[2]
 
 
 def run_stage(root: Path, stage: dict[str, object]) -> None:
+    """Run a stage program with `root` in place of the pod's file system."""
     (root / "c2d").mkdir(parents=True, exist_ok=True)
     (root / "dev").mkdir(exist_ok=True)
     (root / "c2d" / "stage.json").write_text(json.dumps(stage))
@@ -29,7 +30,7 @@ def run_stage(root: Path, stage: dict[str, object]) -> None:
 
 
 def rate(work: Callable[[], object]) -> float:
-    """MB/s with which ``work`` moves SIZE bytes until they are on the disk. What earlier runs left to be written is written first."""
+    """MB/s at which ``work`` writes SIZE bytes, until they are on the disk. Pending writes of earlier runs are flushed first."""
     os.sync()
     begin = time.monotonic()
     work()
@@ -38,12 +39,14 @@ def rate(work: Callable[[], object]) -> float:
 
 
 def fresh(folder: Path) -> Path:
+    """The folder, emptied."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     return folder
 
 
 def measure(rounds: int, spread: Callable[..., str]) -> None:
+    """Run the benchmark and print its result."""
     with tempfile.TemporaryDirectory() as work:
         top = Path(work)
         served = fresh(top / "served")
@@ -54,7 +57,7 @@ def measure(rounds: int, spread: Callable[..., str]) -> None:
         with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
             threading.Thread(target=server.serve_forever, daemon=True).start()
             url = f"http://127.0.0.1:{server.server_address[1]}/data"
-            print(f"\n{SIZE // MB} MB over loopback and on this disk, MB/s, {rounds} rounds in turn")
+            print(f"\n{SIZE // MB} MB over the loopback interface and on this disk: MB/s, {rounds} interleaved rounds")
             fetch = {"inputs": [{"id": "did:op:aa", "files": [{"type": "url", "url": url}]}], "algorithm": {}, "customData": {}}
             limits = {"limits": {"totalBytes": 2 * SIZE, "seconds": 600, "connections": 4}}
             pairs: dict[str, list[float]] = {"curl": [], "configure": [], "cp": [], "publish": []}

@@ -1,4 +1,4 @@
-"""Our job with an algorithm that does nothing, interleaved with a bare chain of the same pods."""
+"""A job whose algorithm does nothing, interleaved with a plain sequence of the same four pods."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from c2d.jobs.status import Stage
 from c2d.pods import manifests, stage_input
 from c2d.pods.status import end_of, running_since
 from c2d.settings import installation
-from local.airflow import Client
+from local.airflow_api import Client
 
 ENVIRONMENT = "ocean-compute"
 JOB = {
@@ -34,21 +34,20 @@ JOB = {
 
 @dataclass
 class Moments:
-    """When a stage's pod was seen to be made, to work, to have ended, and in its last phase (seconds of this process's clock)."""
+    """When the events of a stage's pod were seen, in seconds of this process's clock."""
 
-    made: float = 0
-    works: float = 0
-    ended: float = 0
-    phase: float = 0
+    created: float = 0
+    running: float = 0
+    ended: float = 0  # its container
 
 
 @dataclass
 class Watcher:
-    """Sees every pod of the namespace, as it changes."""
+    """Watches all pods of the namespace."""
 
     api: Any
     namespace: str
-    seen: dict[str, Moments] = field(default_factory=dict)
+    moments: dict[str, Moments] = field(default_factory=dict)
 
     def start(self) -> None:
         version = json.loads(self.api.list_namespaced_pod(self.namespace, _preload_content=False).data)["metadata"]["resourceVersion"]
@@ -61,19 +60,17 @@ class Watcher:
         for line in _lines(response):
             now = time.time()
             pod = json.loads(line)["object"]
-            m = self.seen.setdefault(pod["metadata"]["name"], Moments())
-            m.made = m.made or now
-            if not m.works and running_since(pod):
-                m.works = now
-            if not m.ended and end_of(pod):
-                m.ended = now
-            if not m.phase and pod["status"].get("phase") in ("Succeeded", "Failed"):
-                m.phase = now
+            moments = self.moments.setdefault(pod["metadata"]["name"], Moments())
+            moments.created = moments.created or now
+            if not moments.running and running_since(pod):
+                moments.running = now
+            if not moments.ended and end_of(pod):
+                moments.ended = now
 
 
-def chain(pods: Pods, loaded: installation.Settings) -> float:
-    """Seconds for the same volume and four pods, each made when the one before is in its last phase. Its Secrets are made beforehand."""
-    job_id = f"chain-{uuid.uuid4().hex[:8]}"
+def plain_pods(pods: Pods, loaded: installation.Settings) -> float:
+    """Seconds for a job's volume and four pods, each created when the previous one has ended. The Secrets are created beforehand."""
+    job_id = f"plain-{uuid.uuid4().hex[:8]}"
     env, job = loaded.environment(ENVIRONMENT), Job.parse(JOB, ENVIRONMENT)
     owner = pods.ensure(manifests.owner(job_id, env.id))
     uid = owner["metadata"]["uid"]
@@ -90,40 +87,41 @@ def chain(pods: Pods, loaded: installation.Settings) -> float:
     return seconds
 
 
-def ours(client: Client, store: JobRepository) -> tuple[float, str, float]:
-    """Seconds from the POST to number 70 in PostgreSQL; the job's id; when it was posted."""
+def one_job(client: Client, store: JobRepository) -> tuple[float, str, float]:
+    """Seconds from the request to status 70 in PostgreSQL, the job's id, and when the request was sent."""
     job_id = f"bench-{uuid.uuid4().hex[:8]}"
     posted, begin = time.time(), time.monotonic()
     client.send("POST", f"/dags/{ENVIRONMENT}/dagRuns", {"logical_date": None, "dag_run_id": job_id, "conf": JOB}).raise_for_status()
     while (row := store.job(job_id)) is None or row.dateFinished is None:
         if time.monotonic() - begin > 120:
-            raise SystemExit(f"job {job_id} does not end; see the stack's logs")
+            raise SystemExit(f"The job {job_id} has not ended after 120 s. See the stack's logs.")
         time.sleep(0.02)
     seconds = time.monotonic() - begin
     if row.status != 70 or (row.terminationDetails or {})["reason"] != "Completed":
-        raise SystemExit(f"job {job_id} failed: {row.terminationDetails}")
+        raise SystemExit(f"The job {job_id} failed: {row.terminationDetails}")
     return seconds, job_id, posted
 
 
-PARTS = ("run and task start", "pod made", "container works", "work ends", "task ends")
+PARTS = ("run and task start", "pod created", "container runs", "container ends", "task ends")
 
 
 def parts(client: Client, watcher: Watcher, job_id: str, posted: float) -> dict[str, list[float]]:
-    """Where a job's time went: for each stage the seconds of PARTS, one after the other."""
+    """How long each of PARTS took, in seconds, for each stage."""
     answer = client.get(f"/dags/{ENVIRONMENT}/dagRuns/{job_id}/taskInstances")
     tasks = {t["task_id"]: t for t in answer["task_instances"]}
     before, result = posted, {}
     for stage in Stage:
-        m, task = watcher.seen[ids.stage_name(job_id, stage)], tasks[str(stage)]
+        moments, task = watcher.moments[ids.stage_name(job_id, stage)], tasks[str(stage)]
         start = datetime.fromisoformat(task["start_date"]).timestamp()
         end = datetime.fromisoformat(task["end_date"]).timestamp() if task["end_date"] else time.time()
-        marks = [before, start, m.made, m.works or m.ended, m.ended, end]
+        marks = [before, start, moments.created, moments.running or moments.ended, moments.ended, end]
         result[str(stage)] = [b - a for a, b in pairwise(marks)]
         before = end
     return result
 
 
 def measure(env: dict[str, str], rounds: int, spread: Callable[..., str]) -> None:
+    """Run the benchmark on a stack and print its result."""
     from kubernetes import client as k8s
     from kubernetes import config
 
@@ -136,22 +134,22 @@ def measure(env: dict[str, str], rounds: int, spread: Callable[..., str]) -> Non
     client.log_in()
     watcher = Watcher(api, loaded.C2D_NAMESPACE)
     watcher.start()
-    print(f"one warm-up, then {rounds} rounds of chain and job in turn; load now {os.getloadavg()[0]:.1f}", flush=True)
-    chain(pods, loaded)
-    ours(client, store)
-    chains, jobs, where = [], [], []
+    print(f"One warm-up, then {rounds} rounds of plain pods and a job. Load average: {os.getloadavg()[0]:.1f}", flush=True)
+    plain_pods(pods, loaded)
+    one_job(client, store)
+    plain, jobs, where = [], [], []
     for n in range(rounds):
-        chains.append(chain(pods, loaded))
-        seconds, job_id, posted = ours(client, store)
+        plain.append(plain_pods(pods, loaded))
+        seconds, job_id, posted = one_job(client, store)
         jobs.append(seconds)
-        time.sleep(0.5)  # the last task's own end, for the table below
+        time.sleep(0.5)  # until the last task has ended, for the table below
         where.append(parts(client, watcher, job_id, posted))
-        print(f"  round {n + 1}: chain {chains[-1]:.2f} s, job {jobs[-1]:.2f} s, ratio {jobs[-1] / chains[-1]:.2f}", flush=True)
-    print(f"chain  {spread(chains, ' s')}\njob    {spread(jobs, ' s')}")
-    print(f"ratio  {spread([j / c for j, c in zip(jobs, chains, strict=True)])}   (goal: 1.0 or less)")
-    print(f"\nwhere a job's time goes (median seconds)\n{'':11}" + "".join(f"{p:>20}" for p in PARTS))
+        print(f"  round {n + 1}: plain pods {plain[-1]:.2f} s, job {jobs[-1]:.2f} s, ratio {jobs[-1] / plain[-1]:.2f}", flush=True)
+    print(f"plain pods  {spread(plain, ' s')}\njob         {spread(jobs, ' s')}")
+    print(f"ratio       {spread([j / c for j, c in zip(jobs, plain, strict=True)])}   (goal: 1.0 or less)")
+    print(f"\nWhere a job's time goes (median, in seconds)\n{'':11}" + "".join(f"{p:>20}" for p in PARTS))
     for stage in Stage:
         medians = [statistics.median(w[str(stage)][i] for w in where) for i in range(len(PARTS))]
         print(f"{stage:11}" + "".join(f"{m:20.2f}" for m in medians))
     totals = [statistics.median(sum(w[str(s)][i] for s in Stage) for w in where) for i in range(len(PARTS))]
-    print(f"{'together':11}" + "".join(f"{m:20.2f}" for m in totals))
+    print(f"{'total':11}" + "".join(f"{m:20.2f}" for m in totals))

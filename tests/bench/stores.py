@@ -1,7 +1,7 @@
-"""publish beside the stores' own clients: 1 GB to MinIO and to kubo, and 10,000 files of 4 KB to MinIO, in turn, on this machine.
+"""publish compared with the stores' own clients: 1 GB to MinIO and to kubo, and 10,000 files of 4 KB to MinIO.
 
-The stage is the program that runs in a pod, from its start to its end, with the operator's half beside it. The others: boto3's transfer,
-which is the AWS command line's engine, in this process, so without a start; and `ipfs add -r`.
+publish is the whole stage program, from start to end, together with the operator's part of the upload. The clients are `ipfs add -r` and
+boto3's transfer, which is the engine of the AWS command line; it runs in this process, so without the time of its start.
 """
 
 from __future__ import annotations
@@ -22,12 +22,15 @@ FILES, FILE_BYTES = 10_000, 4_096
 
 
 def measure(rounds: int, spread: Callable[..., str]) -> None:
+    """Run the benchmark and print its result."""
     import structlog
 
     from tests.pod_images.conftest import Pod
     from tests.services import Kubo, Minio
 
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))  # the amazon provider's, about credentials
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING)
+    )  # hides the amazon provider's messages about credentials
 
     with tempfile.TemporaryDirectory() as work:
         top = Path(work)
@@ -41,20 +44,20 @@ def measure(rounds: int, spread: Callable[..., str]) -> None:
                     f.write(os.urandom(MB))
             for n in range(FILES):
                 (small.data / f"outputs/{n:05}").write_bytes(os.urandom(FILE_BYTES))
-            print(f"\n{SIZE // MB} MB in one file, seconds, {rounds} rounds in turn")
+            print(f"\n{SIZE // MB} MB in one file: seconds, {rounds} interleaved rounds")
             to_s3 = lambda **limits: lambda pod: _publish(pod, minio.settings(AWS_BUCKET_OUTPUT=minio.bucket()), **limits)  # noqa: E731
             to_ipfs = lambda pod: _publish(pod, kubo.settings(encrypt_results="none"))  # noqa: E731
             _compare(rounds, spread, {"boto3": lambda: _boto3(minio, large), "publish to S3": lambda: to_s3()(large)})
 
             def fresh(work: Callable[[], float]) -> Callable[[], float]:
                 def run() -> float:
-                    kubo.api("repo/gc")  # what is there already would not be written again
+                    kubo.api("repo/gc")  # kubo does not write a block that it already has
                     return work()
 
                 return run
 
             _compare(rounds, spread, {"ipfs add -r": fresh(lambda: _ipfs(kubo, large)), "publish to IPFS": fresh(lambda: to_ipfs(large))})
-            print(f"\n{FILES} files of {FILE_BYTES} bytes, seconds, {rounds} rounds in turn")
+            print(f"\n{FILES} files of {FILE_BYTES} bytes: seconds, {rounds} interleaved rounds")
             _compare(
                 rounds,
                 spread,
@@ -70,7 +73,7 @@ def measure(rounds: int, spread: Callable[..., str]) -> None:
 
 
 def _compare(rounds: int, spread: Callable[..., str], works: dict[str, Callable[[], float]]) -> None:
-    """Runs all in turn; the last is ours. Speeds relative to the others."""
+    """Run all in turn, and print how fast the last one is relative to each of the others."""
     seconds: dict[str, list[float]] = {name: [] for name in works}
     for _ in range(rounds):
         for name, work in works.items():

@@ -1,4 +1,4 @@
-"""Our APIs where they really are: below Airflow's own middlewares, behind uvicorn."""
+"""Runs our APIs as Airflow's API server does: below its middlewares, behind uvicorn."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fastapi import FastAPI
 
 
 def below_airflow(app: Any) -> FastAPI:
-    """``app`` at /operator-service, with what Airflow's API server puts around a plugin's app (airflow.api_fastapi.core_api.app)."""
+    """``app`` at /operator-service, inside the middlewares of Airflow's API server (airflow.api_fastapi.core_api.app)."""
     from airflow.api_fastapi.auth.middlewares.refresh_token import JWTRefreshMiddleware
     from airflow.api_fastapi.common.http_access_log import HttpAccessLogMiddleware
     from starlette.middleware.gzip import GZipMiddleware
@@ -27,7 +27,7 @@ def below_airflow(app: Any) -> FastAPI:
 
 @contextlib.contextmanager
 def serving(app: Any) -> Iterator[str]:
-    """A server of `app` on loopback; its URL."""
+    """Serve `app` on a loopback port during the block. Yields the URL."""
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", lifespan="off"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

@@ -18,7 +18,10 @@ OPERATOR_KEY = ecies.new_private_key()
 
 
 def unprotected(client: TestClient) -> list[str]:
-    """The routes of an app that do not say who may use them; :raises AssertionError: there are none at all."""
+    """The routes of an app that do not declare who may use them.
+
+    :raises AssertionError: the app has no routes.
+    """
 
     def endpoints(routes: Any) -> Any:
         for route in routes:
@@ -27,13 +30,13 @@ def unprotected(client: TestClient) -> list[str]:
             elif getattr(route, "dependant", None):
                 yield route.endpoint
 
-    found = list(endpoints(client.app.routes))  # type: ignore[attr-defined]
-    assert len(found) >= 14
-    return [e.__name__ for e in found if not hasattr(e, "access")]
+    routes = list(endpoints(client.app.routes))  # type: ignore[attr-defined]
+    assert len(routes) >= 14
+    return [e.__name__ for e in routes if not hasattr(e, "access")]
 
 
 class Runs:
-    """Stands where Airflow's run table is: what was started and stopped. tests/e2e has the real one."""
+    """Records which runs were started and stopped, in place of Airflow's run table. tests/e2e uses the real one."""
 
     def __init__(self) -> None:
         self.started: dict[str, dict[str, Any]] = {}
@@ -79,6 +82,6 @@ def runs() -> Runs:
 
 @pytest.fixture
 def client(loaded: Settings, runs: Runs) -> Iterator[TestClient]:
-    """The API without its background work, so that a test decides when a job is released."""
+    """The API without its background threads, so that a test decides when a job is released."""
     with TestClient(create_app(loaded, runs, work=False), raise_server_exceptions=False) as c:
         yield c

@@ -1,4 +1,4 @@
-"""What ocean.js 3.3 sends to a Provider: its texts to sign, its nonces."""
+"""Signs requests to a Provider as ocean.js 3.3 does."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SERVICES = "/api/services"
 
 
 class Consumer:
-    """Signs as ocean.js does, in the old style: text + nonce, the last nonce asked for and counted on."""
+    """Signs a text followed by a nonce, and gets each nonce by asking for the last one and adding 1."""
 
     def __init__(self, client: TestClient, key: str = "0x" + "33" * 32):
         self.client = client
@@ -27,6 +27,6 @@ class Consumer:
         return str(int(nonce) + 1)
 
     def signed(self, *text: str, nonce: str | None = None, who: str = "consumerAddress") -> dict[str, Any]:
-        """Address, nonce and signature over ``text`` and the nonce."""
+        """The address, the nonce, and the signature over the concatenated ``text`` and the nonce."""
         nonce = self.next_nonce() if nonce is None else nonce
         return {who: self.address, "nonce": nonce, "signature": sign_hash(self.key, "".join(text) + nonce)}

@@ -1,4 +1,4 @@
-"""What tests of the Provider API on a real chain share: the place, the parties, and what they do with each other."""
+"""Fixtures and steps of the tests of the Provider API on a real chain: the market, its parties, ordering and starting."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ import sqlalchemy as sa
 
 from c2d.crypto import ecies
 from c2d.database import connections
-from local.market.chain import Chain, fee_of
+from local.market.chain import Chain
+from local.market.fees import fee_of
 from tests.conformance.consumer import SERVICES, Consumer
 from tests.conformance.provider_server import Market, market, serving_with
 
 HOUR = 3600
-PRICE = "0.6"  # a minute
+PRICE = "0.6"  # per minute
 
 
 @pytest.fixture(scope="module")
@@ -31,13 +32,13 @@ def place(chain: Chain, postgres: str, migrated: str, tmp_path_factory: pytest.T
     environments = folder / "environments.yaml"
     paid = f"{{id: paid, priceMinute: {PRICE}, maxJobDuration: {100 * HOUR}}}"
     environments.write_text(f"environments: [{paid}, {{id: free}}, {{id: confidential, encrypt_results: consumer}}]")
-    given = {
+    variables = {
         "OPERATOR_PRIVATE_KEY": ecies.new_private_key(),
         "C2D_DATABASE_URL": url,
         "C2D_RESULTS_PATH": str(folder),
         "C2D_ENVIRONMENTS": str(environments),
     }
-    with market(chain, given) as it:
+    with market(chain, variables) as it:
         yield it
     connections.close(url)
 
@@ -64,7 +65,7 @@ def dataset(place: Market, publisher: str) -> Any:
 
 
 def initialize(place: Market, consumer: Consumer, datasets: list[Any], algorithm: Any, env: str = "paid", seconds: int = HOUR) -> Any:
-    """`datasets`, `algorithm`: assets, or what the request has for them."""
+    """The answer to initializeCompute. `datasets` and `algorithm` are assets, or their objects in the request."""
     until = int(time.time()) + seconds
 
     def asked(asset: Any, service: str) -> Any:
@@ -80,7 +81,7 @@ def initialize(place: Market, consumer: Consumer, datasets: list[Any], algorithm
 
 
 def ordered(place: Market, consumer: Consumer, asset: Any, answer: dict[str, Any]) -> str:
-    """Orders as clients do: for the environment, paid by the consumer."""
+    """Place an order as clients do: for the environment, paid by the consumer. Returns the transaction id."""
     env = place.service.settings.address
     return place.chain.buy(asset, env, fee_of(answer["providerFee"]), payer=consumer.address)
 
@@ -95,7 +96,7 @@ def start(place: Market, consumer: Consumer, dataset: Any, algorithm: Any, env: 
 
 
 def bought(place: Market, consumer: Consumer, dataset: Any, algorithm: Any, env: str = "paid") -> tuple[dict[str, Any], dict[str, Any]]:
-    """Both, ordered: as a start names them."""
+    """Order a data set and an algorithm. Returns their objects in the request to start a job."""
     answer = initialize(place, consumer, [dataset], algorithm, env)
     assert answer.status_code == 200, answer.text
     fees = answer.json()
@@ -110,7 +111,7 @@ def error(answer: Any) -> tuple[int, Any]:
 
 
 def with_settings(place: Market, tmp_path: Path, **variables: str) -> Any:
-    """The same place under other settings, as a client of its own."""
+    """A client of another server of the same market, with other settings."""
     return serving_with(place, {"C2D_RESULTS_PATH": str(tmp_path), **variables})
 
 

@@ -1,4 +1,4 @@
-"""What Ocean's Provider v2.1.6 sends to an Operator-Service: its bodies, its texts to sign, its nonces."""
+"""Sends requests to an Operator-Service as Ocean's Provider v2.1.6 does."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def workflow(**changes: Any) -> dict[str, Any]:
 
 
 class Provider:
-    """Signs as the Provider does; gives the keyword arguments of a request."""
+    """Signs as the Provider does. Its methods return the fields of a request."""
 
     def __init__(self, key: str = KEY, owner: str = OWNER):
         self.key = key
@@ -41,11 +41,11 @@ class Provider:
         self.address = address_of(key)
 
     def signed(self, job_id: str = "", nonce: int | None = None, **more: Any) -> dict[str, Any]:
-        """owner + job id + nonce, as every call but start has them in the query."""
+        """The query of every call except start. The signature is over owner, job id and nonce."""
         nonce = time.time_ns() if nonce is None else nonce
-        given = {"jobId": job_id} if job_id else {}
+        job = {"jobId": job_id} if job_id else {}
         signature = sign_hash(self.key, f"{self.owner}{job_id}{nonce}")
-        return {"owner": self.owner, "providerAddress": self.address, "nonce": nonce, "providerSignature": signature, **given, **more}
+        return {"owner": self.owner, "providerAddress": self.address, "nonce": nonce, "providerSignature": signature, **job, **more}
 
     def start_body(self, agreement: str, nonce: int | None = None, **more: Any) -> dict[str, Any]:
         body = {"workflow": workflow(), "agreementId": agreement, "environment": "ocean-compute", "validUntil": int(time.time()) + 600}

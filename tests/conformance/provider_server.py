@@ -1,4 +1,4 @@
-"""Our Provider API as a server on loopback, with a real chain, a metadata cache and files beside it. Airflow's run table is a list."""
+"""Serves our Provider API on a loopback port, with a real chain, a metadata cache and a file server, but without Airflow."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CODE = b"print('an algorithm')\n"
 
 
 class Files(ThreadingHTTPServer):
-    """Files on loopback; what was asked for is kept in `asked`."""
+    """A file server on a loopback port. `asked` records its requests."""
 
     daemon_threads = True
 
@@ -59,9 +59,9 @@ class _Handler(BaseHTTPRequestHandler):
         content = self.server.contents.get(path)
         status, headers = self.server.answers.get(path, (200 if content is not None else 404, {}))
         content = content or b""
-        wanted = self.headers.get("Range")
-        if wanted and status == 200:
-            first, _, last = wanted.removeprefix("bytes=").partition("-")
+        requested = self.headers.get("Range")
+        if requested and status == 200:
+            first, _, last = requested.removeprefix("bytes=").partition("-")
             total, content = len(content), content[int(first) : int(last) + 1]
             status, headers = 206, {**headers, "Content-Range": f"bytes {first}-{last}/{total}"}
         self.send_response(status)
@@ -69,7 +69,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         if self.command != "HEAD":
-            with contextlib.suppress(ConnectionError):  # who has seen enough goes
+            with contextlib.suppress(ConnectionError):  # a client may disconnect before the end
                 self.wfile.write(content)
 
     do_GET = do_HEAD = do_POST = _do
@@ -77,7 +77,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 @dataclass
 class Market:
-    """What a test of the Provider API works with; `url` is what a client is given as providerUri."""
+    """A Provider with everything around it. `url` is the providerUri for clients."""
 
     chain: Chain
     service: ProviderService
@@ -89,7 +89,10 @@ class Market:
     documents: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def publish(self, owner: str, paths: tuple[str, ...] = ("/table.csv",), kind: str = "dataset", state: int = 0, **fields: Any) -> Asset:
-        """An asset with one service, on chain and in the cache. `fields`: of the service; `ddo`: of the document."""
+        """Publish an asset with one service.
+
+        :param fields: fields of the service; `ddo` has fields of the document.
+        """
         asset = self.chain.publish(owner)
         ddo = fields.pop("ddo", {})
         of = [{"type": "url", "url": self.files.url + path, "method": "GET"} for path in paths]
@@ -99,7 +102,7 @@ class Market:
         return self.describe(asset, {**document(asset.nft, [one], kind=kind), **ddo}, state)
 
     def describe(self, asset: Asset, ddo: dict[str, Any], state: int = 0) -> Asset:
-        """Writes the DDO on chain, encrypted, and waits until the cache has it."""
+        """Write a DDO to the chain, encrypted."""
         text = text_of(ddo)
         sealed = bytes.fromhex(service_files.encrypt(ecies.public_key(PROVIDER_KEY), text)[2:])
         self.chain.set_metadata(asset, sealed, hashlib.sha256(text).hexdigest(), state, flags=2, decryptor_url=self.url)
@@ -108,7 +111,7 @@ class Market:
 
 
 def provider_app(loaded: installation.Settings, runs: Runs) -> tuple[ProviderService, FastAPI]:
-    """The Provider API where Airflow has it."""
+    """The Provider API at its path in Airflow."""
     provider = ProviderService(create_operator(loaded, runs, work=False).state.service)
     web = FastAPI()
     web.mount(PROVIDER, create_app(provider))
@@ -118,7 +121,7 @@ def provider_app(loaded: installation.Settings, runs: Runs) -> tuple[ProviderSer
 
 @contextlib.contextmanager
 def serving_with(place: Market, variables: dict[str, str]) -> Iterator[httpx.Client]:
-    """Another server at the same place, with these settings in place of its own; a client of it."""
+    """Run another server of the same market with other settings. Yields a client of it."""
     _, web = provider_app(installation.read({**place.variables, **variables}), place.runs)
     with serving(web) as url, httpx.Client(base_url=url + PROVIDER, timeout=30, trust_env=False) as client:
         yield client
@@ -126,18 +129,21 @@ def serving_with(place: Market, variables: dict[str, str]) -> Iterator[httpx.Cli
 
 @contextlib.contextmanager
 def market(chain: Chain, variables: dict[str, str]) -> Iterator[Market]:
-    """The whole, until the block ends. `variables`: settings besides the chain's."""
+    """Run a market during the block.
+
+    :param variables: settings in addition to those of the chain.
+    """
     from local.market import metadata_cache
 
     with contextlib.ExitStack() as stack:
         served = Files()
         stack.callback(served.server_close)
         stack.callback(served.shutdown)
-        # Assets of other tests on the chain are encrypted to Providers that are not there any more.
+        # Assets of other tests are encrypted to Providers that have stopped.
         since = int(chain.rpc("eth_blockNumber"), 16) + 1
         cache = stack.enter_context(metadata_cache.running(chain, chain.accounts[9].key, since=since))
         runs = Runs()
-        given = {
+        settings = {
             "PROVIDER_PRIVATE_KEY": PROVIDER_KEY,
             "NETWORK_URL": json.dumps({str(chain.chain_id): chain.url}),
             "AQUARIUS_URL": cache.url,
@@ -145,7 +151,7 @@ def market(chain: Chain, variables: dict[str, str]) -> Iterator[Market]:
             "ALLOW_NON_PUBLIC_IP": "1",
             **variables,
         }
-        provider, web = provider_app(installation.read(given), runs)
+        provider, web = provider_app(installation.read(settings), runs)
         url = stack.enter_context(serving(web)) + PROVIDER
         client = stack.enter_context(httpx.Client(base_url=url, timeout=30, trust_env=False))
-        yield Market(chain, provider, runs, served, url, client, given)
+        yield Market(chain, provider, runs, served, url, client, settings)

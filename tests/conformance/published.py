@@ -1,4 +1,4 @@
-"""Jobs whose filter and publish stages really ran, for tests of what is read afterwards."""
+"""Jobs whose filter and publish stages have really run, for tests that read their results."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FILES = {"outputs/big.bin": BIG, "outputs/empty": b"", "outputs/sub/ä b.csv": b
 
 
 def published(client: TestClient, loaded: installation.Settings, tmp_path: Path, files: dict[str, bytes] = FILES) -> tuple[str, Path]:
-    """A job that has ended. Returns its id and its folder in the results volume (which may be empty)."""
+    """Run a job to its end. Returns its id and its folder in the results volume, which may be empty."""
     service: Any = client.app.state.service  # type: ignore[attr-defined]
     body = PROVIDER.start_body(f"0x{time.time_ns()}")
     body["workflow"]["stages"][0]["output"]["publicKey"] = ecies.public_key(CONSUMER)
@@ -45,16 +45,16 @@ def published(client: TestClient, loaded: installation.Settings, tmp_path: Path,
     pod.results.symlink_to(folder)
     for path, content in {**files, "adminlogs/configure.log": b"configured\n"}.items():
         pod.write(f"data/{path}", content)
-    kept = keys.new_keys(job_id, job, env, loaded.public_key)
-    kept = service.repository.store_result_keys(job_id, kept) if kept else kept
+    result_keys = keys.new_keys(job_id, job, env, loaded.public_key)
+    result_keys = service.repository.store_result_keys(job_id, result_keys) if result_keys else result_keys
     publishing = Publishing(pod, job_id)
     publishing.results = JobResultStores(destinations(env), env, loaded, job_id)
     publishing.filter()
-    encryption_keys = keys.for_publish(kept, loaded.OPERATOR_PRIVATE_KEY, job_id)
+    encryption_keys = keys.for_publish(result_keys, loaded.OPERATOR_PRIVATE_KEY, job_id)
     outcome = publishing.follow(publishing.start(lambda stage: stage.update(encryption=encryption_keys)))
     assert outcome.answer.get("ok") is True, outcome
     manifest = publishing.results.published(
-        outcome.answer, lambda stored: keys.open_manifest(stored, kept, loaded.OPERATOR_PRIVATE_KEY, job_id)
+        outcome.answer, lambda stored: keys.open_manifest(stored, result_keys, loaded.OPERATOR_PRIVATE_KEY, job_id)
     )
     for stage in Stage:
         service.repository.end_stage(job_id, StageEnd(stage, Reason.COMPLETED, 0), None, None)
@@ -72,7 +72,7 @@ def listed(client: TestClient, job_id: str) -> list[dict[str, Any]]:
 
 
 def opened(content: bytes, path: str, mode: str) -> bytes:
-    """What a consumer makes of an answer."""
+    """The content that a consumer gets from an answer, decrypted if necessary."""
     if mode != "consumer" or path.startswith("adminlogs/"):
         return content
     sealed_key, hidden = result_files.read_prefix(content.partition(b"\n")[0])

@@ -1,4 +1,4 @@
-"""``c2d results`` of a real job: as the operator, as a Provider, as a consumer, and with nothing but files and a key."""
+"""``c2d results`` of a real job: as the operator, as a Provider, as a consumer, and on files that were already downloaded."""
 
 from __future__ import annotations
 
@@ -44,7 +44,10 @@ def nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def c2d(variables: dict[str, str], mode: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
-    """Runs ``c2d results``; ``operator``: with the operator's settings. Returns exit code, stdout and stderr."""
+    """Run ``c2d results``. Returns the exit code, stdout and stderr.
+
+    :param operator: with the operator's settings.
+    """
 
     def run(*words: Any, operator: bool = False, **environ: str) -> tuple[int, str, str]:
         with monkeypatch.context() as patch:
@@ -67,7 +70,7 @@ def as_published(files: dict[str, bytes]) -> bool:
     return {**FILES, "adminlogs/configure.log": b"configured\n"}.items() <= files.items()
 
 
-def test_the_operator_lists_and_downloads_from_the_stores(
+def test_the_operator_can_list_and_download_results_from_the_stores(
     client: TestClient, loaded: Settings, tmp_path: Path, c2d: Any, mode: str
 ) -> None:
     job_id, _ = published(client, loaded, tmp_path)
@@ -85,7 +88,7 @@ def test_the_operator_lists_and_downloads_from_the_stores(
     assert code == 0 and contents(tmp_path / "clear") == FILES
 
 
-def test_a_provider_downloads_its_consumers_results(
+def test_a_provider_can_download_its_consumers_results(
     client: TestClient, loaded: Settings, tmp_path: Path, url: str, c2d: Any, mode: str
 ) -> None:
     job_id, _ = published(client, loaded, tmp_path)
@@ -99,7 +102,9 @@ def test_a_provider_downloads_its_consumers_results(
 
 
 @pytest.mark.parametrize("mode", ["none", "consumer"])
-def test_a_download_goes_on_where_it_was(client: TestClient, loaded: Settings, tmp_path: Path, url: str, c2d: Any, mode: str) -> None:
+def test_a_partial_download_continues_where_it_stopped(
+    client: TestClient, loaded: Settings, tmp_path: Path, url: str, c2d: Any, mode: str
+) -> None:
     job_id, _ = published(client, loaded, tmp_path)
     whole = get(client, job_id, 0).content
     name = "big.bin.c2d" if mode == "consumer" else "big.bin"
@@ -119,7 +124,7 @@ def test_a_download_goes_on_where_it_was(client: TestClient, loaded: Settings, t
         part.write_bytes(whole[: 2**21 + 5])
         assert c2d(*words, PROVIDER_PRIVATE_KEY=PROVIDER.key)[0] == 0
         assert f"bytes={2**21 + 5}-" in asked and (tmp_path / "outputs" / name).read_bytes() == whole
-        # what is there is of something else: all of it is fetched again
+        # the partial file belongs to another result: everything is fetched again
         (tmp_path / "outputs" / name).unlink()
         part.write_bytes(b"x" * 1000)
         code, _, err = c2d(*words, PROVIDER_PRIVATE_KEY=PROVIDER.key)
@@ -128,7 +133,7 @@ def test_a_download_goes_on_where_it_was(client: TestClient, loaded: Settings, t
 
 
 class Broken:
-    """A source whose connection breaks after each ``at`` bytes; the last time it says that this was all."""
+    """A source whose connection breaks after every ``at`` bytes, until all bytes have been sent."""
 
     def __init__(self, content: bytes, at: int, wrong: bool = False):
         self.content, self.at, self.wrong, self.opened = content, at, wrong, 0
@@ -150,7 +155,7 @@ class Broken:
         return self.sha256(0), pieces()
 
 
-def test_a_connection_that_breaks_is_made_again_and_nothing_comes_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broken_connection_is_retried_from_the_last_byte(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(download, "time", SimpleNamespace(sleep=lambda seconds: None))
     source = Broken(os.urandom(10_000), 1_000)
     download.download(source, source.list()[0], tmp_path, None, lambda text: None)
@@ -161,7 +166,7 @@ def test_a_connection_that_breaks_is_made_again_and_nothing_comes_twice(tmp_path
     assert never.opened == download.ATTEMPTS
 
 
-def test_what_does_not_verify_is_not_kept(tmp_path: Path) -> None:
+def test_a_download_with_a_wrong_checksum_is_deleted(tmp_path: Path) -> None:
     source = Broken(b"12345", 10, wrong=True)
     with pytest.raises(DownloadFailed, match="is not what was published"):
         download.download(source, source.list()[0], tmp_path, None, lambda text: None)
@@ -169,7 +174,7 @@ def test_what_does_not_verify_is_not_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["../x", "/etc/passwd", "a/../../x", "a//b", "a\\b", "", "x\x00"])
-def test_a_name_that_leads_elsewhere_is_refused(name: str) -> None:
+def test_a_result_name_that_leaves_the_folder_is_rejected(name: str) -> None:
     with pytest.raises(DownloadFailed, match="is no name"):
         sources.result_of(0, name, 1, "output")
 
@@ -181,14 +186,14 @@ consumers = pytest.mark.parametrize("mode", ["consumer"])
 
 @pytest.fixture
 def file(client: TestClient, loaded: Settings, tmp_path: Path) -> Path:
-    """A file as any Ocean client has downloaded it, under a name of its own."""
+    """A file as any Ocean client may have downloaded it, under another name."""
     job_id, _ = published(client, loaded, tmp_path)
     (tmp_path / "file").write_bytes(get(client, job_id, 0).content)
     return tmp_path / "file"
 
 
 @consumers
-def test_a_file_is_decrypted_under_its_own_name(file: Path, c2d: Any) -> None:
+def test_a_file_is_decrypted_to_its_original_name(file: Path, c2d: Any) -> None:
     assert c2d("--decrypt", file, CONSUMER_PRIVATE_KEY=CONSUMER)[0] == 0
     assert (file.parent / "big.bin").read_bytes() == BIG
     code, _, err = c2d("--decrypt", file, CONSUMER_PRIVATE_KEY=CONSUMER)
@@ -199,7 +204,7 @@ def test_a_file_is_decrypted_under_its_own_name(file: Path, c2d: Any) -> None:
 
 
 @consumers
-def test_the_key_may_come_from_a_file(file: Path, c2d: Any, tmp_path: Path) -> None:
+def test_the_key_can_be_read_from_a_file(file: Path, c2d: Any, tmp_path: Path) -> None:
     (tmp_path / "key").write_text(CONSUMER + "\n")
     assert c2d("--decrypt", file, "--key-file", tmp_path / "key", "--to", tmp_path / "to")[0] == 0
     assert (tmp_path / "to/outputs/big.bin").read_bytes() == BIG
@@ -217,7 +222,7 @@ def test_the_key_may_come_from_a_file(file: Path, c2d: Any, tmp_path: Path) -> N
         (lambda f: b"", "is not a result that was encrypted to a consumer"),
     ],
 )
-def test_a_changed_file_gives_nothing(file: Path, c2d: Any, spoil: Any, sentence: str) -> None:
+def test_nothing_is_decrypted_from_a_changed_file(file: Path, c2d: Any, spoil: Any, sentence: str) -> None:
     file.write_bytes(spoil(file.read_bytes()))
     before = set(file.parent.iterdir())
     code, _, err = c2d("--decrypt", file, CONSUMER_PRIVATE_KEY=CONSUMER)
@@ -225,7 +230,7 @@ def test_a_changed_file_gives_nothing(file: Path, c2d: Any, spoil: Any, sentence
 
 
 @consumers
-def test_a_wrong_key_is_said_to_be(file: Path, c2d: Any, tmp_path: Path) -> None:
+def test_an_error_names_a_wrong_or_missing_key(file: Path, c2d: Any, tmp_path: Path) -> None:
     code, _, err = c2d("--decrypt", file, CONSUMER_PRIVATE_KEY=PROVIDER.key)
     assert code == 1 and err.endswith("is encrypted to another key than this one\n")
     for words, sentence in (
@@ -238,7 +243,7 @@ def test_a_wrong_key_is_said_to_be(file: Path, c2d: Any, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("mode", ["none"])
-def test_what_cannot_be_had_is_said_in_one_sentence(client: TestClient, loaded: Settings, tmp_path: Path, url: str, c2d: Any) -> None:
+def test_a_failed_command_explains_itself_in_one_sentence(client: TestClient, loaded: Settings, tmp_path: Path, url: str, c2d: Any) -> None:
     job_id, _ = published(client, loaded, tmp_path)
     service = url.removesuffix("/api/v1/operator")
     for words, environ, sentence in (
@@ -259,7 +264,7 @@ def test_what_cannot_be_had_is_said_in_one_sentence(client: TestClient, loaded: 
 
 
 @pytest.mark.parametrize("mode", ["store"])
-def test_a_result_that_was_changed_in_the_store_is_not_tried_again(
+def test_a_result_that_was_changed_in_the_store_is_not_retried(
     client: TestClient, loaded: Settings, tmp_path: Path, url: str, c2d: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(download, "time", SimpleNamespace(sleep=lambda seconds: pytest.fail("tried again")))
@@ -275,7 +280,7 @@ def test_a_result_that_was_changed_in_the_store_is_not_tried_again(
 # -- as a consumer --------------------------------------------------------------------------------------------------------
 
 
-def test_a_consumer_downloads_from_the_provider(
+def test_a_consumer_can_download_results_from_the_provider_api(
     variables: dict[str, str], runs: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     own = {"PROVIDER_PRIVATE_KEY": PROVIDER.key, "NETWORK_URL": '{"8996": "http://127.0.0.1:9"}', "PROVIDER_FEE_TOKEN": "0x" + "ab" * 20}
@@ -295,6 +300,6 @@ def test_a_consumer_downloads_from_the_provider(
         assert "outputs/a/b.csv" in capsys.readouterr().out
         assert main.main(["results", job_id, "--url", url, "--to", str(tmp_path / "got")]) == 0, capsys.readouterr()
         assert contents(tmp_path / "got") == {"outputs/a/b.csv": b"0123456789", "logs/algorithm.log": b"0123456789"}
-        monkeypatch.setenv("CONSUMER_PRIVATE_KEY", PROVIDER.key)  # somebody else
+        monkeypatch.setenv("CONSUMER_PRIVATE_KEY", PROVIDER.key)  # another consumer
         assert main.main(["results", job_id, "--url", url]) == 1
         assert "there is no such job of" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The wire of Ocean's Operator-Service, asked as Provider v2.1.6 asks it."""
+"""The API of Ocean's Operator-Service, called as Provider v2.1.6 calls it."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ def error(answer: Any) -> tuple[int, str]:
 # -- the service ----------------------------------------------------------------------------------------------------------
 
 
-def test_the_root_tells_what_it_is(client: TestClient) -> None:
-    told = client.get("/").json()
-    assert set(told) == {"software", "version", "address", "algoTimeLimit", "storageExpiry"}
-    assert told["software"] == "Operator service" and re.fullmatch("0x[0-9a-fA-F]{40}", told["address"])
+def test_the_root_names_the_software_and_its_address(client: TestClient) -> None:
+    root = client.get("/").json()
+    assert set(root) == {"software", "version", "address", "algoTimeLimit", "storageExpiry"}
+    assert root["software"] == "Operator service" and re.fullmatch("0x[0-9a-fA-F]{40}", root["address"])
 
 
-def test_the_environments_are_announced_with_numbers(client: TestClient, loaded: installation.Settings) -> None:
+def test_the_environments_are_listed_with_their_limits_and_prices(client: TestClient, loaded: installation.Settings) -> None:
     (env,) = client.get(f"{API}/environments", params={"chainId": 8996}).json()
     assert re.fullmatch(r"\d+\.\d+", env.pop("lastSeen"))
     assert env == {
@@ -68,7 +68,7 @@ def test_the_environments_are_announced_with_numbers(client: TestClient, loaded:
         assert error(client.get(f"{API}/environments", params={"chainId": chain})) == (400, "chainId: must be a whole number")
 
 
-def test_an_environment_of_other_chains_is_not_announced_and_takes_no_job(variables: dict[str, str], runs: Runs) -> None:
+def test_an_environment_for_other_chains_is_not_listed_and_accepts_no_job(variables: dict[str, str], runs: Runs) -> None:
     loaded = installation.read({**variables, "allowedChainId": "1, 137"})
     with TestClient(create_app(loaded, runs, work=False)) as client:
         assert client.get(f"{API}/environments?chainId=8996").json() == []
@@ -78,16 +78,16 @@ def test_an_environment_of_other_chains_is_not_announced_and_takes_no_job(variab
 
 
 @pytest.mark.parametrize("path", ["/nothing", f"{API}/nothing", f"{API}/compute/x"])
-def test_what_does_not_exist_is_said_in_json(client: TestClient, path: str) -> None:
+def test_errors_about_unknown_routes_are_json(client: TestClient, path: str) -> None:
     assert error(client.get(path)) == (404, "Not Found")
     assert client.patch(f"{API}/compute").json() == {"error": "Method Not Allowed"}
 
 
-def test_every_route_says_who_may_use_it(client: TestClient) -> None:
+def test_every_route_declares_who_may_use_it(client: TestClient) -> None:
     assert unprotected(client) == []
 
 
-def test_the_docs_page_is_on(client: TestClient) -> None:
+def test_the_api_documentation_is_served(client: TestClient) -> None:
     assert "swagger" in client.get("/api/v1/docs").text
     assert f"{API}/compute" in client.get("/spec").json()["paths"]
 
@@ -95,7 +95,7 @@ def test_the_docs_page_is_on(client: TestClient) -> None:
 # -- start ----------------------------------------------------------------------------------------------------------------
 
 
-def test_a_start_is_answered_as_the_incumbent_does(client: TestClient) -> None:
+def test_a_start_is_answered_as_oceans_operator_service_does(client: TestClient) -> None:
     answer = client.post(f"{API}/compute", json=PROVIDER.start_body("0xa1"))
     assert answer.headers["content-type"] == "application/json"
     (job,) = answer.json()
@@ -116,7 +116,7 @@ def test_a_start_is_answered_as_the_incumbent_does(client: TestClient) -> None:
     }
 
 
-def test_the_run_gets_the_whole_job_sealed(client: TestClient, runs: Runs, loaded: installation.Settings) -> None:
+def test_the_run_gets_the_complete_job_with_its_secrets_sealed(client: TestClient, runs: Runs, loaded: installation.Settings) -> None:
     job_id = start(client)
     client.app.state.service.dispatcher.start_runs()  # type: ignore[attr-defined]
     conf = runs.started[job_id]
@@ -127,7 +127,7 @@ def test_the_run_gets_the_whole_job_sealed(client: TestClient, runs: Runs, loade
     assert job.maxJobDuration == 300 and job.chainId == 8996 and job.secret
 
 
-def test_assets_that_are_named_by_transaction_reach_the_job(client: TestClient, runs: Runs) -> None:
+def test_assets_named_by_transaction_reach_the_job(client: TestClient, runs: Runs) -> None:
     order = {"txId": "0x" + "1f" * 32, "serviceId": "s0"}
     algorithm = {
         "id": "did:op:cc",
@@ -145,7 +145,7 @@ def test_assets_that_are_named_by_transaction_reach_the_job(client: TestClient, 
     assert conf["algorithm"]["remote"] == {**order, "serviceEndpoint": "https://provider.example"}
 
 
-def test_paid_time_bounds_the_algorithm(client: TestClient, runs: Runs) -> None:
+def test_the_paid_time_limits_the_algorithm(client: TestClient, runs: Runs) -> None:
     job_id = start(client, validUntil=int(time.time()) + 100)
     client.app.state.service.dispatcher.start_runs()  # type: ignore[attr-defined]
     assert 95 <= runs.started[job_id]["maxJobDuration"] <= 100
@@ -154,7 +154,7 @@ def test_paid_time_bounds_the_algorithm(client: TestClient, runs: Runs) -> None:
 
 
 @pytest.mark.parametrize("name", ["workflow", "agreementId", "owner", "providerSignature", "environment", "nonce"])
-def test_what_a_start_needs_is_named(client: TestClient, name: str) -> None:
+def test_an_error_names_the_field_that_a_start_lacks(client: TestClient, name: str) -> None:
     body = PROVIDER.start_body("0xa1")
     del body[name]
     assert error(client.post(f"{API}/compute", json=body)) == (400, f'"{name}" is required in the call to POST:/compute')
@@ -182,9 +182,9 @@ def test_what_a_start_needs_is_named(client: TestClient, name: str) -> None:
         ({"workflow": workflow(algorithm={"rawcode": "print('hello')"})}, "algorithm.container: must be an object"),
     ],
 )
-def test_a_wrong_start_is_told_what_is_wrong(client: TestClient, changes: dict[str, Any], text: str) -> None:
-    status, told = error(client.post(f"{API}/compute", json=PROVIDER.start_body("0xa1", **changes)))
-    assert status == 400 and told.startswith(text)
+def test_an_error_explains_what_is_wrong_with_a_start(client: TestClient, changes: dict[str, Any], text: str) -> None:
+    status, message = error(client.post(f"{API}/compute", json=PROVIDER.start_body("0xa1", **changes)))
+    assert status == 400 and message.startswith(text)
 
 
 @pytest.mark.parametrize(
@@ -197,11 +197,11 @@ def test_a_wrong_start_is_told_what_is_wrong(client: TestClient, changes: dict[s
         (b'{"a":"' + b"x" * 2**21 + b'"}', 413, "body: must have at most 2097152 bytes"),
     ],
 )
-def test_a_body_that_is_no_request_is_refused(client: TestClient, body: bytes, status: int, text: str) -> None:
+def test_a_body_that_is_not_a_request_is_rejected(client: TestClient, body: bytes, status: int, text: str) -> None:
     assert error(client.post(f"{API}/compute", content=body, headers={"Content-Type": "application/json"})) == (status, text)
 
 
-def test_an_agreement_is_good_for_one_job_at_a_time(client: TestClient) -> None:
+def test_an_agreement_id_can_have_one_job_at_a_time(client: TestClient) -> None:
     job_id = start(client, "0xa1")
     again = client.post(f"{API}/compute", json=PROVIDER.start_body("0xa1"))
     assert error(again) == (400, "`agreementId` already in use for other job.")
@@ -209,7 +209,7 @@ def test_an_agreement_is_good_for_one_job_at_a_time(client: TestClient) -> None:
     assert start(client, "0xa1") != job_id
 
 
-def test_of_many_starts_with_one_agreement_one_is_served(client: TestClient) -> None:
+def test_only_one_of_many_concurrent_starts_with_one_agreement_id_succeeds(client: TestClient) -> None:
     nonce = time.time_ns()
     bodies = [Provider(OTHER_KEY if n % 2 else KEY).start_body("0xa1", nonce=nonce + n) for n in range(12)]
     with ThreadPoolExecutor(12) as pool:
@@ -217,7 +217,7 @@ def test_of_many_starts_with_one_agreement_one_is_served(client: TestClient) -> 
     assert codes.count(200) == 1
 
 
-def test_an_owner_has_so_many_jobs_and_no_more(variables: dict[str, str], runs: Runs) -> None:
+def test_the_number_of_unfinished_jobs_of_an_owner_is_limited(variables: dict[str, str], runs: Runs) -> None:
     loaded = installation.read({**variables, "C2D_MAX_JOBS_PER_OWNER": "2"})
     with TestClient(create_app(loaded, runs, work=False)) as client:
         start(client, "0xa1"), start(client, "0xa2")
@@ -229,7 +229,7 @@ def test_an_owner_has_so_many_jobs_and_no_more(variables: dict[str, str], runs: 
 # -- signatures -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_signature_of_27_28_is_taken(client: TestClient) -> None:
+def test_a_signature_with_a_recovery_id_of_27_or_28_is_accepted(client: TestClient) -> None:
     query = PROVIDER.signed()
     query["providerSignature"] = query["providerSignature"][:-2] + {"00": "1b", "01": "1c"}[query["providerSignature"][-2:]]
     assert client.get(f"{API}/compute", params=query).json() == []
@@ -248,25 +248,25 @@ def test_a_signature_of_27_28_is_taken(client: TestClient) -> None:
         ({"owner": "me too"}, 400, "owner: must be 0x"),
     ],
 )
-def test_a_wrong_signature_is_refused(client: TestClient, changes: dict[str, Any], status: int, text: str) -> None:
+def test_an_invalid_signature_is_rejected(client: TestClient, changes: dict[str, Any], status: int, text: str) -> None:
     for send in (client.get, client.put):
-        code, told = error(send(f"{API}/compute", params={**PROVIDER.signed(), **changes}))
-        assert (code, told[: len(text)]) == (status, text)
+        code, message = error(send(f"{API}/compute", params={**PROVIDER.signed(), **changes}))
+        assert (code, message[: len(text)]) == (status, text)
 
 
-def test_a_stranger_is_refused(client: TestClient) -> None:
-    code, told = error(client.post(f"{API}/compute", json=Provider("0x" + "33" * 32).start_body("0xa1")))
-    assert code == 401 and told.endswith("is not authorized to use this service.")
+def test_an_unknown_provider_is_rejected(client: TestClient) -> None:
+    code, message = error(client.post(f"{API}/compute", json=Provider("0x" + "33" * 32).start_body("0xa1")))
+    assert code == 401 and message.endswith("is not authorized to use this service.")
 
 
-def test_a_signature_over_a_text_without_nonce_is_not_taken(client: TestClient) -> None:
+def test_a_signature_without_the_nonce_is_rejected(client: TestClient) -> None:
     from c2d.crypto.signatures import sign_hash
 
     query = {"owner": OWNER, "nonce": time.time_ns(), "providerSignature": sign_hash(KEY, OWNER)}
     assert client.get(f"{API}/compute", params=query).status_code == 401
 
 
-def test_a_request_is_served_once_on_whatever_route(client: TestClient) -> None:
+def test_a_signed_request_works_only_once_on_all_routes_together(client: TestClient) -> None:
     query = PROVIDER.signed()
     assert client.get(f"{API}/compute", params=query).status_code == 200
     used = (401, "nonce: must be higher than every nonce that this signer has used before")
@@ -277,7 +277,7 @@ def test_a_request_is_served_once_on_whatever_route(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize("kind", ["start", "status", "stop"])
-def test_of_concurrent_replays_exactly_one_is_served(client: TestClient, kind: str) -> None:
+def test_only_one_of_several_concurrent_replays_succeeds(client: TestClient, kind: str) -> None:
     body, query = PROVIDER.start_body("0xa1"), PROVIDER.signed()
     send = {
         "start": lambda: client.post(f"{API}/compute", json=body),
@@ -289,22 +289,22 @@ def test_of_concurrent_replays_exactly_one_is_served(client: TestClient, kind: s
     assert codes == [200] + [401] * 15
 
 
-def test_a_nonce_is_used_up_by_a_start_that_is_refused(client: TestClient) -> None:
+def test_a_rejected_start_uses_up_its_nonce(client: TestClient) -> None:
     start(client, "0xa1")
     body = PROVIDER.start_body("0xa1")
     assert error(client.post(f"{API}/compute", json=body))[0] == 400
     assert error(client.post(f"{API}/compute", json=body))[0] == 401
 
 
-def test_a_job_id_that_was_cut_off_cannot_raise_the_nonce(client: TestClient) -> None:
-    """owner + job id + nonce is signed without marks: digits at the end of a job id must not become digits of a nonce."""
+def test_digits_moved_from_the_job_id_to_the_nonce_do_not_raise_the_nonce(client: TestClient) -> None:
+    """Owner, job id and nonce are signed without separators, so digits at the end of a job id could become digits of a nonce."""
     query = PROVIDER.signed("0" * 30 + "12", nonce=1)
     shifted = {**query, "jobId": "0" * 30, "nonce": "121"}
     assert client.get(f"{API}/compute", params=shifted).json() == []
     assert client.get(f"{API}/compute", params=PROVIDER.signed(nonce=2)).status_code == 200
 
 
-def test_in_legacy_mode_any_signature_is_good(variables: dict[str, str], runs: Runs) -> None:
+def test_any_signature_is_accepted_in_legacy_mode(variables: dict[str, str], runs: Runs) -> None:
     from c2d.crypto.signatures import sign_hash
 
     loaded = installation.read({**variables, "SIGNATURE_REQUIRED": "0", "ALLOWED_PROVIDERS": ""})
@@ -323,7 +323,7 @@ def test_in_legacy_mode_any_signature_is_good(variables: dict[str, str], runs: R
 # -- status, stop, results ------------------------------------------------------------------------------------------------
 
 
-def test_status_by_job_agreement_or_owner(client: TestClient) -> None:
+def test_jobs_can_be_selected_by_id_agreement_or_owner(client: TestClient) -> None:
     first, second = start(client, "0xa1"), start(client, "0xa2")
 
     def seen(**query: Any) -> list[str]:
@@ -337,7 +337,7 @@ def test_status_by_job_agreement_or_owner(client: TestClient) -> None:
     assert error(client.get(f"{API}/compute", params={"nonce": 1})) == (400, "You have to specify one of agreementId, jobId or owner")
 
 
-def test_a_job_is_its_providers_alone(client: TestClient, runs: Runs) -> None:
+def test_only_its_own_provider_can_see_or_stop_a_job(client: TestClient, runs: Runs) -> None:
     job_id = start(client)
     unknown = "0" * 31 + "a"
     for query in (OTHER.signed(job_id), OTHER.signed(unknown)):
@@ -345,14 +345,14 @@ def test_a_job_is_its_providers_alone(client: TestClient, runs: Runs) -> None:
     for query in (OTHER.signed(job_id), OTHER.signed(unknown)):
         assert client.put(f"{API}/compute", params=query).json() == []
     assert runs.stopped == []
-    told = {
+    messages = {
         error(client.get(f"{API}/getResult", params=OTHER.signed(i, index=0)))[1].replace(i, "X") for i in (job_id, unknown, "0" * 31 + "1")
     }
-    assert told == {f"Owner {OWNER} mismatch for job X"}
+    assert messages == {f"Owner {OWNER} mismatch for job X"}
     assert client.get(f"{API}/compute", params=PROVIDER.signed(job_id)).json()[0]["stopreq"] == 0
 
 
-def test_a_stop_in_the_queue_ends_the_job_at_once(client: TestClient, runs: Runs) -> None:
+def test_stopping_a_queued_job_ends_it_at_once(client: TestClient, runs: Runs) -> None:
     job_id = start(client)
     (job,) = client.put(f"{API}/compute", params=PROVIDER.signed(job_id)).json()
     assert (job["status"], job["stopreq"], job["terminationDetails"]["reason"]) == (70, 1, "Stopped")
@@ -362,9 +362,7 @@ def test_a_stop_in_the_queue_ends_the_job_at_once(client: TestClient, runs: Runs
     assert again == [job]
 
 
-def test_a_stop_reaches_the_run_and_is_repeated_until_the_job_has_ended(
-    client: TestClient, runs: Runs, loaded: installation.Settings
-) -> None:
+def test_a_stop_is_repeated_until_the_job_has_ended(client: TestClient, runs: Runs, loaded: installation.Settings) -> None:
     service = client.app.state.service  # type: ignore[attr-defined]
     job_id = start(client)
     service.dispatcher.start_runs()
@@ -377,7 +375,7 @@ def test_a_stop_reaches_the_run_and_is_repeated_until_the_job_has_ended(
     assert len(runs.stopped) == 2
 
 
-def test_a_stop_by_agreement_or_owner_reaches_all_that_fit(client: TestClient, runs: Runs) -> None:
+def test_a_stop_by_agreement_or_owner_stops_all_matching_jobs(client: TestClient, runs: Runs) -> None:
     first, second = start(client, "0xa1"), start(client, "0xa2")
     client.app.state.service.dispatcher.start_runs()  # type: ignore[attr-defined]
     client.put(f"{API}/compute", params=PROVIDER.signed(agreementId="0xa2"))
@@ -391,7 +389,7 @@ def test_a_stop_by_agreement_or_owner_reaches_all_that_fit(client: TestClient, r
     ("value", "text"),
     [("x\ud800", "must be valid UTF-8 text without NUL"), ("x\x00", "must be valid UTF-8 text without NUL"), (["x"], "must be text")],
 )
-def test_what_chooses_jobs_is_text_or_nothing_is_chosen(client: TestClient, name: str, value: Any, text: str) -> None:
+def test_a_selector_that_is_not_text_is_rejected_and_selects_nothing(client: TestClient, name: str, value: Any, text: str) -> None:
     job_id = start(client)
     for method, path in (("PUT", "compute"), ("GET", "compute"), ("GET", "runningjobs")):
         body = json.dumps({**PROVIDER.signed(), name: value})
@@ -400,7 +398,7 @@ def test_what_chooses_jobs_is_text_or_nothing_is_chosen(client: TestClient, name
     assert client.app.state.service.queries.job(job_id).stopreq == 0  # type: ignore[attr-defined]
 
 
-def test_a_large_body_is_read_while_others_are_answered(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_body_is_parsed_outside_the_event_loop(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[bool] = []
 
     def loads(body: bytes) -> Any:
@@ -425,7 +423,7 @@ def test_delete_does_nothing(client: TestClient) -> None:
     assert (answer.status_code, answer.json()) == (200, "")
 
 
-def test_running_jobs_are_told_to_their_provider_and_the_admin(client: TestClient) -> None:
+def test_running_jobs_are_listed_for_their_provider_and_for_admins(client: TestClient) -> None:
     job_id = start(client)
     assert client.get(f"{API}/runningjobs").status_code == 400
     assert client.get(f"{API}/runningjobs", params=OTHER.signed()).json() == []
@@ -439,7 +437,7 @@ def test_running_jobs_are_told_to_their_provider_and_the_admin(client: TestClien
 
 
 def finished(client: TestClient, loaded: installation.Settings, content: bytes = b"0123456789") -> str:
-    """A job with one output and one log, as publish leaves it."""
+    """A finished job with one output and one log."""
     import hashlib
 
     service = client.app.state.service  # type: ignore[attr-defined]
@@ -460,7 +458,7 @@ def finished(client: TestClient, loaded: installation.Settings, content: bytes =
     return job_id
 
 
-def test_results_are_listed_and_streamed(client: TestClient, loaded: installation.Settings) -> None:
+def test_results_are_listed_and_can_be_downloaded(client: TestClient, loaded: installation.Settings) -> None:
     job_id = finished(client, loaded)
     (job,) = client.get(f"{API}/compute", params=PROVIDER.signed(job_id)).json()
     assert job["results"] == [
@@ -475,7 +473,7 @@ def test_results_are_listed_and_streamed(client: TestClient, loaded: installatio
     assert named == "attachment;filename=\"_ b.csv\";filename*=UTF-8''%C3%A4%20b.csv"
 
 
-def test_a_download_is_resumed(client: TestClient, loaded: installation.Settings) -> None:
+def test_a_download_can_be_resumed(client: TestClient, loaded: installation.Settings) -> None:
     job_id = finished(client, loaded)
 
     def get(**headers: str) -> Any:
@@ -493,17 +491,19 @@ def test_a_download_is_resumed(client: TestClient, loaded: installation.Settings
     ("index", "status", "text"),
     [(-1, 404, "Negative index"), (2, 404, "No such index 2 in this compute job"), ("x", 400, "Error getResult: ")],
 )
-def test_a_result_that_is_not_there(client: TestClient, loaded: installation.Settings, index: Any, status: int, text: str) -> None:
+def test_a_result_that_does_not_exist_is_an_error(
+    client: TestClient, loaded: installation.Settings, index: Any, status: int, text: str
+) -> None:
     job_id = finished(client, loaded)
-    code, told = error(client.get(f"{API}/getResult", params=PROVIDER.signed(job_id, index=index)))
-    assert (code, told[: len(text)]) == (status, text)
+    code, message = error(client.get(f"{API}/getResult", params=PROVIDER.signed(job_id, index=index)))
+    assert (code, message[: len(text)]) == (status, text)
     running = start(client, "0xrunning")
     assert error(client.get(f"{API}/getResult", params=PROVIDER.signed(running, index=0))) == (404, f"No results for job {running}")
     query = PROVIDER.signed(job_id)
     assert error(client.get(f"{API}/getResult", params=query)) == (400, '"index" is required in the call to GET:/getResult')
 
 
-def test_a_link_in_the_store_leads_nowhere(client: TestClient, loaded: installation.Settings) -> None:
+def test_symbolic_links_in_the_results_are_not_followed(client: TestClient, loaded: installation.Settings) -> None:
     job_id = finished(client, loaded)
     log = loaded.C2D_RESULTS_PATH / job_id / "data" / "logs" / "algorithm.log"
     (loaded.C2D_RESULTS_PATH / "elsewhere").write_bytes(b"0123456789")
@@ -524,13 +524,13 @@ def test_a_link_in_the_store_leads_nowhere(client: TestClient, loaded: installat
 @pytest.mark.parametrize(
     ("method", "path"), [("POST", "pgsqlinit"), ("GET", "info"), ("GET", "list"), ("GET", "logs"), ("GET", "notifications")]
 )
-def test_admin_routes_are_for_admins(client: TestClient, method: str, path: str) -> None:
+def test_admin_routes_are_for_admins_only(client: TestClient, method: str, path: str) -> None:
     assert error(client.request(method, f"{API}/{path}")) == (400, "Admin header is empty.\nstatus code: 400")
-    code, told = error(client.request(method, f"{API}/{path}", headers={"Admin": "foo_admin"}))
-    assert code == 401 and told.startswith("Access admin route failed due to invalid admin address.")
+    code, message = error(client.request(method, f"{API}/{path}", headers={"Admin": "foo_admin"}))
+    assert code == 401 and message.startswith("Access admin route failed due to invalid admin address.")
 
 
-def test_an_admin_sees_every_job(client: TestClient, loaded: installation.Settings) -> None:
+def test_an_admin_sees_the_jobs_of_all_providers(client: TestClient, loaded: installation.Settings) -> None:
     admin = {"Admin": "0xadmin"}
     assert client.post(f"{API}/pgsqlinit", headers=admin).json() == ""
     done, waiting = finished(client, loaded), start(client, "0xb1")
@@ -569,21 +569,21 @@ def test_the_live_view_follows_a_job(variables: dict[str, str], runs: Runs) -> N
         service.dispatcher.start_runs()
         assert [live(client, i).json()["queuePosition"] for i in (first, second, third)] == [0, 0, 1]
         service.repository.set_status(first, Status.CONFIGURING)
-        told = live(client, first).json()
-        assert (told["stage"], told["queuePosition"], told["algorithmLog"]) == ("configure", None, None)
-        assert told["progress"] == {"bytes": 14_500_000, "totalBytes": 42_000_000}
+        view = live(client, first).json()
+        assert (view["stage"], view["queuePosition"], view["algorithmLog"]) == ("configure", None, None)
+        assert view["progress"] == {"bytes": 14_500_000, "totalBytes": 42_000_000}
         service.repository.end_stage(first, StageEnd(Stage.CONFIGURE, Reason.COMPLETED, 0), None, None)
         service.repository.set_status(first, Status.RUNNING)
-        told = live(client, first).json()
-        assert told["stage"] == "algorithm" and told["algorithmLog"].startswith("2026-") and asked[-1] == f"{first}-algorithm"
-        assert told["stages"] == [{"stage": "configure", "started": None, "finished": None, "reason": "Completed"}]
+        view = live(client, first).json()
+        assert view["stage"] == "algorithm" and view["algorithmLog"].startswith("2026-") and asked[-1] == f"{first}-algorithm"
+        assert view["stages"] == [{"stage": "configure", "started": None, "finished": None, "reason": "Completed"}]
         service.repository.end_stage(first, StageEnd(Stage.FILTER, Reason.COMPLETED, 0, "", {"bytes": 30}), None, None)
         service.repository.set_status(first, Status.PUBLISHING)
         service.tail = lambda *_: "6 files, this log is the last\nstore: 0.0 of 5.0 MB, 0 MB/s\nstore: 1.2 of 5.0 MB, 1 MB/s\n"
         assert live(client, first).json()["progress"] == {"bytes": 1_200_000, "totalBytes": 5_000_000}
 
 
-def test_the_algorithms_log_is_not_shared_unless_the_environment_says_so(client: TestClient) -> None:
+def test_the_algorithms_log_is_shared_only_if_the_environment_allows_it(client: TestClient) -> None:
     service = client.app.state.service  # type: ignore[attr-defined]
     service.tail = lambda *_: pytest.fail("the log was read")
     job_id = start(client)

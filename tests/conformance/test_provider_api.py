@@ -1,4 +1,4 @@
-"""The wire of Ocean's Provider: what needs no chain. The flows on a real chain: test_provider_market.py."""
+"""The API of Ocean's Provider, as far as it needs no chain. For the rest, see test_provider_market.py."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ DID = "did:op:aa"
 
 @pytest.fixture
 def service(variables: dict[str, str], runs: Runs) -> ProviderService:
-    given = {
+    provider_settings = {
         "PROVIDER_PRIVATE_KEY": PROVIDER_KEY,
         "NETWORK_URL": '{"8996": "http://127.0.0.1:9"}',
         "PROVIDER_FEE_TOKEN": "0x" + "ab" * 20,
         "ALLOW_NON_PUBLIC_IP": "1",
     }
-    loaded = installation.read({**variables, **given})
+    loaded = installation.read({**variables, **provider_settings})
     return ProviderService(create_operator(loaded, runs, work=False).state.service)
 
 
@@ -73,11 +73,11 @@ INVALID_NONCE = {"nonce": ["The nonce must be higher than every nonce that this 
 # -- the service ----------------------------------------------------------------------------------------------------------
 
 
-def test_the_root_tells_a_client_all_that_it_needs(client: TestClient) -> None:
-    told = client.get("/").json()
-    assert told["software"] == "Provider" and told["chainIds"] == [8996]
-    assert told["providerAddresses"] == {"8996": address_of(PROVIDER_KEY)}
-    wanted = {
+def test_the_root_lists_the_endpoints_and_addresses_that_clients_need(client: TestClient) -> None:
+    root = client.get("/").json()
+    assert root["software"] == "Provider" and root["chainIds"] == [8996]
+    assert root["providerAddresses"] == {"8996": address_of(PROVIDER_KEY)}
+    endpoints = {
         "nonce": "GET",
         "encrypt": "POST",
         "decrypt": "POST",
@@ -92,18 +92,18 @@ def test_the_root_tells_a_client_all_that_it_needs(client: TestClient) -> None:
         "computeDelete": "DELETE",
         "computeResult": "GET",
     }
-    for name, method in wanted.items():
-        told_method, path = told["serviceEndpoints"][name]
-        assert told_method == method and path.startswith("/api/services/")
+    for name, method in endpoints.items():
+        listed_method, path = root["serviceEndpoints"][name]
+        assert listed_method == method and path.startswith("/api/services/")
 
 
-def test_every_endpoint_that_is_told_is_there(client: TestClient) -> None:
+def test_every_listed_endpoint_exists(client: TestClient) -> None:
     for method, path in client.get("/").json()["serviceEndpoints"].values():
         answer = client.request(method, path)
         assert answer.status_code not in (403, 404, 405), (method, path, answer.text)
 
 
-def test_it_answers_with_and_without_a_slash_and_nothing_else_changes(client: TestClient) -> None:
+def test_the_root_answers_with_and_without_a_trailing_slash(client: TestClient) -> None:
     airflow = FastAPI()
     airflow.mount(PROVIDER, client.app)
     airflow.get("/{rest:path}")(lambda: PlainTextResponse("the web page"))
@@ -114,7 +114,7 @@ def test_it_answers_with_and_without_a_slash_and_nothing_else_changes(client: Te
         assert c.get("/providers").text == c.get("/").text == "the web page"
 
 
-def test_pages_of_other_sites_may_call_it(client: TestClient) -> None:
+def test_web_pages_of_other_sites_can_call_it(client: TestClient) -> None:
     asked = {"Origin": "https://market.example", "Access-Control-Request-Method": "PUT", "Access-Control-Request-Headers": "AuthToken"}
     allowed = client.options(f"{SERVICES}/compute", headers=asked)
     assert allowed.status_code == 200 and "PUT" in allowed.headers["access-control-allow-methods"]
@@ -124,11 +124,11 @@ def test_pages_of_other_sites_may_call_it(client: TestClient) -> None:
         assert "access-control-allow-credentials" not in answer.headers
 
 
-def test_every_route_says_who_may_use_it(client: TestClient) -> None:
+def test_every_route_declares_who_may_use_it(client: TestClient) -> None:
     assert unprotected(client) == []
 
 
-def test_what_does_not_exist_is_said_in_json(client: TestClient) -> None:
+def test_errors_about_unknown_routes_are_json(client: TestClient) -> None:
     assert error(client.get("/nothing")) == (404, "Not Found")
     assert error(client.patch(f"{SERVICES}/compute")) == (405, "Method Not Allowed")
     assert error(client.post(f"{SERVICES}/compute", content=b"{")) == (400, "body: must be valid JSON")
@@ -136,7 +136,7 @@ def test_what_does_not_exist_is_said_in_json(client: TestClient) -> None:
     assert error(client.post(f"{SERVICES}/compute", content=b"x" * (2 * 2**20 + 1)))[0] == 413
 
 
-def test_what_goes_wrong_inside_is_503_without_its_text(client: TestClient, service: ProviderService, monkeypatch: Any) -> None:
+def test_an_internal_error_is_answered_503_without_its_text(client: TestClient, service: ProviderService, monkeypatch: Any) -> None:
     def broken(address: str) -> str:
         raise RuntimeError("https://rpc.example/SECRET")
 
@@ -146,7 +146,7 @@ def test_what_goes_wrong_inside_is_503_without_its_text(client: TestClient, serv
     assert answer.json() == {"error": "internal error; the operator's log says more", "context": {"documentId": DID}}
 
 
-def test_the_environments_are_told_by_chain(client: TestClient, service: ProviderService) -> None:
+def test_the_environments_are_listed_by_chain(client: TestClient, service: ProviderService) -> None:
     (env,) = client.get(f"{SERVICES}/computeEnvironments").json()["8996"]
     assert env["id"] == "ocean-compute" and env["priceMin"] == 0.5 and env["feeToken"] == "0x" + "ab" * 20
     assert env["consumerAddress"] == service.settings.address
@@ -155,7 +155,7 @@ def test_the_environments_are_told_by_chain(client: TestClient, service: Provide
 # -- nonces and signatures --------------------------------------------------------------------------------------------------
 
 
-def test_a_nonce_is_text_and_unknown_addresses_begin_at_one(client: TestClient, consumer: Consumer) -> None:
+def test_a_nonce_is_text_and_starts_at_one_for_an_unknown_address(client: TestClient, consumer: Consumer) -> None:
     asked = {"userAddress": consumer.address}
     assert client.get(f"{SERVICES}/nonce", params=asked).json() == {"nonce": "1"}
     for nonce in ("2", "1700000000123.456", "1700000000124"):
@@ -166,15 +166,15 @@ def test_a_nonce_is_text_and_unknown_addresses_begin_at_one(client: TestClient, 
 
 
 @pytest.mark.parametrize("v", [0, 27])
-def test_a_signature_is_taken_with_either_last_byte(client: TestClient, consumer: Consumer, v: int) -> None:
-    for nonce in range(2, 6):  # of both recovery ids
+def test_a_signature_is_accepted_with_both_kinds_of_recovery_id(client: TestClient, consumer: Consumer, v: int) -> None:
+    for nonce in range(2, 6):  # enough for both recovery ids
         signed = consumer.signed(consumer.address, nonce=str(nonce))
         raw = bytes.fromhex(signed["signature"][2:])
         signed["signature"] = "0x" + (raw[:64] + bytes([raw[64] % 27 + v])).hex()
         assert client.put(f"{SERVICES}/compute", json=signed).status_code == 200
 
 
-def test_of_many_replays_one_is_served(client: TestClient, consumer: Consumer) -> None:
+def test_only_one_of_many_concurrent_replays_succeeds(client: TestClient, consumer: Consumer) -> None:
     signed = consumer.signed(consumer.address, nonce="7")
     gate = threading.Barrier(8)
 
@@ -186,11 +186,11 @@ def test_of_many_replays_one_is_served(client: TestClient, consumer: Consumer) -
         assert sorted(pool.map(send, range(8))) == [200] + [400] * 7
 
 
-def test_a_replay_with_other_letters_or_on_another_route_is_refused(client: TestClient, consumer: Consumer) -> None:
+def test_a_replay_on_another_route_is_rejected(client: TestClient, consumer: Consumer) -> None:
     signed = consumer.signed(consumer.address, who="address")
     asked = {**signed, "expiration": int(time.time()) + 60}
     assert client.get(f"{SERVICES}/createAuthToken", params=asked).status_code == 200
-    # A token's text is a stop-all's too.
+    # The signed text of a token is also that of a request to stop all jobs.
     assert faults(client.put(f"{SERVICES}/compute", json={**signed, "consumerAddress": consumer.address})) == INVALID_NONCE
 
     result = consumer.signed(consumer.address, "a" * 32, "0")
@@ -199,14 +199,14 @@ def test_a_replay_with_other_letters_or_on_another_route_is_refused(client: Test
     assert faults(client.get(f"{SERVICES}/computeResult", params=asked)) == INVALID_NONCE
 
 
-def test_a_signed_text_cannot_be_read_as_another_request(client: TestClient, consumer: Consumer) -> None:
-    """index 12 with nonce 3 is signed as index 1 with nonce 23 is."""
+def test_a_signature_cannot_be_used_for_another_request(client: TestClient, consumer: Consumer) -> None:
+    """Index 12 with nonce 3 has the same signed text as index 1 with nonce 23."""
     job = "a" * 32
     signed = consumer.signed(consumer.address, job, "12", nonce="3")
     asked = {**signed, "jobId": job, "index": "12"}
     assert client.get(f"{SERVICES}/computeResult", params=asked).status_code == 404
     assert faults(client.get(f"{SERVICES}/computeResult", params={**asked, "index": "1", "nonce": "23"})) == INVALID_NONCE
-    # The thief has used up 23; the owner goes on.
+    # The thief's attempt has used up 23, but the owner can continue.
     later = consumer.signed(consumer.address, job, "1")
     assert client.get(f"{SERVICES}/computeResult", params={**later, "jobId": job, "index": "1"}).status_code == 404
 
@@ -225,10 +225,10 @@ def test_a_signed_text_cannot_be_read_as_another_request(client: TestClient, con
         {"nonce": "1e3"},
     ],
 )
-def test_a_wrong_signature_is_refused(client: TestClient, consumer: Consumer, change: dict[str, str]) -> None:
+def test_an_invalid_signature_is_rejected(client: TestClient, consumer: Consumer, change: dict[str, str]) -> None:
     signed = consumer.signed(consumer.address, "a" * 32, nonce="4")
     assert faults(client.put(f"{SERVICES}/compute", json={**signed, "jobId": "a" * 32, **change})) == INVALID_SIGNATURE
-    assert consumer.next_nonce() == "2"  # nothing was used up
+    assert consumer.next_nonce() == "2"  # no nonce was used up
 
 
 # -- auth tokens ------------------------------------------------------------------------------------------------------------
@@ -244,7 +244,7 @@ def stop_with(client: TestClient, token: str, address: str, nonce: str) -> Any:
     return client.put(f"{SERVICES}/compute", json={"consumerAddress": address, "nonce": nonce}, headers={"AuthToken": token})
 
 
-def test_a_token_stands_for_a_signature_until_it_is_revoked(client: TestClient, consumer: Consumer) -> None:
+def test_a_token_replaces_a_signature_until_it_is_revoked(client: TestClient, consumer: Consumer) -> None:
     token = token_of(client, consumer)
     assert set(jwt.decode(token, options={"verify_signature": False})) == {"exp", "address", "jti"}
     assert stop_with(client, token, consumer.address, "10").status_code == 200
@@ -259,7 +259,7 @@ def test_a_token_stands_for_a_signature_until_it_is_revoked(client: TestClient, 
     assert error(client.request("DELETE", f"{SERVICES}/deleteAuthToken", json=again)) == (400, "Token is expired.")
 
 
-def test_a_token_of_another_key_or_time_is_worth_nothing(client: TestClient, consumer: Consumer, service: ProviderService) -> None:
+def test_a_forged_or_expired_token_is_rejected(client: TestClient, consumer: Consumer, service: ProviderService) -> None:
     claims = {"exp": int(time.time()) + 60, "address": consumer.address}
     for token in (
         jwt.encode(claims, "another key, which is long enough for HS256", algorithm="HS256"),
@@ -272,8 +272,8 @@ def test_a_token_of_another_key_or_time_is_worth_nothing(client: TestClient, con
     assert error(client.request("DELETE", f"{SERVICES}/deleteAuthToken", json=foreign)) == (400, "Token is invalid.")
 
 
-def test_a_token_in_milliseconds_can_be_revoked_and_stays_so(client: TestClient, consumer: Consumer) -> None:
-    """JavaScript's clock gives them; the incumbent's tokens are alike to the letter, so that the next one would wake the stolen one."""
+def test_a_token_with_an_expiration_in_milliseconds_stays_revoked(client: TestClient, consumer: Consumer) -> None:
+    """JavaScript's clock counts milliseconds. Tokens of Ocean's Provider would be identical, so a new one would revive a revoked one."""
     expiration = (int(time.time()) + 3600) * 1000
 
     def new() -> str:
@@ -288,7 +288,7 @@ def test_a_token_in_milliseconds_can_be_revoked_and_stays_so(client: TestClient,
     assert faults(stop_with(client, stolen, consumer.address, "21")) == INVALID_SIGNATURE
 
 
-def test_a_token_makes_no_token(client: TestClient, consumer: Consumer) -> None:
+def test_a_token_cannot_be_used_to_create_a_token(client: TestClient, consumer: Consumer) -> None:
     token = token_of(client, consumer)
     asked = {"address": consumer.address, "nonce": "9", "expiration": int(time.time()) + 10**6}
     refused = faults(client.get(f"{SERVICES}/createAuthToken", params=asked, headers={"AuthToken": token}))
@@ -298,7 +298,7 @@ def test_a_token_makes_no_token(client: TestClient, consumer: Consumer) -> None:
 # -- encrypt ----------------------------------------------------------------------------------------------------------------
 
 
-def test_what_is_encrypted_only_the_provider_reads(client: TestClient) -> None:
+def test_only_the_provider_can_decrypt_what_it_has_encrypted(client: TestClient) -> None:
     text = json.dumps({"files": [{"type": "url", "url": "https://data.example/ö"}]})
     answer = client.post(f"{SERVICES}/encrypt?chainId=8996", content=text.encode(), headers={"Content-Type": "application/octet-stream"})
     assert answer.status_code == 201 and answer.headers["content-type"].startswith("text/plain")
@@ -315,6 +315,6 @@ def test_what_is_encrypted_only_the_provider_reads(client: TestClient) -> None:
         ("?chainId=x", "application/octet-stream", "Failed to encrypt."),
     ],
 )
-def test_a_wrong_encrypt_is_refused(client: TestClient, query: str, content_type: str, text: str) -> None:
+def test_an_invalid_encrypt_request_is_rejected(client: TestClient, query: str, content_type: str, text: str) -> None:
     answer = client.post(f"{SERVICES}/encrypt{query}", content=b"{}", headers={"Content-Type": content_type})
     assert error(answer) == (400, text)

@@ -1,4 +1,4 @@
-"""The Provider API on a real chain: files of assets, DDOs that are decrypted, proofs of downloads, containers."""
+"""The Provider API on a real chain: files of assets, decryption of DDOs, proofs of downloads, containers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from c2d.api.provider.service import DOWNLOADS
 from c2d.crypto.signatures import address_of, signer_of_hash
-from local.market.chain import fee_of
+from local.market.fees import fee_of
 from tests.conformance.consumer import SERVICES, Consumer
 from tests.conformance.deals import algorithm, bought, consumer, dataset, error, free_fee, place, publisher, with_settings  # noqa: F401
 from tests.conformance.provider_server import CODE, Market
@@ -19,7 +19,7 @@ from tests.unit.sample_market import PROVIDER_KEY
 # -- files ------------------------------------------------------------------------------------------------------------------
 
 
-def test_fileinfo_of_an_asset_tells_no_stranger_where_its_files_are(place: Market, algorithm: Any, dataset: Any) -> None:
+def test_fileinfo_of_an_asset_does_not_reveal_the_addresses_of_its_files(place: Market, algorithm: Any, dataset: Any) -> None:
     asked = {"did": algorithm.did, "serviceId": "access_1", "checksum": True}
     (info,) = place.client.post(f"{SERVICES}/fileinfo", json=asked).json()
     assert info == {
@@ -40,7 +40,7 @@ def test_fileinfo_of_an_asset_tells_no_stranger_where_its_files_are(place: Marke
         assert error(place.client.post(f"{SERVICES}/fileinfo", json=body)) == (400, text)
 
 
-def test_an_ordered_file_is_downloaded_whole_and_in_parts(place: Market, consumer: Consumer, publisher: str) -> None:
+def test_an_ordered_file_can_be_downloaded_whole_and_in_parts(place: Market, consumer: Consumer, publisher: str) -> None:
     asset = place.publish(publisher, ("/table.csv", "/algo.py"), id="access_1", type="access")
     asked = {"documentId": asset.did, "serviceId": "access_1", "consumerAddress": consumer.address, "fileIndex": 0}
     fees = place.client.get(f"{SERVICES}/initialize", params=asked).json()
@@ -48,8 +48,8 @@ def test_an_ordered_file_is_downloaded_whole_and_in_parts(place: Market, consume
     tx = place.chain.buy(asset, consumer.address, fee_of(fees["providerFee"]))
 
     def download(who: Consumer, index: int = 0, did: str = asset.did, headers: Any = None, **more: str) -> Any:
-        given = {"documentId": did, "serviceId": "access_1", "transferTxId": tx, "fileIndex": index, **who.signed(did), **more}
-        return place.client.get(f"{SERVICES}/download", params=given, headers=headers)
+        request = {"documentId": did, "serviceId": "access_1", "transferTxId": tx, "fileIndex": index, **who.signed(did), **more}
+        return place.client.get(f"{SERVICES}/download", params=request, headers=headers)
 
     whole = download(consumer, 1)
     assert whole.content == CODE and whole.headers["content-disposition"] == "attachment;filename=algo.py"
@@ -57,7 +57,7 @@ def test_an_ordered_file_is_downloaded_whole_and_in_parts(place: Market, consume
     assert (part.status_code, part.content, part.headers["content-range"]) == (206, b"b\n1", "bytes 2-4/8")
     assert error(download(consumer, 2)) == (400, "No such fileIndex 2")
     assert error(download(consumer, -1)) == (400, "No such fileIndex -1")
-    # The text that is signed holds no address: the same one in other letters is another request only by its looks.
+    # The signed text does not contain the address, so a request with the address in other letter case is a replay.
     signed = consumer.signed(asset.did)
     assert download(consumer, **signed).status_code == 200
     for letters in (consumer.address, consumer.address.lower(), "0x" + consumer.address[2:].upper()):
@@ -70,29 +70,29 @@ def test_an_ordered_file_is_downloaded_whole_and_in_parts(place: Market, consume
     assert reused["validOrder"] == tx
 
 
-def test_a_download_that_is_broken_off_holds_nothing(place: Market, consumer: Consumer, publisher: str) -> None:
+def test_an_aborted_download_releases_its_slot(place: Market, consumer: Consumer, publisher: str) -> None:
     place.files.contents["/large"] = bytes(64 * 2**20)
     asset = place.publish(publisher, ("/large",), id="access_1", type="access")
     tx = place.chain.buy(asset, consumer.address, free_fee(place, consumer, asset))
-    given = {"documentId": asset.did, "serviceId": "access_1", "transferTxId": tx, "fileIndex": 0, **consumer.signed(asset.did)}
-    with place.client.stream("GET", f"{SERVICES}/download", params=given) as answer:
+    request = {"documentId": asset.did, "serviceId": "access_1", "transferTxId": tx, "fileIndex": 0, **consumer.signed(asset.did)}
+    with place.client.stream("GET", f"{SERVICES}/download", params=request) as answer:
         assert answer.status_code == 200 and next(answer.iter_raw())
     slots = place.service._download_slots
     assert all(slots.acquire(timeout=20) for _ in range(DOWNLOADS))
     slots.release(DOWNLOADS)
 
 
-def test_a_compute_asset_is_not_downloaded(place: Market, consumer: Consumer, dataset: Any, algorithm: Any) -> None:
+def test_an_asset_for_computing_cannot_be_downloaded(place: Market, consumer: Consumer, dataset: Any, algorithm: Any) -> None:
     of_data, _ = bought(place, consumer, dataset, algorithm, "free")
-    given = {**of_data, "fileIndex": 0, **consumer.signed(dataset.did)}
-    answer = place.client.get(f"{SERVICES}/download", params=given)
+    request = {**of_data, "fileIndex": 0, **consumer.signed(dataset.did)}
+    answer = place.client.get(f"{SERVICES}/download", params=request)
     assert error(answer) == (400, "Service with index=compute_1 is not an access service.")
     asked = {"documentId": dataset.did, "serviceId": "compute_1", "consumerAddress": consumer.address}
     refused = error(place.client.get(f"{SERVICES}/initialize", params=asked))
     assert refused == (400, "Use the initializeCompute endpoint to initialize compute jobs.")
 
 
-def test_a_file_by_itself_is_looked_at_under_guard(place: Market, tmp_path: Path) -> None:
+def test_fileinfo_of_a_url_does_not_connect_to_private_addresses(place: Market, tmp_path: Path) -> None:
     file = {"type": "url", "url": f"{place.files.url}/table.csv", "checksum": True}
     (info,) = place.client.post(f"{SERVICES}/fileinfo", json=file).json()
     assert info["valid"] and info["filename"] == "table.csv" and info["checksum"] == hashlib.sha256(b"a,b\n1,2\n").hexdigest()
@@ -102,7 +102,7 @@ def test_a_file_by_itself_is_looked_at_under_guard(place: Market, tmp_path: Path
     assert place.files.asked == []
 
 
-def test_a_container_is_looked_up_in_its_registry(place: Market) -> None:
+def test_an_invalid_container_is_rejected(place: Market) -> None:
     whole = {"entrypoint": "node $ALGO", "image": "node", "tag": "10", "checksum": "sha256:" + "8221d20c" * 8}
     for change, text in (
         ({"image": ""}, "missing_entrypoint_image_checksum"),
@@ -117,15 +117,15 @@ def test_a_container_is_looked_up_in_its_registry(place: Market) -> None:
 
 
 def downloaded(place: Market, client: Any, consumer: Consumer, publisher: str) -> tuple[Any, str]:
-    """An asset of which a file was downloaded, and its order."""
+    """Publish an asset, order it and download its file. Returns the asset and the order's transaction id."""
     asset = place.publish(publisher, id="access_1", type="access")
     tx = place.chain.buy(asset, consumer.address, free_fee(place, consumer, asset))
-    given = {"documentId": asset.did, "serviceId": "access_1", "transferTxId": tx, "fileIndex": 0, **consumer.signed(asset.did)}
-    assert client.get(f"{SERVICES}/download", params=given).content == b"a,b\n1,2\n"
+    request = {"documentId": asset.did, "serviceId": "access_1", "transferTxId": tx, "fileIndex": 0, **consumer.signed(asset.did)}
+    assert client.get(f"{SERVICES}/download", params=request).content == b"a,b\n1,2\n"
     return asset, tx
 
 
-def test_a_download_is_proven_to_a_url(place: Market, consumer: Consumer, publisher: str, tmp_path: Path) -> None:
+def test_a_proof_of_a_download_is_sent_to_a_url(place: Market, consumer: Consumer, publisher: str, tmp_path: Path) -> None:
     place.files.contents["/proof"] = b"{}"
     with with_settings(place, tmp_path, USE_HTTP_PROOF=f"{place.files.url}/proof") as client:
         asset, tx = downloaded(place, client, consumer, publisher)
@@ -133,12 +133,12 @@ def test_a_download_is_proven_to_a_url(place: Market, consumer: Consumer, publis
         assert body["orderTxId"] == tx and body["consumerAddress"] == consumer.address and body["consumerData"].startswith(asset.did)
         assert signer_of_hash(body["consumerData"], body["consumerSignature"]) == consumer.address
         assert signer_of_hash(body["providerData"], body["providerSignature"]) == address_of(PROVIDER_KEY)
-        # A receiver that is away holds nobody up.
+        # An unavailable receiver does not prevent downloads.
         del place.files.contents["/proof"]
         downloaded(place, client, consumer, publisher)
 
 
-def test_a_download_is_proven_on_the_chain(place: Market, consumer: Consumer, publisher: str, tmp_path: Path) -> None:
+def test_a_proof_of_a_download_is_sent_to_the_chain(place: Market, consumer: Consumer, publisher: str, tmp_path: Path) -> None:
     place.chain.rpc("anvil_setBalance", address_of(PROVIDER_KEY), hex(10**20))
     with with_settings(place, tmp_path, USE_CHAIN_PROOF="1") as client:
         asset, tx = downloaded(place, client, consumer, publisher)
@@ -161,7 +161,7 @@ def test_a_ddo_is_decrypted_for_a_metadata_cache(place: Market, consumer: Consum
 
     answer = ask(tx, transactionId=tx)
     assert answer.status_code == 201 and answer.json()["id"] == dataset.did
-    # A metadata cache takes the second for its nonce: several documents in one second, none of them twice.
+    # A metadata cache uses the current second as its nonce: several documents in one second are allowed, each only once.
     second = str(int(time.time()) + 10)
     bodies = [{**consumer.signed(first, consumer.address, chain, nonce=second, who="decrypterAddress")} for first in (tx, dataset.nft)]
     first, other = [{**b, "chainId": int(chain), "dataNftAddress": dataset.nft} for b in bodies]
@@ -170,15 +170,15 @@ def test_a_ddo_is_decrypted_for_a_metadata_cache(place: Market, consumer: Consum
     assert [a.status_code for a in answers] == [201, 400, 400]
     assert error(answers[1]) == (400, "Checksum doesn't match.") and "nonce" in answers[2].json()["errors"]
     assert error(ask("0x" + "0" * 64, transactionId="0x" + "0" * 64)) == (400, "Failed to process transaction id.")
-    given = {"encryptedDocument": "0x00", "flags": 2, "documentHash": "0x00"}
-    assert error(ask(dataset.nft, **given)) == (400, "Failed to decrypt.")
-    assert error(ask(dataset.nft, **{**given, "flags": 1})) == (400, "Failed to decompress")
-    assert error(ask(dataset.nft, **{**given, "flags": "x"})) == (400, "Failed to convert input args to bytes.")
-    assert error(ask(dataset.nft, **{**given, "flags": 0})) == (400, "Checksum doesn't match.")
+    request = {"encryptedDocument": "0x00", "flags": 2, "documentHash": "0x00"}
+    assert error(ask(dataset.nft, **request)) == (400, "Failed to decrypt.")
+    assert error(ask(dataset.nft, **{**request, "flags": 1})) == (400, "Failed to decompress")
+    assert error(ask(dataset.nft, **{**request, "flags": "x"})) == (400, "Failed to convert input args to bytes.")
+    assert error(ask(dataset.nft, **{**request, "flags": 0})) == (400, "Checksum doesn't match.")
 
 
-def test_encrypted_files_are_not_had_in_the_name_of_an_nft_of_ones_own(place: Market, consumer: Consumer, dataset: Any) -> None:
-    """The files of an asset stand encrypted in its DDO; whoever guesses their digest may still not read them."""
+def test_encrypted_files_are_not_decrypted_as_a_document(place: Market, consumer: Consumer, dataset: Any) -> None:
+    """The files of an asset are encrypted in its DDO. Knowing their hash must not be enough to decrypt them."""
     from ecies import decrypt
 
     sealed = place.documents[dataset.did]["services"][0]["files"]
@@ -189,7 +189,7 @@ def test_encrypted_files_are_not_had_in_the_name_of_an_nft_of_ones_own(place: Ma
     assert error(place.client.post(f"{SERVICES}/decrypt", json=body)) == (400, "the document is not the DDO of dataNftAddress")
 
 
-def test_decrypters_can_be_named(place: Market, consumer: Consumer, dataset: Any, tmp_path: Path) -> None:
+def test_only_authorized_decrypters_can_decrypt_a_ddo(place: Market, consumer: Consumer, dataset: Any, tmp_path: Path) -> None:
     chain = str(place.chain.chain_id)
     with with_settings(place, tmp_path, AUTHORIZED_DECRYPTERS=json.dumps([place.chain.accounts[9].address])) as client:
         signed = consumer.signed(dataset.nft, consumer.address, chain, who="decrypterAddress")

@@ -1,4 +1,4 @@
-"""Jobs as the Provider API tells of them: status, stop, results; each to the consumer that started it."""
+"""Jobs in the Provider API: status, stop and results, each only for the consumer that started the job."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ def job_of(service: ProviderService, owner: str, did: str = DID, agreement: str 
 def status(client: TestClient, **asked: str) -> list[dict[str, Any]]:
     answer = client.get(f"{SERVICES}/compute", params=asked)
     assert answer.status_code == 200, answer.text
-    found: list[dict[str, Any]] = answer.json()
-    return found
+    jobs: list[dict[str, Any]] = answer.json()
+    return jobs
 
 
-def test_the_status_is_an_array_of_the_consumers_own_jobs(client: TestClient, service: ProviderService, consumer: Consumer) -> None:
+def test_the_status_lists_the_consumers_own_jobs(client: TestClient, service: ProviderService, consumer: Consumer) -> None:
     mine = job_of(service, consumer.address)
     other = job_of(service, consumer.address, "did:op:bb", "0x" + "b2" * 32)
     foreign = job_of(service, OWNER, agreement="0x" + "c3" * 32)
@@ -50,7 +50,7 @@ def test_the_status_is_an_array_of_the_consumers_own_jobs(client: TestClient, se
     assert faults(client.get(f"{SERVICES}/compute")) == {"consumerAddress": ["The consumerAddress field is required."]}
 
 
-def test_jobs_of_another_provider_are_not_seen(client: TestClient, service: ProviderService, consumer: Consumer) -> None:
+def test_jobs_of_another_provider_are_not_visible(client: TestClient, service: ProviderService, consumer: Consumer) -> None:
     conf = {"algorithm": {"container": {"image": "i", "tag": "1", "entrypoint": "x"}}, "owner": consumer.address}
     caller = Caller("0x" + "99" * 20, None)
     job = submit(service.settings, service.jobs.queue, Job.parse(conf, "ocean-compute"), "ocean-compute", caller)
@@ -60,7 +60,7 @@ def test_jobs_of_another_provider_are_not_seen(client: TestClient, service: Prov
     assert service.jobs.repository.job(job).stopreq == 0  # type: ignore[union-attr]
 
 
-def test_a_stop_needs_the_consumers_signature_and_stops(client: TestClient, service: ProviderService, consumer: Consumer) -> None:
+def test_a_stop_needs_the_consumers_signature(client: TestClient, service: ProviderService, consumer: Consumer) -> None:
     mine = job_of(service, consumer.address)
     thief = Consumer(client, OTHER_KEY)
     assert client.put(f"{SERVICES}/compute", json={**thief.signed(thief.address, mine, DID), "jobId": mine, "documentId": DID}).json() == []
@@ -70,7 +70,7 @@ def test_a_stop_needs_the_consumers_signature_and_stops(client: TestClient, serv
     assert (stopped["jobId"], stopped["stopreq"], stopped["status"]) == (mine, 1, 70)
 
 
-def test_a_stop_without_nonce_stops_that_one_job_where_it_is_allowed(
+def test_a_stop_without_a_nonce_stops_one_job_with_lenient_stop_only(
     client: TestClient, service: ProviderService, consumer: Consumer, variables: dict[str, str]
 ) -> None:
     def signed(text: str, key: str = consumer.key, **more: str) -> dict[str, str]:
@@ -96,14 +96,14 @@ def test_a_stop_without_nonce_stops_that_one_job_where_it_is_allowed(
         ("GET", "createAuthToken", {"address": address, "expiration": 2**33}),
     ):
         assert client.request(method, f"{SERVICES}/{route}", json={**good, **more}).status_code == 400
-    for _ in range(2):  # again it stops what has stopped
+    for _ in range(2):  # stopping twice is allowed
         (stopped,) = client.put(f"{SERVICES}/compute", json=good).json()
         assert (stopped["jobId"], stopped["stopreq"]) == (mine, 1)
     assert service.jobs.repository.job(other).stopreq == 0  # type: ignore[union-attr]
-    assert consumer.next_nonce() == "2", "a nonce that nobody signed is not used up"
+    assert consumer.next_nonce() == "2", "an unsigned nonce is not used up"
 
 
-def test_a_stop_without_a_job_stops_what_computes_on_the_did(client: TestClient, service: ProviderService, consumer: Consumer) -> None:
+def test_a_stop_without_a_job_id_stops_all_jobs_on_the_did(client: TestClient, service: ProviderService, consumer: Consumer) -> None:
     mine = job_of(service, consumer.address)
     other = job_of(service, consumer.address, "did:op:bb", "0x" + "b2" * 32)
     signed = consumer.signed(consumer.address, DID)
@@ -112,13 +112,15 @@ def test_a_stop_without_a_job_stops_what_computes_on_the_did(client: TestClient,
     assert stops == {mine: 1, other: 0}
 
 
-def test_delete_is_as_useless_as_the_incumbents(client: TestClient, consumer: Consumer) -> None:
+def test_delete_does_nothing_as_in_oceans_provider(client: TestClient, consumer: Consumer) -> None:
     body = {"consumerAddress": consumer.address, "jobId": "x", "signature": "0x"}
     assert faults(client.request("DELETE", f"{SERVICES}/compute", json=body)) == {"nonce": ["The nonce field is required."]}
     assert client.request("DELETE", f"{SERVICES}/compute", json=consumer.signed(consumer.address)).json() == ""
 
 
-def test_a_result_is_for_its_consumer_alone_and_comes_in_parts(client: TestClient, service: ProviderService, consumer: Consumer) -> None:
+def test_only_its_consumer_can_download_a_result_whole_and_in_parts(
+    client: TestClient, service: ProviderService, consumer: Consumer
+) -> None:
     mine = job_of(service, consumer.address)
     content = b"0123456789"
     folder = service.settings.C2D_RESULTS_PATH / object_name(mine)

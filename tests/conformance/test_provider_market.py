@@ -1,4 +1,4 @@
-"""The Provider API on a real chain with Ocean's contracts: what is priced, ordered, started, and what is refused."""
+"""The Provider API on a real chain with Ocean's contracts: pricing, ordering and starting jobs, and rejected requests."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ from tests.conformance.deals import (  # noqa: F401
 )
 from tests.conformance.provider_server import Market
 
-# -- the whole way --------------------------------------------------------------------------------------------------------
+# -- the complete flow ----------------------------------------------------------------------------------------------------
 
 
-def test_a_consumer_orders_starts_looks_stops_and_uses_the_order_again(
+def test_a_consumer_can_order_start_watch_and_stop_a_job_and_reuse_the_order(
     place: Market, consumer: Consumer, dataset: Any, algorithm: Any
 ) -> None:
     answer = initialize(place, consumer, [dataset], algorithm)
@@ -61,7 +61,7 @@ def test_a_consumer_orders_starts_looks_stops_and_uses_the_order_again(
         conf = c.execute(sa.select(jobs.c.conf).where(jobs.c.jobId == job["jobId"])).scalar_one()
     assert conf["inputs"] == [{"id": dataset.did, "order": {"txId": data_tx, "serviceId": "compute_1", "userdata": {"from": 3}}}]
     assert conf["algorithm"]["order"] == {"txId": code_tx, "serviceId": "access_1"} and conf["algorithm"]["algocustomdata"] == {"k": 1}
-    assert HOUR - 60 < conf["maxJobDuration"] <= HOUR  # what was paid for
+    assert HOUR - 60 < conf["maxJobDuration"] <= HOUR  # the time that was paid for
     assert place.files.url not in json.dumps(conf)
 
     seen = place.client.get(f"{SERVICES}/compute", params={"consumerAddress": consumer.address, "jobId": job["jobId"]}).json()
@@ -70,33 +70,33 @@ def test_a_consumer_orders_starts_looks_stops_and_uses_the_order_again(
     (stopped,) = place.client.put(f"{SERVICES}/compute", json=asked).json()
     assert stopped["stopreq"] == 1 and stopped["status"] == 70
 
-    # The orders still cover a shorter job: nothing is to be paid.
+    # The orders also cover a shorter job, so nothing has to be paid.
     again = initialize(place, consumer, [named], code, seconds=HOUR // 2).json()
     assert again == {"datasets": [{"validOrder": data_tx}], "algorithm": {"validOrder": code_tx}}
     assert start(place, consumer, named, code).status_code == 200
 
-    # For a longer one there is a new fee, paid by using the order again.
+    # A longer job costs a new fee, which is paid by reusing the order.
     longer = initialize(place, consumer, [named], code, seconds=26 * HOUR).json()
     assert longer["datasets"][0]["validOrder"] == data_tx
     amount = int(longer["datasets"][0]["providerFee"]["providerFeeAmount"])
     assert 0.99 < amount / (0.6 * 60 * 26 * 10**18) <= 1, "whole days count"
 
 
-def test_an_order_for_one_job_is_not_called_valid_once_that_has_it(
+def test_an_order_that_is_valid_for_one_job_is_no_longer_valid_once_used(
     place: Market, consumer: Consumer, dataset: Any, algorithm: Any, tmp_path: Path
 ) -> None:
     of_data, of_code = bought(place, consumer, dataset, algorithm)
     with with_settings(place, tmp_path, C2D_ORDERS_ONCE="1") as client:
         there = dataclasses.replace(place, client=client)
 
-        def said() -> list[bool]:
+        def valid_orders() -> list[bool]:
             answer = initialize(there, consumer, [of_data], of_code, seconds=HOUR // 2)
             return ["validOrder" in each for each in (*answer.json()["datasets"], answer.json()["algorithm"])]
 
-        assert said() == [True, True]
+        assert valid_orders() == [True, True]
         started = start(there, consumer, of_data, of_code)
         assert started.status_code == 200, started.text
-        assert said() == [False, False]
+        assert valid_orders() == [False, False]
         client.put(f"{SERVICES}/compute", json=consumer.signed(consumer.address))
         again = start(there, consumer, of_data, of_code)
         assert re.fullmatch("order: the order of did:op:[0-9a-f]{64} has been used for another job; order it again", error(again)[1])
@@ -110,7 +110,7 @@ def test_a_free_environment_costs_nothing(place: Market, consumer: Consumer, dat
     assert job["status"] == 1
 
 
-def test_raw_code_runs_where_it_is_allowed(place: Market, consumer: Consumer, dataset: Any) -> None:
+def test_raw_code_runs_if_the_data_set_allows_it(place: Market, consumer: Consumer, dataset: Any) -> None:
     container = {"image": "node", "tag": "10", "checksum": "sha256:" + "8221d20c" * 8, "entrypoint": "node $ALGO"}
     raw = {"meta": {"rawcode": "console.log('raw code')", "container": container}}
     fees = initialize(place, consumer, [dataset], raw, "free").json()
@@ -120,7 +120,7 @@ def test_raw_code_runs_where_it_is_allowed(place: Market, consumer: Consumer, da
     assert job["algoDID"] == "raw"
 
 
-def test_a_start_is_taken_once_and_only_with_the_consumers_signature(
+def test_a_start_works_only_once_and_only_with_the_consumers_signature(
     place: Market, consumer: Consumer, dataset: Any, algorithm: Any
 ) -> None:
     of_data, of_code = bought(place, consumer, dataset, algorithm)
@@ -128,16 +128,16 @@ def test_a_start_is_taken_once_and_only_with_the_consumers_signature(
     thief = Consumer(place.client, place.chain.accounts[5].key)  # type: ignore[arg-type]
     refused = place.client.post(f"{SERVICES}/compute", json={**body, **thief.signed(thief.address, "did:op:other")})
     assert refused.json()["errors"] == {"signature": ["Invalid signature provided. Please check the nonce or documentId."]}
-    # signed well, but not its order
+    # a valid signature, but another consumer's order
     assert error(start(place, thief, of_data, of_code)) == (400, {"dataset.serviceId": "order_invalid"})
     assert place.client.post(f"{SERVICES}/compute", json=body).status_code == 200
     replayed = place.client.post(f"{SERVICES}/compute", json={**body, "consumerAddress": consumer.address.lower()})
     assert "errors" in replayed.json()
-    # One order, one job at a time.
+    # An order can be used for one job at a time.
     assert error(start(place, consumer, of_data, of_code)) == (400, "`agreementId` already in use for other job.")
 
 
-def test_a_start_is_refused_in_the_providers_words(place: Market, consumer: Consumer, dataset: Any, algorithm: Any) -> None:
+def test_a_start_is_rejected_in_the_providers_words(place: Market, consumer: Consumer, dataset: Any, algorithm: Any) -> None:
     of_data, of_code = bought(place, consumer, dataset, algorithm)
 
     def refused(data: Any = of_data, code: Any = of_code, env: str = "paid", **more: Any) -> Any:
@@ -157,7 +157,7 @@ def test_a_start_is_refused_in_the_providers_words(place: Market, consumer: Cons
     assert refused(output="[1]", code={**of_code, "transferTxId": unpaid}) == (400, {"output": "invalid"})
 
 
-def test_results_are_encrypted_to_who_signed_the_start(place: Market, consumer: Consumer, dataset: Any, algorithm: Any) -> None:
+def test_results_are_encrypted_to_the_key_that_signed_the_start(place: Market, consumer: Consumer, dataset: Any, algorithm: Any) -> None:
     data, code = bought(place, consumer, dataset, algorithm, "confidential")
 
     def key_of(job: dict[str, Any]) -> str:
@@ -179,7 +179,7 @@ def test_results_are_encrypted_to_who_signed_the_start(place: Market, consumer: 
     assert answer.status_code == 400 and "output.publicKey: is required" in answer.text, answer.text
 
 
-def test_initialize_compute_is_refused_in_the_providers_words(place: Market, consumer: Consumer, dataset: Any, algorithm: Any) -> None:
+def test_initialize_compute_is_rejected_in_the_providers_words(place: Market, consumer: Consumer, dataset: Any, algorithm: Any) -> None:
     assert error(initialize(place, consumer, [dataset], algorithm, seconds=-5)) == (400, "The validUntil value is not correct.")
     assert error(initialize(place, consumer, [dataset], algorithm, env="nowhere")) == (400, "Compute environment does not exist")
     code_as_data = {"documentId": dataset.did, "serviceId": "compute_1"}
@@ -192,7 +192,7 @@ def test_initialize_compute_is_refused_in_the_providers_words(place: Market, con
     assert error(place.client.post(f"{SERVICES}/initializeCompute", json=body)) == (400, {"datasets": "invalid"})
 
 
-def test_jobs_are_released_with_the_orders_they_came_with(place: Market, consumer: Consumer, dataset: Any, algorithm: Any) -> None:
+def test_a_queued_job_starts_with_the_orders_of_its_request(place: Market, consumer: Consumer, dataset: Any, algorithm: Any) -> None:
     of_data, of_code = bought(place, consumer, dataset, algorithm, "free")
     (job,) = start(place, consumer, of_data, of_code, "free").json()
     own = place.service.jobs.queue

@@ -1,4 +1,4 @@
-"""Every sentence about what a request lacks, by route, as Provider v2.1.6 says it."""
+"""The validation of requests, route by route, with the error texts of Provider v2.1.6."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ def required(*names: str) -> dict[str, list[str]]:
 
 
 @pytest.mark.parametrize(
-    ("method", "route", "body", "missing", "said"),
+    ("method", "route", "body", "missing", "expected"),
     [
         ("GET", "nonce", {}, "userAddress", required("userAddress")),
-        # start: bail ends at the first, but not where the rule has none
+        # start: a rule with `bail` stops at the first error, the others do not
         ("POST", "compute", START, "dataset.documentId", required("dataset.documentId")),
         ("POST", "compute", START, "dataset.serviceId", required("dataset.serviceId")),
         ("POST", "compute", START, "dataset.transferTxId", {**required("dataset.transferTxId"), **INVALID_SIGNATURE}),
@@ -90,11 +90,13 @@ def required(*names: str) -> dict[str, list[str]]:
         ("DELETE", "deleteAuthToken", {**TOKEN, "token": "t"}, "nonce", required("nonce")),
     ],
 )  # fmt: skip
-def test_what_is_missing_is_named(client: TestClient, method: str, route: str, body: Any, missing: str, said: Any) -> None:
-    given = without(body, missing) if missing.split(".")[0] in body else body
+def test_an_error_names_the_missing_field_in_the_providers_words(
+    client: TestClient, method: str, route: str, body: Any, missing: str, expected: Any
+) -> None:
+    fields = without(body, missing) if missing.split(".")[0] in body else body
     flat = method == "GET"
-    sent = {"params": given} if flat else {"json": given}
-    assert faults(client.request(method, f"{SERVICES}/{route}", **sent)) == said
+    sent = {"params": fields} if flat else {"json": fields}
+    assert faults(client.request(method, f"{SERVICES}/{route}", **sent)) == expected
 
 
 def check(data: Any, name: str) -> dict[str, list[str]]:
@@ -102,7 +104,7 @@ def check(data: Any, name: str) -> dict[str, list[str]]:
 
 
 @pytest.mark.parametrize("name", ["COMPUTE_START", "INITIALIZE_COMPUTE"])
-def test_an_algorithm_is_an_asset_or_meta(name: str) -> None:
+def test_an_algorithm_must_be_an_asset_or_have_meta(name: str) -> None:
     body = {**START, **INITIALIZE}
     neither = check({**body, "algorithm": {}}, name)
     assert neither == {
@@ -117,9 +119,9 @@ def test_an_algorithm_is_an_asset_or_meta(name: str) -> None:
         assert check({**body, "algorithm": good}, name) == {}
 
 
-def test_a_document_to_decrypt_is_named_by_its_transaction_or_given() -> None:
-    given = {"encryptedDocument": "0x1", "flags": 0, "documentHash": "0x2"}
-    assert check(DECRYPT, "DECRYPT") == check({**without(DECRYPT, "transactionId"), **given}, "DECRYPT") == {}
+def test_decrypt_needs_a_transaction_id_or_the_document_itself() -> None:
+    fields = {"encryptedDocument": "0x1", "flags": 0, "documentHash": "0x2"}
+    assert check(DECRYPT, "DECRYPT") == check({**without(DECRYPT, "transactionId"), **fields}, "DECRYPT") == {}
     missing = check(without(DECRYPT, "transactionId"), "DECRYPT")
     others = "dataNftAddress, encryptedDocument, flags, documentHash"
     assert missing == {
@@ -135,7 +137,7 @@ def test_a_document_to_decrypt_is_named_by_its_transaction_or_given() -> None:
     }
 
 
-def test_a_file_is_of_an_asset_or_an_object() -> None:
+def test_fileinfo_needs_an_asset_or_a_file_object() -> None:
     assert check({}, "FILE_INFO") == {
         "type": ["The type field is required when did is not present.", "The selected type is invalid."],
         "did": ["The did field is required when type is not present.", "The did format is invalid."],
@@ -154,7 +156,7 @@ def test_a_file_is_of_an_asset_or_an_object() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "body", "said"),
+    ("name", "body", "expected"),
     [
         ("INITIALIZE", {"documentId": "d", "serviceId": "s", "consumerAddress": "c", "fileIndex": "x"},
          {"fileIndex": ["The fileIndex must be an integer."]}),
@@ -172,16 +174,16 @@ def test_a_file_is_of_an_asset_or_an_object() -> None:
         ("COMPUTE_RESULT", RESULT, {}),
     ],
 )  # fmt: skip
-def test_what_is_wrong_is_named(name: str, body: Any, said: Any) -> None:
-    assert check(body, name) == said
+def test_an_error_names_the_invalid_field_in_the_providers_words(name: str, body: Any, expected: Any) -> None:
+    assert check(body, name) == expected
 
 
 @pytest.mark.parametrize("body", [{"dataset": "x"}, {"dataset": ["a"]}, {"dataset": None, "algorithm": 3}, {"algorithm": "x" * 10}])
-def test_what_is_of_another_kind_than_expected_is_missing(client: TestClient, body: Any) -> None:
+def test_a_field_of_the_wrong_type_counts_as_missing(client: TestClient, body: Any) -> None:
     assert "dataset.documentId" in faults(client.post(f"{SERVICES}/compute", json={**SIGNED, **body}))
 
 
-def test_a_good_signature_under_a_wrong_name_is_not_used_up(client: TestClient) -> None:
+def test_a_rejected_body_does_not_use_up_the_nonce(client: TestClient) -> None:
     consumer = Consumer(client)
     signed = consumer.signed(consumer.address, "did:op:aa")
     assert faults(client.post(f"{SERVICES}/compute", json={**signed, "dataset": DATASET, "algorithm": {}}))
@@ -192,8 +194,8 @@ NASTY: list[Any] = ["\x00", "\ud800", "9" * 5000, 10**30, 1e400, -1, [], {"a": 1
 
 
 @pytest.mark.parametrize("value", NASTY, ids=lambda v: repr(v)[:12])
-def test_no_value_makes_the_server_fail(client: TestClient, service: Any, value: Any) -> None:
-    """Each field of each request, well signed where that can be done."""
+def test_no_value_of_any_field_makes_the_server_fail(client: TestClient, service: Any, value: Any) -> None:
+    """Each value is tried in each field of each request, with a valid signature if possible."""
     consumer = Consumer(client)
     bodies = {
         ("POST", "compute"): START,
@@ -225,7 +227,7 @@ def test_no_value_makes_the_server_fail(client: TestClient, service: Any, value:
 
 
 def signed_as(consumer: Consumer, route: str, method: str, body: dict[str, Any]) -> dict[str, Any]:
-    """The request's own signature, as far as its text can be signed."""
+    """A valid signature of the request, if its text can be signed."""
     who = {"decrypt": "decrypterAddress", "createAuthToken": "address", "deleteAuthToken": "address"}.get(route, "consumerAddress")
     dataset = body.get("dataset")
     did = {

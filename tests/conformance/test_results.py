@@ -1,4 +1,4 @@
-"""getResult of results that a real publish stage has written, asked over real HTTP where a connection matters."""
+"""getResult of results that a real publish stage has written, over real HTTP if the connection matters."""
 
 from __future__ import annotations
 
@@ -50,12 +50,14 @@ def client(loaded: installation.Settings, runs: Runs) -> Iterator[TestClient]:
 
 @pytest.fixture
 def url(client: TestClient) -> Iterator[str]:
-    """The same app behind a real server, below Airflow's middlewares."""
+    """The URL of the same app behind a real server, below Airflow's middlewares."""
     with serving(below_airflow(client.app)) as at:
         yield f"{at}/operator-service{API}"
 
 
-def test_every_result_comes_whole_and_as_it_is_listed(client: TestClient, loaded: installation.Settings, tmp_path: Path, mode: str) -> None:
+def test_every_result_is_served_complete_and_as_listed(
+    client: TestClient, loaded: installation.Settings, tmp_path: Path, mode: str
+) -> None:
     job_id, _ = published(client, loaded, tmp_path)
     results = listed(client, job_id)
     paths = [*FILES, "adminlogs/configure.log"]
@@ -72,10 +74,10 @@ def test_every_result_comes_whole_and_as_it_is_listed(client: TestClient, loaded
 
 
 @pytest.mark.parametrize("mode", ["none", "store"])
-def test_any_part_is_served(client: TestClient, loaded: installation.Settings, tmp_path: Path) -> None:
+def test_any_byte_range_is_served(client: TestClient, loaded: installation.Settings, tmp_path: Path) -> None:
     job_id, _ = published(client, loaded, tmp_path)
     tag = get(client, job_id, 0).headers["etag"]
-    edge = PLAIN - 40  # the last byte of the first segment is before it
+    edge = PLAIN - 40  # the first byte of the second segment
     for first, last in (
         (0, 0),
         (edge - 1, edge),
@@ -111,11 +113,11 @@ def test_any_part_is_served(client: TestClient, loaded: installation.Settings, t
         ("bytes=" + "9" * 30 + "-", 10, None),
     ],
 )
-def test_a_range_is_read_as_rfc_9110_has_it(header: str, size: int, part: tuple[int, int] | None) -> None:
+def test_a_range_header_is_parsed_as_in_rfc_9110(header: str, size: int, part: tuple[int, int] | None) -> None:
     assert byte_range(header, size) == part
 
 
-# -- what is not what was published ---------------------------------------------------------------------------------------
+# -- changed results ------------------------------------------------------------------------------------------------------
 
 
 def stored(folder: Path, index: int, mode: str) -> Path:
@@ -132,7 +134,7 @@ def stored(folder: Path, index: int, mode: str) -> Path:
     ],
     ids=["header", "content", "reordered"],
 )
-def test_a_changed_file_is_an_error_and_no_content(
+def test_a_changed_file_is_an_error_without_content(
     client: TestClient, loaded: installation.Settings, tmp_path: Path, spoil: Callable[[bytes], bytes]
 ) -> None:
     job_id, folder = published(client, loaded, tmp_path)
@@ -144,7 +146,7 @@ def test_a_changed_file_is_an_error_and_no_content(
 
 @pytest.mark.parametrize("mode", ["store"])
 def test_exchanged_files_are_an_error(client: TestClient, loaded: installation.Settings, tmp_path: Path) -> None:
-    """Of one size; so only the encryption can tell."""
+    """They have the same size, so only the encryption reveals it."""
     job_id, folder = published(client, loaded, tmp_path, {"outputs/a": b"yes, buy", "outputs/b": b"no, sell"})
     a, b = stored(folder, 0, "store").read_bytes(), stored(folder, 1, "store").read_bytes()
     (folder / "data/0").write_bytes(b)
@@ -161,10 +163,10 @@ def test_results_of_another_job_are_an_error(client: TestClient, loaded: install
 
 
 @pytest.mark.parametrize("mode", ["store"])
-def test_what_turns_out_to_be_wrong_on_the_way_cuts_the_connection(
+def test_an_error_found_during_the_download_breaks_the_connection(
     client: TestClient, loaded: installation.Settings, tmp_path: Path, url: str
 ) -> None:
-    """No client may take a part for the whole."""
+    """A client must not mistake a part for the complete file."""
     job_id, folder = published(client, loaded, tmp_path)
     file = stored(folder, 0, "store")
     content = bytearray(file.read_bytes())
@@ -182,7 +184,7 @@ def test_what_turns_out_to_be_wrong_on_the_way_cuts_the_connection(
 
 
 @pytest.mark.parametrize("mode", ["none", "store"])
-def test_a_file_that_is_gone_or_cut_off_is_an_error(client: TestClient, loaded: installation.Settings, tmp_path: Path, mode: str) -> None:
+def test_a_missing_or_truncated_file_is_an_error(client: TestClient, loaded: installation.Settings, tmp_path: Path, mode: str) -> None:
     job_id, folder = published(client, loaded, tmp_path)
     file = stored(folder, 0, mode)
     os.truncate(file, file.stat().st_size - 1)
@@ -196,7 +198,7 @@ def change(loaded: installation.Settings, job_id: str, **values: Any) -> None:
         c.execute(sa.update(tables.jobs).where(tables.jobs.c.jobId == job_id).values(**values))
 
 
-def test_expired_results_are_gone_and_said_to_be(client: TestClient, loaded: installation.Settings, tmp_path: Path) -> None:
+def test_expired_results_are_reported_as_gone(client: TestClient, loaded: installation.Settings, tmp_path: Path) -> None:
     job_id, _ = published(client, loaded, tmp_path)
     change(loaded, job_id, removed=1)
     for index in (0, "all", 99):
@@ -204,15 +206,15 @@ def test_expired_results_are_gone_and_said_to_be(client: TestClient, loaded: ins
 
 
 @pytest.mark.parametrize("mode", ["store"])
-def test_without_its_key_a_copy_is_useless(client: TestClient, loaded: installation.Settings, tmp_path: Path) -> None:
-    """The files are all still there."""
+def test_encrypted_results_cannot_be_read_without_their_key(client: TestClient, loaded: installation.Settings, tmp_path: Path) -> None:
+    """The files themselves still exist."""
     job_id, _ = published(client, loaded, tmp_path)
     change(loaded, job_id, resultKeys=None)
     assert error(get(client, job_id, 0)) == (410, "the results of this job have expired and were removed")
 
 
 @pytest.mark.parametrize("mode", ["store"])
-def test_keys_of_a_former_operator_key_are_said_to_be(
+def test_result_keys_sealed_to_a_former_operator_key_are_reported(
     client: TestClient, loaded: installation.Settings, tmp_path: Path, variables: dict[str, str], runs: Runs
 ) -> None:
     job_id, _ = published(client, loaded, tmp_path)
@@ -223,11 +225,11 @@ def test_keys_of_a_former_operator_key_are_said_to_be(
     assert "retry-after" not in answer.headers
 
 
-# -- the way it comes -----------------------------------------------------------------------------------------------------
+# -- streaming ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("mode", ["none", "store"])
-def test_a_client_that_goes_away_ends_the_reading(
+def test_reading_stops_when_the_client_disconnects(
     client: TestClient, loaded: installation.Settings, tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from c2d.results import reader
@@ -250,15 +252,15 @@ def test_a_client_that_goes_away_ends_the_reading(
 
 @pytest.mark.parametrize("mode", ["store"])
 def test_a_slow_client_does_not_fill_the_memory(client: TestClient, loaded: installation.Settings, tmp_path: Path, url: str) -> None:
-    """Nothing is read ahead of a client that does not read: what is on the way is a few pieces."""
+    """The server reads only a few pieces ahead of a client that does not read."""
     from c2d.results import reader
 
-    given, real = 0, reader._directory
+    sent, real = 0, reader._directory
 
     def counted(*arguments: Any) -> Iterator[bytes]:
-        nonlocal given
+        nonlocal sent
         for piece in real(*arguments):
-            given += len(piece)
+            sent += len(piece)
             yield piece
 
     job_id, _ = published(client, loaded, tmp_path, {"outputs/big": os.urandom(96 << 20)})
@@ -268,17 +270,17 @@ def test_a_slow_client_does_not_fill_the_memory(client: TestClient, loaded: inst
             pieces = answer.iter_raw()
             next(pieces)
             before = -1
-            while before != given:  # until the server waits for us
-                before = given
+            while before != sent:  # until the server waits for the client
+                before = sent
                 threading.Event().wait(0.2)
-            assert given < 32 << 20
+            assert sent < 32 << 20
             assert sum(map(len, pieces)) > 90 << 20
 
 
-# -- all in one -----------------------------------------------------------------------------------------------------------
+# -- archives -------------------------------------------------------------------------------------------------------------
 
 
-def test_all_results_come_as_one_archive(client: TestClient, loaded: installation.Settings, tmp_path: Path, mode: str) -> None:
+def test_all_results_are_served_as_one_archive(client: TestClient, loaded: installation.Settings, tmp_path: Path, mode: str) -> None:
     job_id, _ = published(client, loaded, tmp_path)
     got = get(client, job_id, "all")
     assert (got.status_code, int(got.headers["content-length"])) == (200, len(got.content))
@@ -299,7 +301,7 @@ def test_all_results_come_as_one_archive(client: TestClient, loaded: installatio
 
 
 @pytest.mark.parametrize("mode", ["store"])
-def test_an_archive_of_thousands_of_files(client: TestClient, loaded: installation.Settings, tmp_path: Path) -> None:
+def test_an_archive_can_contain_thousands_of_files(client: TestClient, loaded: installation.Settings, tmp_path: Path) -> None:
     files = {f"outputs/{n % 7}/{'x' * (n % 200)}{n}": str(n).encode() for n in range(3000)}
     job_id, _ = published(client, loaded, tmp_path, files)
     with tarfile.open(fileobj=io.BytesIO(get(client, job_id, "all").content)) as tar:
@@ -310,7 +312,7 @@ def test_an_archive_of_thousands_of_files(client: TestClient, loaded: installati
     assert files == {}
 
 
-def test_files_beyond_four_gigabytes_and_long_names_fit_into_an_archive() -> None:
+def test_an_archive_can_contain_large_files_and_long_names() -> None:
     from datetime import UTC, datetime
     from types import SimpleNamespace
 
@@ -351,7 +353,7 @@ def test_files_beyond_four_gigabytes_and_long_names_fit_into_an_archive() -> Non
 # -- logs for the operator ------------------------------------------------------------------------------------------------
 
 
-def test_the_operator_reads_the_stages_logs_whatever_is_encrypted(
+def test_the_operator_can_read_the_stage_logs_with_every_encryption(
     client: TestClient, loaded: installation.Settings, tmp_path: Path, mode: str
 ) -> None:
     job_id, _ = published(client, loaded, tmp_path)

@@ -1,4 +1,4 @@
-"""getResult from every kind of store, each a real one, with each way of encryption; and what is told when a store fails."""
+"""getResult from every kind of real store, with every kind of encryption, and its errors when a store fails."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from tests.conformance.test_results import url
 __all__ = ["url"]
 
 
-LARGE = {"outputs/large": os.urandom(1 << 20) * 96}  # more than what sockets hold on the way
+LARGE = {"outputs/large": os.urandom(1 << 20) * 96}  # more than socket buffers can hold
 
 
 @dataclass
 class Place:
-    """A store with what a test does to it. variables: the operator's settings; secrets: what no answer may show."""
+    """A store and what a test can do to it. `variables` has the operator's settings, `secrets` what no answer may contain."""
 
     variables: dict[str, str]
     change: Any
@@ -47,8 +47,8 @@ def s3(minio: Any) -> Place:
     bucket, logs, client = minio.bucket(), minio.bucket(), minio.client()
 
     def change(job: str, path: str, how: Callable[[bytes], bytes]) -> None:
-        found = client.get_object(Bucket=bucket, Key=f"{job}/{path}")["Body"].read()
-        client.put_object(Bucket=bucket, Key=f"{job}/{path}", Body=how(found))
+        content = client.get_object(Bucket=bucket, Key=f"{job}/{path}")["Body"].read()
+        client.put_object(Bucket=bucket, Key=f"{job}/{path}", Body=how(content))
 
     def remove(job: str, path: str) -> None:
         client.delete_object(Bucket=bucket, Key=f"{job}/{path}")
@@ -103,11 +103,11 @@ def shown(answer: Any) -> str:
     return f"{answer.status_code} {answer.headers} {answer.text if len(answer.content) < 10_000 else ''}"
 
 
-def test_every_result_comes_from_its_store(
+def test_every_result_is_served_from_its_store(
     client: TestClient, loaded: installation.Settings, tmp_path: Path, place: Place, mode: str
 ) -> None:
     job_id, folder = published(client, loaded, tmp_path)
-    assert list(folder.iterdir()) == []  # nothing is on the volume
+    assert list(folder.iterdir()) == []  # the volume has no files
     results = listed(client, job_id)
     for index, path in enumerate([*FILES, "adminlogs/configure.log"]):
         got = get(client, job_id, index)
@@ -122,7 +122,7 @@ def test_every_result_comes_from_its_store(
 
 
 @pytest.mark.parametrize("mode", ["none", "store"])
-def test_any_part_comes_from_its_store(client: TestClient, loaded: installation.Settings, tmp_path: Path) -> None:
+def test_any_byte_range_is_served_from_its_store(client: TestClient, loaded: installation.Settings, tmp_path: Path) -> None:
     job_id, _ = published(client, loaded, tmp_path)
     edge = PLAIN - 40
     for first, last in ((0, 0), (edge - 1, edge), (edge, edge), (edge + PLAIN - 3, edge + PLAIN + 3), (5, len(BIG) - 1)):
@@ -136,7 +136,7 @@ def where(job_file: int, mode: str) -> str:
 
 @pytest.mark.parametrize("place", ["s3"], indirect=True)
 @pytest.mark.parametrize("mode", ["none", "store"])
-def test_what_was_changed_in_the_store_is_refused(
+def test_a_result_that_was_changed_or_removed_in_the_store_is_an_error(
     client: TestClient, loaded: installation.Settings, tmp_path: Path, place: Place, mode: str
 ) -> None:
     job_id, _ = published(client, loaded, tmp_path)
@@ -150,7 +150,9 @@ def test_what_was_changed_in_the_store_is_refused(
 
 @pytest.mark.parametrize("place", ["ipfs"], indirect=True)
 @pytest.mark.parametrize("mode", ["store"])
-def test_what_ipfs_has_lost_is_said_to_be_gone(client: TestClient, loaded: installation.Settings, tmp_path: Path, place: Place) -> None:
+def test_a_result_that_ipfs_has_lost_is_reported_as_missing(
+    client: TestClient, loaded: installation.Settings, tmp_path: Path, place: Place
+) -> None:
     job_id, _ = published(client, loaded, tmp_path)
     row = client.app.state.service.repository.job(job_id)  # type: ignore[attr-defined]
     place.remove(row.results[3]["cid"])
@@ -159,7 +161,9 @@ def test_what_ipfs_has_lost_is_said_to_be_gone(client: TestClient, loaded: insta
 
 @pytest.mark.parametrize("place", ["ipfs"], indirect=True)
 @pytest.mark.parametrize("mode", ["store"])
-def test_what_lies_in_ipfs_is_useless_without_the_key(client: TestClient, loaded: installation.Settings, tmp_path: Path, kubo: Any) -> None:
+def test_results_in_ipfs_reveal_nothing_without_the_key(
+    client: TestClient, loaded: installation.Settings, tmp_path: Path, kubo: Any
+) -> None:
     job_id, _ = published(client, loaded, tmp_path)
     row = client.app.state.service.repository.job(job_id)  # type: ignore[attr-defined]
     names = b"".join(kubo.api("ls", arg=row.stores["results"]["cid"] + folder).content for folder in ("", "/data"))
@@ -169,7 +173,7 @@ def test_what_lies_in_ipfs_is_useless_without_the_key(client: TestClient, loaded
 
 
 @pytest.mark.parametrize("mode", ["none", "store"])
-def test_a_store_that_is_away_is_said_to_be_and_comes_back(
+def test_an_unavailable_store_is_reported_and_works_again_later(
     client: TestClient, loaded: installation.Settings, tmp_path: Path, place: Place
 ) -> None:
     job_id, _ = published(client, loaded, tmp_path)
@@ -186,18 +190,18 @@ def test_a_store_that_is_away_is_said_to_be_and_comes_back(
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A store may be silent for a second."""
+    """Wait only one second for an answer of a store."""
     monkeypatch.setattr(reader, "READ_SECONDS", 1)
-    for kept in (reader._s3_client, reader._connections):
-        kept.cache_clear()
+    for cached in (reader._s3_client, reader._connections):
+        cached.cache_clear()
     yield
-    for kept in (reader._s3_client, reader._connections):
-        kept.cache_clear()
+    for cached in (reader._s3_client, reader._connections):
+        cached.cache_clear()
 
 
 @pytest.mark.parametrize("place", ["s3", "ipfs"], indirect=True)
 @pytest.mark.parametrize("mode", ["none", "store"])
-def test_a_store_that_dies_or_falls_silent_cuts_the_download_which_then_goes_on(
+def test_a_download_breaks_when_its_store_fails_and_can_be_resumed(
     client: TestClient, loaded: installation.Settings, tmp_path: Path, place: Place, url: str, impatient: None
 ) -> None:
     job_id, _ = published(client, loaded, tmp_path, LARGE)
@@ -226,7 +230,7 @@ def test_a_store_that_dies_or_falls_silent_cuts_the_download_which_then_goes_on(
 
 @pytest.mark.parametrize("place", ["s3", "ipfs"], indirect=True)
 @pytest.mark.parametrize("mode", ["store"])
-def test_a_store_that_is_silent_from_the_beginning_is_said_to_be(
+def test_a_store_that_does_not_answer_is_reported(
     client: TestClient, loaded: installation.Settings, tmp_path: Path, place: Place, impatient: None
 ) -> None:
     job_id, _ = published(client, loaded, tmp_path)

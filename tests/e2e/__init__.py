@@ -1,1 +1,1 @@
-"""Whole jobs on the whole system: the same cases on the laptop stack and, where one is given, on a Kubernetes cluster."""
+"""Complete jobs on the complete system: on the laptop stack and, with C2D_CLUSTER=kubernetes, on a Kubernetes cluster."""

@@ -1,4 +1,4 @@
-"""What a person with a terminal can see and do: jobs, their rows, runs, tasks, logs, pods and results, and the stack itself."""
+"""A stack and its jobs as their operator can see them: rows, runs, tasks, logs, pods and results."""
 
 from __future__ import annotations
 
@@ -25,13 +25,14 @@ from kubernetes import config as kubernetes_config
 from c2d.database.jobs import JobRepository, JobRow
 from c2d.jobs.status import Stage, StageEnd
 from local import images, processes
-from local.airflow import Client
+from local.airflow_api import Client
 from local.cluster import own_address, server_of
-from local.home import PROJECT, Home, read_env
+from local.env_files import read_env
+from local.home import PROJECT, Home
 from tests.e2e.data_server import DataServer
 from tests.e2e.stores import Stores
 
-WITHIN = 400  # seconds for whatever must happen: Kubernetes' scheduler looks at a pod that it forgot only after five minutes
+WITHIN = 400  # seconds; Kubernetes' scheduler may retry a pod that it could not place only after five minutes
 ENDED = ("success", "failed")
 ENVIRONMENTS = [
     {"id": "ocean-compute", "maxJobs": 6, "maxJobDuration": 600},
@@ -39,7 +40,7 @@ ENVIRONMENTS = [
     {"id": "small", "maxJobs": 4, "ramGB": 0.0625, "maxJobDuration": 12, "C2D_LOG_BYTES": 65536},
     {"id": "ordered", "maxJobs": 4, "maxJobDuration": 600, "access_control": "datatoken"},
     {"id": "providers-only", "maxJobs": 4, "maxJobDuration": 600, "access_control": "provider"},
-    # an image whose own command fails on a cluster, and that has none on a laptop
+    # an image whose command fails on a cluster; on a laptop it has none
     {"id": "owners-filter", "maxJobs": 2, "maxJobDuration": 600, "FILTERING_CONTAINER": "c2d.test/stages:1"},
     {"id": "confidential", "maxJobs": 2, "maxJobDuration": 600, "encrypt_results": "consumer"},
     {"id": "market", "maxJobs": 1, "maxJobDuration": 3600, "priceMinute": 1, "access_control": "datatoken"},
@@ -47,13 +48,16 @@ ENVIRONMENTS = [
 COMMON = {"nCPU": 0.2, "ramGB": 0.25, "diskGB": 1, "C2D_TMP_GB": 0.125}
 
 
-def until(seen: Callable[[], Any], what: str, within: float = WITHIN) -> Any:
-    """Waits until ``seen()`` is true, and returns it. An API server or database that is away counts as not yet."""
+def until(condition: Callable[[], Any], what: str | Callable[[], str], within: float = WITHIN) -> Any:
+    """Wait until ``condition()`` is true and return its value. An unavailable API server or database counts as not yet.
+
+    :param what: what is awaited, for the error message.
+    """
     deadline = time.monotonic() + within
     while True:
         try:
-            if found := seen():
-                return found
+            if value := condition():
+                return value
         except (httpx.TransportError, sa.exc.OperationalError):
             pass
         assert time.monotonic() < deadline, f"not within {within:.0f} s: {what() if callable(what) else what}"
@@ -61,10 +65,10 @@ def until(seen: Callable[[], Any], what: str, within: float = WITHIN) -> Any:
 
 
 class Stack:
-    """One stack on one platform, from its start to its end.
+    """A stack on one platform, from its start to its end.
 
-    :param platform: ``laptop`` or ``kubernetes`` (then KUBECONFIG says which).
-    :param settings: the operator's, beside its environments.
+    :param platform: ``laptop``, or ``kubernetes`` for the cluster of KUBECONFIG.
+    :param settings: the operator's settings in addition to the environments.
     """
 
     def __init__(self, platform: str, folder: Path, settings: Mapping[str, str]) -> None:
@@ -75,7 +79,7 @@ class Stack:
         self.numbers: list[tuple[str, str]] = []
         self.jobs: dict[str, Job] = {}
         self.disturbed: set[str] = set()
-        """Jobs under which something was killed: nobody could record their ends in time."""
+        """Jobs whose processes were killed, so that the ends of their stages could not be recorded in time."""
         address = own_address(server_of(Path(os.environ["KUBECONFIG"]))) if self.on_cluster else "127.0.0.1"
         self.address = address
         self.data = DataServer({address, "127.0.0.1"}, self.key)
@@ -83,10 +87,10 @@ class Stack:
         (folder / "environments.yaml").write_text(
             yaml.safe_dump({"environments": [{**COMMON, **e} for e in [*ENVIRONMENTS, *self.stores.environments()]]})
         )
-        given = {"C2D_ENVIRONMENTS": "environments.yaml", **settings}
-        if image := os.environ.get("C2D_STAGE_IMAGE"):  # another one than c2d.test/stages:1 is to be tried
-            given["C2D_STAGE_IMAGE"] = image
-        (folder / "my.env").write_text("".join(f"{name}='{value}'\n" for name, value in given.items()))
+        env_file = {"C2D_ENVIRONMENTS": "environments.yaml", **settings}
+        if image := os.environ.get("C2D_STAGE_IMAGE"):  # tests another stage image than c2d.test/stages:1
+            env_file["C2D_STAGE_IMAGE"] = image
+        (folder / "my.env").write_text("".join(f"{name}='{value}'\n" for name, value in env_file.items()))
         self.environ = {name: value for name, value in os.environ.items() if not name.startswith("C2D_") and name != "ENV_FILE"}
         self.environ |= {"C2D_HOME": str(self.path), "ENV_FILE": str(folder / "my.env")}
         self.namespace = "c2d-jobs"
@@ -99,6 +103,7 @@ class Stack:
 
     # -- the stack itself -----------------------------------------------------------------------------------------------
     def command(self, name: str) -> str:
+        """Run ``python -m local.stack`` and return its output."""
         done = subprocess.run(
             [sys.executable, "-m", "local.stack", name], cwd=PROJECT, env=self.environ, capture_output=True, text=True, timeout=WITHIN
         )
@@ -106,18 +111,19 @@ class Stack:
         return done.stdout
 
     def up(self) -> None:
+        """Start the stack and everything that watches it."""
         begun = time.monotonic()
         self.command("up")
         self.number("stack up", time.monotonic() - begun)
-        told = read_env(Home(self.path).env_file)
-        self.store = JobRepository(told["DATABASE_URL"])
-        self.database_url = sa.make_url(told["DATABASE_URL"])
-        self.results = Path(told["C2D_RESULTS_PATH"])
-        self.api = Client(told["AIRFLOW_URL"], told["AIRFLOW_PASSWORD"])
+        env = read_env(Home(self.path).env_file)
+        self.store = JobRepository(env["DATABASE_URL"])
+        self.database_url = sa.make_url(env["DATABASE_URL"])
+        self.results = Path(env["C2D_RESULTS_PATH"])
+        self.api = Client(env["AIRFLOW_URL"], env["AIRFLOW_PASSWORD"])
         self.api.log_in()
-        self.connect(Path(told["KUBECONFIG"]))
+        self.connect(Path(env["KUBECONFIG"]))
         self.pods = PodWatch(self.core, self.namespace)
-        self.rows = RowWatch(told["DATABASE_URL"])
+        self.rows = RowWatch(env["DATABASE_URL"])
 
     def connect(self, kubeconfig: Path) -> None:
         configuration = kubernetes.Configuration()
@@ -132,7 +138,10 @@ class Stack:
         self.command("down")
 
     def remove(self, keep: bool) -> None:
-        """Ends everything, also what only a cluster keeps. ``keep``: the stack's folder stays, with its logs."""
+        """Stop the stack and delete what it leaves on a cluster.
+
+        :param keep: do not delete the stack's folder, with its logs.
+        """
         self.down()
         self.data.close()
         self.stores.stop()
@@ -144,29 +153,29 @@ class Stack:
 
     @property
     def digest(self) -> str:
-        """What the image c2d.test/python-data is known by here; on a cluster whoever brought it there says so."""
+        """The digest of the image c2d.test/python-data. On a cluster, C2D_PYTHON_DATA_DIGEST has it."""
         return (self.on_cluster and os.environ.get("C2D_PYTHON_DATA_DIGEST")) or images.digest("python-data")
 
     def namespaces(self) -> set[str]:
         return {n.metadata.name for n in self.core.list_namespace().items}
 
     def unit(self, name: str) -> dict[str, Any]:
-        """What the supervisor says about one of the stack's processes."""
+        """The supervisor's status of one of the stack's processes (local.units.UnitStatus)."""
         return json.loads((self.path / "run" / "state.json").read_text())["units"][name]
 
     def own_processes(self) -> dict[int, str]:
-        """Every process of the stack, by its environment: also what has left the supervisor's tree."""
-        found = {}
+        """The command line of every process of the stack by pid, recognized by its environment, even if the supervisor has lost it."""
+        commands = {}
         for pid, _ in processes.all_processes():
             try:
                 if f"C2D_HOME={self.path}\0".encode() in Path(f"/proc/{pid}/environ").read_bytes():
-                    found[pid] = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                    commands[pid] = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
             except OSError:
                 continue
-        return found
+        return commands
 
     def airflow(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """The airflow command as the stack's scheduler would run it."""
+        """Run the airflow command with the environment of the stack's scheduler."""
         plan = json.loads((self.path / "run" / "plan.json").read_text())
         environ = next(unit["env"] for unit in plan if unit["name"] == "scheduler")
         return subprocess.run(
@@ -174,12 +183,12 @@ class Stack:
         )
 
     def number(self, what: str, seconds: float) -> None:
-        """A measurement to be printed at the end."""
+        """Note a measurement, which is printed at the end of the session."""
         self.numbers.append((what, f"{seconds:.1f} s"))
 
     # -- jobs -----------------------------------------------------------------------------------------------------------
     def filled(self, value: Any) -> Any:
-        """A conf with the places of the data server put in."""
+        """A conf with its placeholders replaced."""
         text = json.dumps(value)
         for name, what in {"DATA": f"http://{self.address}:{self.data.port}", "PORT": str(self.data.port), "KEY": self.key}.items():
             text = text.replace("{" + name + "}", what)
@@ -190,6 +199,7 @@ class Stack:
         return self.api.send("POST", f"/dags/{environment}/dagRuns", body)
 
     def submit(self, conf: Any, environment: str = "ocean-compute", name: str = "job") -> Job:
+        """Start a job, which must be accepted."""
         job = Job(self, environment, f"{name[:40].strip('-')}-{secrets.token_hex(4)}")
         answer = self.trigger(environment, conf, job.id)
         assert answer.status_code == 200, answer.text
@@ -197,7 +207,7 @@ class Stack:
         return job
 
     def job_objects(self, job_id: str | None = None) -> list[str]:
-        """Every Kubernetes object of a job, or of any."""
+        """The Kubernetes objects of a job, or of all jobs."""
         label = f"c2d/job={job_id}" if job_id else "c2d/job"
         lists = {
             "pod": self.core.list_namespaced_pod,
@@ -208,7 +218,7 @@ class Stack:
         return [f"{kind} {o.metadata.name}" for kind, many in lists.items() for o in many(self.namespace, label_selector=label).items]
 
     def status_lag(self) -> list[float]:
-        """Seconds from the moment that a watch showed a container's end until its record was committed (looked for 20 times a second)."""
+        """Seconds from the end of each container, as a watch reports it, until its record was committed. The database is polled."""
         return [
             self.rows.recorded[key] - ended
             for key, ended in {(p["job"], p["stage"]): p["ended"] for p in self.pods.ends()}.items()
@@ -227,7 +237,7 @@ class Stack:
 
 
 class Job:
-    """One job that was accepted."""
+    """An accepted job."""
 
     def __init__(self, stack: Stack, environment: str, job_id: str) -> None:
         self.stack = stack
@@ -239,13 +249,13 @@ class Job:
     def __repr__(self) -> str:
         return f"{self.environment}/{self.id}"
 
-    # -- what Airflow says ----------------------------------------------------------------------------------------------
+    # -- in Airflow -----------------------------------------------------------------------------------------------------
     @property
     def run(self) -> dict[str, Any]:
         return self.stack.api.get(self.path)
 
     def goes_on(self) -> bool:
-        """Whether its run has not ended. A job that was stopped in our queue never had one."""
+        """Whether its run is still going. A job that was stopped in our queue has no run."""
         answer = self.stack.api.send("GET", self.path, {})
         return answer.status_code != 404 and answer.json()["state"] not in ENDED
 
@@ -256,11 +266,11 @@ class Job:
         return {t["task_id"]: t["state"] for t in self.stack.api.get(f"{self.path}/taskInstances")["task_instances"]}
 
     def task_log(self, stage: str) -> str:
-        """Every try's log of a stage's task, as it lies on the disk."""
+        """The log of a stage's task, of all tries, from the disk."""
         folder = self.stack.path / "logs" / "tasks" / f"dag_id={self.environment}" / f"run_id={self.id}" / f"task_id={stage}"
         return "".join(f.read_text(errors="replace") for f in sorted(folder.glob("attempt=*.log")))
 
-    # -- what the job's row says ----------------------------------------------------------------------------------------
+    # -- in the database ------------------------------------------------------------------------------------------------
     @property
     def row(self) -> JobRow | None:
         return self.stack.store.job(self.id)
@@ -271,23 +281,23 @@ class Job:
 
     @property
     def statuses(self) -> list[int]:
-        """The numbers that the row has shown, in order."""
+        """All status numbers that the row has had, in order."""
         return self.stack.rows.statuses(self.id)
 
-    # -- what Kubernetes says -------------------------------------------------------------------------------------------
+    # -- in Kubernetes --------------------------------------------------------------------------------------------------
     def pod(self, stage: str) -> dict[str, Any]:
-        """The stage's pod as it was seen last."""
+        """The last version of the stage's pod."""
         return self.stack.pods.last(f"{self.id}-{stage}")
 
     def pods_made(self, stage: str) -> int:
         return len(self.stack.pods.uids(f"{self.id}-{stage}"))
 
     def is_running(self, stage: str) -> bool:
-        """Whether the stage's container works now."""
+        """Whether the stage's container is running."""
         name = f"{self.id}-{stage}"
         return name in self.stack.pods.running and name not in self.stack.pods.gone
 
-    # -- what was published ---------------------------------------------------------------------------------------------
+    # -- results --------------------------------------------------------------------------------------------------------
     @property
     def manifest(self) -> dict[str, Any]:
         return json.loads((self.stack.results / self.id / "manifest.json").read_text())
@@ -297,7 +307,7 @@ class Job:
 
     @property
     def files(self) -> list[str]:
-        """What was published, without ``data/``; that each is as the manifest and the row say is checked here."""
+        """The published paths below ``data/``. Asserts that the files, the manifest and the row agree."""
         row = self.row
         assert row is not None and row.results == self.manifest["files"] and row.withheld == self.manifest["withheld"]
         for n, entry in enumerate(self.manifest["files"]):
@@ -305,21 +315,21 @@ class Job:
             assert (n, len(content), hashlib.sha256(content).hexdigest()) == (entry["index"], entry["size"], entry["sha256"])
         return [entry["path"].removeprefix("data/") for entry in self.manifest["files"]]
 
-    # -- doing ----------------------------------------------------------------------------------------------------------
+    # -- stopping -------------------------------------------------------------------------------------------------------
     def stop(self, stage: str) -> None:
-        """As our stop does: the current stage's task is set to failed."""
+        """Set the task of the current stage to failed, as our stop does."""
         self.patched = time.time()
         answer = self.stack.api.send("PATCH", f"{self.path}/taskInstances/{stage}", {"new_state": "failed"})
         assert answer.status_code == 200, answer.text
 
     def stop_run(self) -> None:
-        """As a person does in Airflow's pages: the whole run is set to failed."""
+        """Set the whole run to failed, as a user can in Airflow's UI."""
         self.patched = time.time()
         answer = self.stack.api.send("PATCH", self.path, {"state": "failed"})
         assert answer.status_code == 200, answer.text
 
     def pod_gone_after(self, stage: str) -> float:
-        """Seconds from the stop until the pod was gone."""
+        """Seconds from the stop until the pod was deleted."""
         name = f"{self.id}-{stage}"
         until(lambda: name in self.stack.pods.gone, f"{name} is gone")
         return self.stack.pods.gone[name] - self.patched
@@ -330,15 +340,18 @@ class Job:
         return self
 
     def await_end(self, within: float = WITHIN) -> Job:
-        """Until the run has ended, the row is final (where there is one), and nothing of the job is left in Kubernetes."""
+        """Wait until the run has ended, the row (if there is one) is final, and the job has no objects left in Kubernetes."""
         until(lambda: self.run["state"] in ENDED, lambda: f"the end of {self}; it is {self.tasks()}", within)
         until(lambda: (row := self.row) is None or row.dateFinished, f"the end of the row of {self}")
         until(lambda: not self.stack.job_objects(self.id), lambda: f"no objects of {self}: {self.stack.job_objects(self.id)}")
         return self
 
-    # -- saying ---------------------------------------------------------------------------------------------------------
+    # -- asserting ------------------------------------------------------------------------------------------------------
     def has_ended(self, state: str, number: int, text: str, stopreq: int = 0, **details: Any) -> JobRow:
-        """Asserts how the job ended, for Airflow and for its row. ``details``: of terminationDetails."""
+        """Assert how the job ended, in Airflow and in its row.
+
+        :param details: fields of terminationDetails.
+        """
         row = self.row
         assert row is not None
         assert self.run["state"] == state
@@ -350,7 +363,7 @@ class Job:
 
 
 class PodWatch:
-    """Sees every pod of every job that there ever is in a namespace, and when."""
+    """Records every version of every job's pods in a namespace, and when they ran, ended and were deleted."""
 
     def __init__(self, core: kubernetes.CoreV1Api, namespace: str) -> None:
         self.core = core
@@ -399,7 +412,7 @@ class PodWatch:
                         self._see(event["type"], event["object"])
                     if self.stop.is_set():
                         return
-            except Exception:  # the runner ends with its stack; whatever else breaks, look again
+            except Exception:  # the runner ends with its stack; after any other error, list the pods again
                 version = None
                 self.stop.wait(0.5)
 
@@ -433,8 +446,7 @@ CREATE TRIGGER e2e_note AFTER INSERT OR UPDATE ON c2d.jobs FOR EACH ROW EXECUTE 
 
 
 class RowWatch:
-    """Knows every number that every job's row has taken (a trigger notes them: who looks now and then misses some), and sees when a
-    stage's end is recorded."""
+    """Records every status of every job with a trigger, because polling would miss some, and when the ends of stages are recorded."""
 
     def __init__(self, url: str) -> None:
         self.engine = sa.create_engine(url)
@@ -445,7 +457,7 @@ class RowWatch:
         threading.Thread(target=self._watch, daemon=True).start()
 
     def statuses(self, job_id: str) -> list[int]:
-        """The numbers that the row has shown, in order."""
+        """All status numbers that a job's row has had, in order."""
         with self.engine.connect() as c:
             return list(c.execute(sa.text("SELECT status FROM e2e.statuses WHERE job = :job ORDER BY id"), {"job": job_id}).scalars())
 
@@ -461,5 +473,5 @@ class RowWatch:
 
 
 def moment(text: str) -> float:
-    """A time as Airflow's API and Kubernetes write it, in seconds."""
+    """A time of Airflow's API or of Kubernetes in Unix seconds."""
     return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()

@@ -1,4 +1,4 @@
-"""Jobs as consumers send them. ``{DATA}``, ``{PORT}`` and ``{KEY}`` are put in when a job is sent (:meth:`Stack.submit`)."""
+"""Jobs as consumers send them. :meth:`Stack.submit` replaces ``{DATA}``, ``{PORT}`` and ``{KEY}``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ IMAGE = {"image": "c2d.test/python-data", "tag": "1"}
 
 
 def conf(code: str | None = "print('hello')", entrypoint: str = "python3 $ALGO", **more: Any) -> dict[str, Any]:
-    """A job that runs ``code``; ``more`` are further fields, those of ``algorithm`` with ``algorithm_`` before their names."""
+    """A job that runs ``code``. ``more`` has further fields; the prefix ``algorithm_`` marks those of ``algorithm``."""
     algorithm: dict[str, Any] = {"container": {**IMAGE, "entrypoint": entrypoint}}
     if code is not None:
         algorithm["rawcode"] = textwrap.dedent(code)
@@ -30,7 +30,7 @@ GUARDED = file("guarded?token={KEY}", headers={"X-Key": "{KEY}"})
 """A file whose URL and headers are secret."""
 
 SLEEP = "import time; print('working', flush=True); time.sleep({})"
-"""An algorithm that does nothing for a while. It is process 1's child: SIGTERM ends it at once."""
+"""An algorithm that sleeps. It is a child of process 1, so SIGTERM ends it at once."""
 
 ONCE = """
     import time, uuid
@@ -41,4 +41,4 @@ ONCE = """
     time.sleep({})
     print("done", flush=True)
 """
-"""An algorithm that leaves a line for each time that it is run."""
+"""An algorithm that writes a line each time it runs."""

@@ -1,8 +1,8 @@
-"""One stack a platform for all cases; jobs that do not depend on each other are sent together.
+"""One stack for each platform and session. Independent jobs are sent together.
 
-A test says with ``@pytest.mark.job(conf, environment)`` which job it is about, and asks for it as the fixture ``job``, or ``ended``.
-All jobs of the selected tests of a file are sent before its first test runs, so that the tests wait for each other's jobs as little as
-possible. ``once_running=act`` does something to a job as soon as its algorithm runs.
+A test names its job with ``@pytest.mark.job(conf, environment)`` and gets it from the fixture ``job`` or ``ended``. All jobs of the
+selected tests of a file are sent before its first test runs, so that tests wait as little as possible. ``once_running=function`` calls a
+function with the job as soon as its algorithm runs.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ NUMBERS: list[tuple[str, str, str]] = []
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "kubernetes: runs on a real cluster (given by C2D_CLUSTER=kubernetes); so one can choose with -m")
-    config.addinivalue_line("markers", "cluster_only: an e2e test of something that the laptop's pod runner does not have")
-    config.addinivalue_line("markers", "digest: needs C2D_PYTHON_DATA_DIGEST, the image's digest on a cluster that has it under that too")
-    config.addinivalue_line("markers", "job(conf, environment='ocean-compute', once_running=None): the job that an e2e test is about")
+    config.addinivalue_line("markers", "kubernetes: runs on a real cluster (with C2D_CLUSTER=kubernetes); for selection with -m")
+    config.addinivalue_line("markers", "cluster_only: an e2e test of something that the pod runner does not have")
+    config.addinivalue_line("markers", "digest: on a cluster, needs C2D_PYTHON_DATA_DIGEST, the cluster's digest of the image")
+    config.addinivalue_line("markers", "job(conf, environment='ocean-compute', once_running=None): the job of an e2e test")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -44,7 +44,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session")
 def cache(chain: Chain) -> Iterator[MetadataCache]:
-    """The metadata cache of all stacks. What other tests have published is left out: their Providers are gone."""
+    """The metadata cache of all stacks. It ignores what other tests have published, because their Providers have stopped."""
     since = int(chain.rpc("eth_blockNumber"), 16) + 1
     with metadata_cache.running(chain, CACHE_KEY, since=since) as it:
         yield it
@@ -52,7 +52,7 @@ def cache(chain: Chain) -> Iterator[MetadataCache]:
 
 @pytest.fixture(scope="session", params=PLATFORMS)
 def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, chain: Chain, cache: MetadataCache) -> Iterator[Stack]:
-    """The whole system on one platform, with a chain whose assets it serves."""
+    """The whole system on one platform, connected to the chain."""
     settings = {
         "NETWORK_URL": json.dumps({str(chain.chain_id): chain.url}),
         "AQUARIUS_URL": cache.url,
@@ -72,32 +72,32 @@ def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 @pytest.fixture(scope="module")
 def batch(request: pytest.FixtureRequest, stack: Stack) -> dict[str, Job]:
-    """The jobs of the selected tests of this file, by the test's name."""
-    wanted = {
+    """The jobs of the selected tests of this file, by test name."""
+    markers = {
         item.originalname: item.get_closest_marker("job")
         for item in request.session.items
         if item.module is request.module and item.callspec.params["stack"] == stack.platform
     }
     sent = {}
-    for name, marker in wanted.items():
+    for name, marker in markers.items():
         if marker:
             conf, environment = marker.args[0], marker.args[1] if len(marker.args) > 1 else "ocean-compute"
             sent[name] = stack.submit(conf, environment, name.removeprefix("test_").replace("_", "-"))
-    acts = [(act, job) for name, job in sent.items() if (act := wanted[name].kwargs.get("once_running"))]
-    with ThreadPoolExecutor() as threads:  # each as soon as its job runs, whichever is the first
-        list(threads.map(lambda pair: pair[0](pair[1].await_running("algorithm")), acts))
+    calls = [(function, job) for name, job in sent.items() if (function := markers[name].kwargs.get("once_running"))]
+    with ThreadPoolExecutor() as threads:  # in parallel, because the order in which the jobs run is not known
+        list(threads.map(lambda call: call[0](call[1].await_running("algorithm")), calls))
     return sent
 
 
 @pytest.fixture
 def job(request: pytest.FixtureRequest, batch: dict[str, Job]) -> Job:
-    """This test's job, sent."""
+    """This test's job, which has been sent."""
     return batch[request.node.originalname]
 
 
 @pytest.fixture
 def ended(job: Job) -> Job:
-    """This test's job, once it has ended and nothing of it is left."""
+    """This test's job, after it has ended and its objects have been deleted."""
     return job.await_end()
 
 

@@ -1,4 +1,4 @@
-"""A data owner whose server misbehaves, on an address that pods can reach."""
+"""A data owner's server that pods can reach. Some of its files misbehave."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ ALGORITHM = b"open('/data/outputs/where', 'w').write('from a remote file')\n"
 
 
 class DataServer:
-    """Serves on every address in ``addresses``, at one port.
+    """Serves on all of ``addresses``, on the same port.
 
-    :param key: ``/guarded`` wants it as ``?token=`` and as the header X-Key.
+    :param key: ``/guarded`` requires it as ``?token=`` and as the header X-Key.
     """
 
     def __init__(self, addresses: set[str], key: str) -> None:
@@ -38,7 +38,7 @@ class DataServer:
 
     def requested(self, path: str) -> list[str | None]:
         """The Range header of each request for ``path``."""
-        return [wanted for asked, wanted in list(self.requests) if asked == path]
+        return [requested for requested_path, requested in list(self.requests) if requested_path == path]
 
     def close(self) -> None:
         self.closing.set()
@@ -54,7 +54,7 @@ class Handler(BaseHTTPRequestHandler):
         parts = urlsplit(self.path)
         self.data.requests.append((parts.path, self.headers.get("Range")))
         serve: Callable[[], None] = getattr(self, "serve_" + parts.path.strip("/").split("/")[0].split(".")[0], self.serve_missing)
-        with contextlib.suppress(OSError):  # the client may go at any time
+        with contextlib.suppress(OSError):  # the client may close the connection at any time
             serve()
 
     do_HEAD = do_GET
@@ -84,7 +84,7 @@ class Handler(BaseHTTPRequestHandler):
         self.answer(404, b"there is nothing here")
 
     def serve_drip(self) -> None:
-        """A byte now and then, without end."""
+        """Send five bytes a second, endlessly."""
         self.send_response(200)
         self.send_header("Content-Length", "100000000")
         self.end_headers()
@@ -92,7 +92,7 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(b"x")
 
     def serve_slow(self) -> None:
-        """A file that takes twelve seconds to come."""
+        """Send a file in twelve seconds."""
         self.send_response(200)
         self.send_header("Content-Length", "60")
         self.end_headers()
@@ -101,11 +101,11 @@ class Handler(BaseHTTPRequestHandler):
             self.data.closing.wait(0.2)
 
     def serve_breaks(self) -> None:
-        """The connection breaks after half of the first answer; the rest is to be had with Range."""
+        """Break the connection after half of the file; serve the rest to a request with Range."""
         tag = f'"{hashlib.sha256(BIG).hexdigest()[:16]}"'
-        wanted = self.headers.get("Range")
-        if wanted:
-            begin = int(wanted.removeprefix("bytes=").split("-")[0])
+        requested = self.headers.get("Range")
+        if requested:
+            begin = int(requested.removeprefix("bytes=").split("-")[0])
             span = f"bytes {begin}-{len(BIG) - 1}/{len(BIG)}"
             self.answer(206, BIG[begin:], ETag=tag, Content_Range=span, Accept_Ranges="bytes")
             return
@@ -118,7 +118,7 @@ class Handler(BaseHTTPRequestHandler):
         self.close_connection = True
 
     def serve_v2(self) -> None:
-        """A container registry that has no image at all."""
+        """Answer as a container registry without any image."""
         if urlsplit(self.path).path == "/v2/":
             self.answer(200, b"{}", Content_Type="application/json")
             return

@@ -1,4 +1,4 @@
-"""The stores of the e2e stacks, on an address that pods can reach: one environment for each kind."""
+"""The stores of the e2e stacks, on an address that pods can reach, with an environment for each kind."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from tests.services import Cluster, Kubo, Minio
 
 
 class Stores:
-    """MinIO, kubo and an IPFS cluster: made before the stack, whose settings name them, and running only for the tests that need them."""
+    """MinIO, kubo and an IPFS cluster. They are created before the stack, whose settings name them, but run only when tests need them."""
 
     def __init__(self, folder: Path, address: str) -> None:
         self.minio = Minio(folder / "minio", address)
         self.kubo = Kubo(folder / "kubo", address)
         self.cluster = Cluster(folder / "cluster", address)
         self.slow = Proxy(self.minio.endpoint, address)
-        """The way of the environment ``slow`` to MinIO."""
+        """The connection of the environment ``slow`` to MinIO."""
         self.results, self.admin_logs = "c2d-results", "c2d-adminlogs"
 
     def environments(self) -> list[dict[str, Any]]:
@@ -32,7 +32,7 @@ class Stores:
         ]
 
     def s3(self) -> Minio:
-        """MinIO, which runs from its first use to the stack's end."""
+        """MinIO. It is started at its first use and runs until the stack ends."""
         if self.minio.process is None:
             self.minio.start()
             for bucket in (self.results, self.admin_logs):
@@ -41,7 +41,7 @@ class Stores:
 
     @contextlib.contextmanager
     def slowly(self) -> Iterator[None]:
-        """What the environment ``slow`` publishes takes minutes, until the block ends."""
+        """Make publishing in the environment ``slow`` take minutes, until the block ends."""
         self.s3()
         self.slow.rate = 100_000
         try:

@@ -1,6 +1,6 @@
-"""Each process of the system killed while jobs stand in every stage: each accepted job ends once, with its result.
+"""Every process of the system is killed while jobs are in every stage. Each accepted job must end once, with its result.
 
-Two kills a process: the first while one job waits, one fetches, one computes and one is filtered; the second while that one is published.
+Each process is killed twice: first while one job waits, one fetches, one computes and one is filtered; then while the last is published.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from tests.e2e.confs import ONCE
 from tests.e2e.test_operator_service import Operator, ended, events, operator  # noqa: F401 (a fixture)
 
 RESULT = "open('/data/outputs/result', 'w').write('here')"
-# Sparse, so that it is made at once, and then takes the filter and publish seconds to read.
+# A sparse file: written at once, but filter and publish need seconds to read it.
 LARGE = f"{RESULT}\nopen('/data/outputs/large', 'wb').truncate(800 * 2**20)"
 SLOW = {"id": "did:op:aa", "url": ["{DATA}/slow"]}
 
 
 def kill(stack: Stack, unit: str) -> None:
-    """SIGKILL; a worker is every process that the scheduler has made."""
+    """Send SIGKILL to a process. `worker` means all descendants of the scheduler."""
     if unit == "worker":
         for pid in processes.descendants(stack.unit("scheduler")["pid"]):
             try:
@@ -32,17 +32,17 @@ def kill(stack: Stack, unit: str) -> None:
             except ProcessLookupError:
                 continue
     else:
-        it = stack.unit(unit)
-        processes.kill_session(it["pid"], it["started"])
+        status = stack.unit(unit)
+        processes.kill_session(status["pid"], status["started"])
 
 
 def reached(job: Job, stage: str, after: tuple[str, ...]) -> bool:
-    """Whether the stage's pod works, or worked so fast that it was not seen to."""
+    """Whether the stage's pod is running, or has ended already, too fast to be seen."""
     return job.is_running(stage) or any(job.is_running(s) for s in after) or ((row := job.row) is not None and row.dateFinished is not None)
 
 
 @pytest.mark.parametrize("unit", ["api-server", "scheduler", "dag-processor", "worker", "postgres"])
-def test_whatever_dies_every_accepted_job_ends_with_its_result(operator: Operator, stack: Stack, unit: str) -> None:
+def test_every_accepted_job_ends_once_with_its_result_when_a_process_is_killed(operator: Operator, stack: Stack, unit: str) -> None:
     fetching = operator.start(RESULT, inputs=[SLOW])
     computing = operator.start(f"{RESULT}\n" + textwrap.dedent(ONCE.format(15)))
     first = operator.start(f"{RESULT}\nimport time; time.sleep(15)", "single")

@@ -1,4 +1,4 @@
-"""What an algorithm can reach, write and use: nothing beyond its inputs, its outputs and its limits."""
+"""An algorithm can reach, write and use nothing beyond its inputs, its outputs and its limits."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from local.cluster import server_of
 from tests.e2e.client import Job, Stack, until
 from tests.e2e.confs import IMAGE, SLEEP, conf, data_set, file
 
-# One attempt each, to addresses of this machine and of the cluster. TARGETS is in front.
+# Tries once to connect to each address. TARGETS is defined before it.
 PROBE = """
 import json, socket
 def reach(host, port, kind):
@@ -69,23 +69,23 @@ open("/data/outputs/report.json", "w").write(json.dumps(report))
 
 
 def targets(stack: Stack) -> dict[str, tuple[str, int, str]]:
-    """What listens on this machine and in its cluster, and what no algorithm may reach."""
+    """The servers of this machine and of the cluster, which no algorithm may reach."""
     server = urlsplit(server_of(stack.kubeconfig))
-    found = {
+    servers = {
         "the API server": (server.hostname or "", server.port or 443, "tcp"),
         "the data server": (stack.address, stack.data.port, "tcp"),
     }
-    if not stack.on_cluster:  # a container shares the machine's loopback where it has a network at all
+    if not stack.on_cluster:  # a container with a network would share the machine's loopback interface
         airflow = urlsplit(stack.api.url)
         database = stack.database_url
-        return found | {
+        return servers | {
             "Airflow": (airflow.hostname or "", airflow.port or 80, "tcp"),
             "PostgreSQL": (database.host or "", database.port or 5432, "tcp"),
         }
     service = stack.core.read_namespaced_service("kubernetes", "default").spec
     node = stack.core.list_node().items[0]
     address = next(a.address for a in node.status.addresses if a.type == "InternalIP")
-    return found | {
+    return servers | {
         "the API server's service": (service.cluster_ip, service.ports[0].port, "tcp"),
         "the kubelet": (address, node.status.daemon_endpoints.kubelet_endpoint.port, "tcp"),
         "the name server": (address, 53, "dns"),
@@ -94,7 +94,7 @@ def targets(stack: Stack) -> dict[str, tuple[str, int, str]]:
 
 @pytest.fixture(scope="module")
 def reachable(stack: Stack) -> dict[str, Any]:
-    """What the very same probe reaches from a pod in a namespace without policies."""
+    """What the same probe reaches from a pod in a namespace without policies, as a control."""
     name = f"c2d-e2e-soft-{secrets.token_hex(4)}"
     code = f"TARGETS = {targets(stack)!r}\n{PROBE}\nopen('/dev/termination-log', 'w').write(json.dumps(reached))"
     container = {
@@ -112,7 +112,7 @@ def reachable(stack: Stack) -> dict[str, Any]:
             "securityContext": {"runAsUser": 1000, "runAsGroup": 1000},
             "containers": [container],
         }
-        # the namespace's service account comes a moment after the namespace
+        # the namespace gets its service account a moment after it is created
         until(
             lambda: created(stack, name, {"metadata": {"name": "probe"}, "spec": {**spec, "automountServiceAccountToken": False}}), "a pod"
         )
@@ -127,6 +127,7 @@ def reachable(stack: Stack) -> dict[str, Any]:
 
 
 def created(stack: Stack, namespace: str, pod: dict[str, Any]) -> bool:
+    """Create a pod. False if the cluster does not allow it yet."""
     try:
         stack.core.create_namespaced_pod(namespace, pod)
     except kubernetes.ApiException as error:
@@ -138,25 +139,25 @@ def created(stack: Stack, namespace: str, pod: dict[str, Any]) -> bool:
 
 @pytest.fixture(scope="module")
 def prisoner(stack: Stack) -> tuple[Job, dict[str, Any]]:
-    """An algorithm that tries what it should not, and what came of it."""
+    """A job whose algorithm tries everything that is forbidden, and its report."""
     code = f"TARGETS = {targets(stack)!r}\n{PROBE}\n{AGAIN}\n{INSIDE}"
     job = stack.submit(conf(code, inputs=[data_set("aa", file("table.csv"))]), name="prisoner").await_end()
     job.has_ended("success", 70, "Job finished", exitCode=0)
     return job, json.loads(job.published("outputs/report.json"))
 
 
-def test_an_algorithm_reaches_nothing_that_another_pod_reaches(prisoner: tuple[Job, dict[str, Any]], reachable: dict[str, Any]) -> None:
+def test_an_algorithm_cannot_reach_what_an_unrestricted_pod_can(prisoner: tuple[Job, dict[str, Any]], reachable: dict[str, Any]) -> None:
     later = prisoner[1]["later"]
     assert set(reachable.values()) == {"reached"}, reachable
     assert later.keys() == reachable.keys() and "reached" not in later.values(), later
 
 
-def test_an_algorithm_is_cut_off_from_its_first_instant(prisoner: tuple[Job, dict[str, Any]], stack: Stack) -> None:
+def test_an_algorithm_is_isolated_from_its_very_start(prisoner: tuple[Job, dict[str, Any]], stack: Stack) -> None:
     at_once = prisoner[1]["reached"]
     assert "reached" not in at_once.values(), at_once
 
 
-def test_an_algorithm_writes_to_its_outputs_and_to_tmp_only(prisoner: tuple[Job, dict[str, Any]]) -> None:
+def test_an_algorithm_can_write_only_to_its_outputs_and_to_tmp(prisoner: tuple[Job, dict[str, Any]]) -> None:
     report = prisoner[1]
     for what in ("input", "new input", "unlink", "algorithm"):
         assert report[what] in ("OSError", "PermissionError"), what
@@ -164,10 +165,10 @@ def test_an_algorithm_writes_to_its_outputs_and_to_tmp_only(prisoner: tuple[Job,
     assert report["others"] == ["ddos", "inputs", "logs", "outputs", "transformations"]
 
 
-def test_an_algorithm_has_no_token_no_privilege_and_no_variable_of_ours(prisoner: tuple[Job, dict[str, Any]], stack: Stack) -> None:
+def test_an_algorithm_has_no_token_no_privileges_and_none_of_our_variables(prisoner: tuple[Job, dict[str, Any]], stack: Stack) -> None:
     report = prisoner[1]
     assert report["token"] == []
-    # Kubernetes itself tells every container where its API server is; nothing answers there
+    # Kubernetes gives every container the address of the API server, which the container cannot reach
     assert [name for name in report["variables"] if not (stack.on_cluster and name.startswith("KUBERNETES_"))] == []
     if stack.on_cluster:
         assert report["ids"] == [1000, 1000]
@@ -175,7 +176,7 @@ def test_an_algorithm_has_no_token_no_privilege_and_no_variable_of_ours(prisoner
     assert (int(effective, 16), int(bounding, 16), no_new_privileges) == (0, 0, "1")
 
 
-def test_every_pod_is_restricted_and_has_exact_limits(prisoner: tuple[Job, dict[str, Any]], stack: Stack) -> None:
+def test_every_pod_is_restricted_and_has_equal_requests_and_limits(prisoner: tuple[Job, dict[str, Any]], stack: Stack) -> None:
     job = prisoner[0]
     for stage in ("configure", "algorithm", "filter", "publish"):
         spec = job.pod(stage)["spec"]
@@ -201,7 +202,7 @@ def test_every_pod_is_restricted_and_has_exact_limits(prisoner: tuple[Job, dict[
 
 @pytest.fixture(scope="module")
 def internet() -> Iterator[tuple[str, int]]:
-    """A server at an address that stands for the internet: of a block that is kept for documentation, put on this machine."""
+    """A server that stands for the internet: at an address of a block reserved for documentation, added to this machine."""
     address = f"198.51.100.{1 + secrets.randbelow(254)}"
     subprocess.run(["ip", "address", "add", f"{address}/32", "dev", "lo"], check=True)
     try:
@@ -211,50 +212,50 @@ def internet() -> Iterator[tuple[str, int]]:
         subprocess.run(["ip", "address", "del", f"{address}/32", "dev", "lo"], check=True)
 
 
-# The laptop's stack has enableNetwork=0: its runner would give a pod the machine's whole network.
+# The laptop stack has enableNetwork=0, because its runner could only give a pod the machine's whole network.
 @pytest.mark.cluster_only
-def test_an_algorithm_that_may_have_the_network_has_the_internet_and_not_the_cluster(stack: Stack, internet: tuple[str, int]) -> None:
+def test_an_algorithm_with_network_access_reaches_the_internet_but_not_the_cluster(stack: Stack, internet: tuple[str, int]) -> None:
     forbidden = {name: target for name, target in targets(stack).items() if name != "the name server"}
     code = f"TARGETS = { ({**forbidden, 'the internet': (*internet, 'tcp')})!r}\n{PROBE}\n{AGAIN}\n" + (
         "open('/data/outputs/report.json', 'w').write(json.dumps([reached, later]))"
     )
-    kept_out = stack.submit(conf(code, inputs=[data_set("aa", file("table.csv"))]), name="kept-out")
-    job = stack.submit(conf(code, inputs=[data_set("aa", file("slow"))]), name="let-out")
+    isolated = stack.submit(conf(code, inputs=[data_set("aa", file("table.csv"))]), name="isolated")
+    job = stack.submit(conf(code, inputs=[data_set("aa", file("slow"))]), name="networked")
     until(lambda: job.row, f"the row of {job}")
-    stack.store.allow_network(job.id, True)  # as configure does where the DDO of each data set says so
+    stack.store.allow_network(job.id, True)  # as configure does if the DDO of each data set allows it
     reports = {}
-    for each in (kept_out, job):
+    for each in (isolated, job):
         each.await_end().has_ended("success", 70, "Job finished", exitCode=0)
         reports[each.id] = json.loads(each.published("outputs/report.json"))
     assert job.pod("algorithm")["metadata"]["labels"]["c2d/network"] == "public"
     for at_once, later in reports.values():
         assert "reached" not in {at_once[name] for name in forbidden} | {later[name] for name in forbidden}, (at_once, later)
-    assert [found["the internet"] for found in reports[job.id]] == ["reached", "reached"]
-    assert "reached" not in [found["the internet"] for found in reports[kept_out.id]]
+    assert [report["the internet"] for report in reports[job.id]] == ["reached", "reached"]
+    assert "reached" not in [report["the internet"] for report in reports[isolated.id]]
 
 
 def in_bytes(quantities: dict[str, str]) -> dict[str, Any]:
-    """Quantities so that 256Mi and 268435456 are the same."""
+    """Parsed quantities, so that 256Mi equals 268435456."""
     from kubernetes.utils.quantity import parse_quantity
 
     return {name: parse_quantity(value) for name, value in quantities.items()}
 
 
-# The pod runner has no admission; each of its containers is unprivileged whatever the pod asks for.
+# The pod runner has no admission control: its containers are unprivileged, whatever the pod asks for.
 @pytest.mark.cluster_only
-def test_a_pod_that_asks_for_more_is_refused_by_the_cluster_itself(stack: Stack) -> None:
+def test_the_cluster_rejects_a_pod_that_asks_for_more_rights(stack: Stack) -> None:
     pod = {"metadata": {"name": "greedy"}, "spec": {"containers": [{"name": "base", "image": "c2d.test/stages:1"}], "hostNetwork": True}}
-    with pytest.raises(kubernetes.ApiException) as refused:
+    with pytest.raises(kubernetes.ApiException) as rejection:
         stack.core.create_namespaced_pod(stack.namespace, pod)
-    assert refused.value.status == 403 and "restricted" in refused.value.body
+    assert rejection.value.status == 403 and "restricted" in rejection.value.body
 
 
 @pytest.mark.job(conf(SLEEP.format(1)), "ocean-compute")
-def test_no_policy_of_the_namespace_lets_an_algorithm_out(ended: Job, stack: Stack) -> None:
+def test_no_network_policy_gives_an_algorithm_without_permission_the_network(ended: Job, stack: Stack) -> None:
     ended.has_ended("success", 70, "Job finished", exitCode=0)
     policies = kubernetes.NetworkingV1Api(stack.core.api_client).list_namespaced_network_policy(stack.namespace).items
     assert "c2d-default-deny" in {policy.metadata.name for policy in policies}
     for policy in policies:
         if policy.spec.egress or policy.spec.ingress:
             labels = policy.spec.pod_selector.match_labels
-            assert labels["c2d/stage"] != "algorithm" or labels["c2d/network"] == "public"  # the owners of all data sets allow that
+            assert labels["c2d/stage"] != "algorithm" or labels["c2d/network"] == "public"  # only with the permission of all data owners

@@ -1,4 +1,4 @@
-"""What becomes of a job that runs to its own end, well or not."""
+"""Jobs that run to their own end, successfully or not."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ WHOLE_WAY = [1, 20, 30, 40, 50, 60, 70]
         secret="{KEY}",
     )
 )
-def test_two_data_sets_raw_code_and_a_secret_become_results(ended: Job, stack: Stack) -> None:
+def test_a_job_gets_its_data_sets_raw_code_and_secret_and_publishes_results(ended: Job, stack: Stack) -> None:
     row = ended.has_ended("success", 70, "Job finished", exitCode=0, OOMKilled=False, reason="Completed")
     assert ended.statuses == WHOLE_WAY
     assert (row.algoDID, row.inputDID) == ("did:op:cc", ["did:op:aa", "did:op:bb"])
@@ -68,10 +68,10 @@ def test_two_data_sets_raw_code_and_a_secret_become_results(ended: Job, stack: S
     assert "algorithm | hello from the algorithm" in ended.task_log("algorithm")
 
 
-@pytest.mark.job(conf(code=None, entrypoint="echo in the image >$OUTPUTS/said; test ! -s $ALGO"))
-def test_an_image_that_holds_its_algorithm_needs_no_code(ended: Job) -> None:
+@pytest.mark.job(conf(code=None, entrypoint="echo in the image >$OUTPUTS/place; test ! -s $ALGO"))
+def test_an_image_may_contain_the_algorithm(ended: Job) -> None:
     ended.has_ended("success", 70, "Job finished", exitCode=0)
-    assert ended.published("outputs/said") == b"in the image\n"
+    assert ended.published("outputs/place") == b"in the image\n"
 
 
 @pytest.mark.job(conf(code=None, algorithm_files=[file("algorithm.py")]))
@@ -81,7 +81,7 @@ def test_an_algorithm_may_be_a_remote_file(ended: Job) -> None:
 
 
 @pytest.mark.job(conf("open('/data/outputs/part', 'w').write('so far'); print('oh no'); raise SystemExit(3)"))
-def test_an_algorithm_that_fails_ends_with_70_and_its_exit_code(ended: Job) -> None:
+def test_a_failing_algorithm_ends_the_job_with_status_70_and_its_exit_code(ended: Job) -> None:
     ended.has_ended("failed", 70, "Job finished", exitCode=3, OOMKilled=False, reason="Error", message="ended with exit code 3")
     assert ended.files == ["outputs/part", *LOGS]
     assert b"oh no" in ended.published("logs/algorithm.log")
@@ -89,28 +89,28 @@ def test_an_algorithm_that_fails_ends_with_70_and_its_exit_code(ended: Job) -> N
 
 
 @pytest.mark.job(conf("open('/data/outputs/part', 'w').write('so far'); x = [bytearray(b'x' * (1 << 20)) for _ in range(4096)]"), "small")
-def test_an_algorithm_that_needs_too_much_memory_is_told_so(ended: Job) -> None:
+def test_an_algorithm_that_exceeds_its_memory_ends_as_oom_killed(ended: Job) -> None:
     ended.has_ended("failed", 70, "Job finished", exitCode=137, OOMKilled=True, reason="OOMKilled")
     assert "outputs/part" in ended.files
     assert ended.pods_made("algorithm") == 1
 
 
 @pytest.mark.job(conf("open('/data/outputs/part', 'w').write('so far'); import time; time.sleep(600)"), "small")
-def test_an_algorithm_that_runs_too_long_is_ended_and_its_outputs_so_far_published(ended: Job) -> None:
+def test_an_algorithm_that_runs_too_long_is_stopped_and_its_outputs_so_far_are_published(ended: Job) -> None:
     ended.has_ended("failed", 70, "Job finished", stopreq=2, OOMKilled=False, reason="DeadlineExceeded")
-    assert ended.pod("algorithm")["spec"]["activeDeadlineSeconds"] < 900, "the time that it had to start is not the algorithm's"
+    assert ended.pod("algorithm")["spec"]["activeDeadlineSeconds"] < 900, "the deadline counts from the start of the container"
     assert ended.files == ["outputs/part", *LOGS]
 
 
 @pytest.mark.job(conf(algorithm_container={**IMAGE, "image": "127.0.0.1:{PORT}/no/such/image", "entrypoint": "true"}))
-def test_an_image_that_does_not_exist_ends_the_job_at_once(ended: Job) -> None:
+def test_a_missing_image_ends_the_job_at_once(ended: Job) -> None:
     row = ended.has_ended("failed", 70, "Job finished", exitCode=None, OOMKilled=False, reason="NotStarted")
     assert row.terminationDetails and "no/such/image" in row.terminationDetails["message"]
     assert ended.files == LOGS[1:]
 
 
 @pytest.mark.job(conf(inputs=[data_set("aa", file("table.csv")), data_set("bb", file("table.csv"), file("missing?token={KEY}"))]))
-def test_an_input_that_cannot_be_fetched_is_named(ended: Job, stack: Stack) -> None:
+def test_an_error_names_the_input_that_cannot_be_fetched(ended: Job, stack: Stack) -> None:
     row = ended.has_ended("failed", 31, "Data provisioning failed", exitCode=None, reason="ProvisioningFailed")
     assert row.terminationDetails and row.terminationDetails["message"].startswith(
         "inputs[1].files[1] (did:op:bb): the server answered 404"
@@ -122,14 +122,14 @@ def test_an_input_that_cannot_be_fetched_is_named(ended: Job, stack: Stack) -> N
 
 
 @pytest.mark.job(conf(code=None, algorithm_files=[file("missing")], inputs=[data_set("aa", file("table.csv"))]))
-def test_an_algorithm_that_cannot_be_fetched_is_named(ended: Job) -> None:
+def test_an_error_names_the_algorithm_file_that_cannot_be_fetched(ended: Job) -> None:
     row = ended.has_ended("failed", 32, "Algorithm provisioning failed", exitCode=None, reason="ProvisioningFailed")
     assert row.terminationDetails and row.terminationDetails["message"].startswith("algorithm.files[0]")
     assert ended.pods_made("algorithm") == 0
 
 
 @pytest.mark.job(conf(inputs=[data_set("aa", file("table.csv", checksum="sha256:" + "0" * 64))]))
-def test_an_input_that_is_not_what_was_announced_is_refused(ended: Job) -> None:
+def test_an_input_with_a_wrong_checksum_is_rejected(ended: Job) -> None:
     row = ended.has_ended("failed", 31, "Data provisioning failed", reason="ProvisioningFailed")
     assert row.terminationDetails and re.match(r"inputs\[0\]\.files\[0\] .*sha256", row.terminationDetails["message"])
 
@@ -140,11 +140,11 @@ def test_an_input_that_is_not_what_was_announced_is_refused(ended: Job) -> None:
         inputs=[data_set("aa", file("breaks", checksum=hashlib.sha256(BIG).hexdigest()))],
     )
 )
-def test_a_broken_download_is_taken_up_where_it_broke(ended: Job, stack: Stack) -> None:
+def test_an_interrupted_download_resumes_where_it_stopped(ended: Job, stack: Stack) -> None:
     ended.has_ended("success", 70, "Job finished", exitCode=0)
     assert ended.published("logs/algorithm.log").decode().strip() == hashlib.sha256(BIG).hexdigest()
     first, *others = stack.data.requested("/breaks")
-    assert first is None and others and all(wanted and wanted != "bytes=0-" for wanted in others)
+    assert first is None and others and all(requested and requested != "bytes=0-" for requested in others)
 
 
 @pytest.mark.job(
@@ -156,7 +156,7 @@ def test_a_broken_download_is_taken_up_where_it_broke(ended: Job, stack: Stack) 
         """
     )
 )
-def test_the_filter_withholds_a_link_and_says_why(ended: Job) -> None:
+def test_the_filter_withholds_a_symbolic_link_and_gives_the_reason(ended: Job) -> None:
     row = ended.has_ended("success", 70, "Job finished", exitCode=0, reason="Completed")
     assert ended.files == ["outputs/table.csv", *LOGS]
     assert [w["path"] for w in row.withheld] == ["outputs/leak"]
@@ -165,7 +165,7 @@ def test_the_filter_withholds_a_link_and_says_why(ended: Job) -> None:
 
 
 @pytest.mark.job(conf("open('/data/outputs/table.csv', 'w').write('not for you'); print('log')"), "owners-filter")
-def test_a_filter_that_fails_withholds_the_outputs(ended: Job) -> None:
+def test_a_failing_filter_withholds_the_outputs(ended: Job) -> None:
     row = ended.has_ended("failed", 70, "Job finished", exitCode=0, OOMKilled=False, reason="FilterFailed")
     assert "logs/algorithm.log" in ended.files and not [f for f in ended.files if f.startswith("outputs/")]
     assert [w["path"] for w in row.withheld] == ["outputs"]
@@ -180,12 +180,12 @@ def test_a_filter_that_fails_withholds_the_outputs(ended: Job) -> None:
             print(f"{n:05}", "x" * 3000, flush=n < 3)
         import sys, time
         sys.stdout.flush()
-        time.sleep(3)  # so that all of it is shown while it runs, also on a busy machine
+        time.sleep(3)  # so that all of it is shown while it runs, even on a busy machine
         """
     ),
     "small",
 )
-def test_a_log_without_end_is_cut_and_cannot_steer_a_terminal(ended: Job) -> None:
+def test_an_endless_log_is_truncated_and_cannot_control_a_terminal(ended: Job) -> None:
     ended.has_ended("success", 70, "Job finished", exitCode=0)
     log = ended.published("logs/algorithm.log")
     assert len(log) == 65536 and log.startswith(b"\x1b[31mred") and b"00005 xxx" in log
@@ -197,7 +197,7 @@ def test_a_log_without_end_is_cut_and_cannot_steer_a_terminal(ended: Job) -> Non
     assert "(more was printed than is shown here" in shown
 
 
-def test_of_two_jobs_at_once_the_second_waits_where_one_is_allowed(stack: Stack) -> None:
+def test_a_second_job_waits_in_an_environment_that_runs_one_at_a_time(stack: Stack) -> None:
     first = stack.submit(conf("import time; time.sleep(4)"), "single", "first")
     second = stack.submit(conf(), "single", "second")
     third = stack.submit(conf(), "single", "third")
@@ -205,7 +205,7 @@ def test_of_two_jobs_at_once_the_second_waits_where_one_is_allowed(stack: Stack)
     assert (second.run["state"], third.run["state"]) == ("queued", "queued")
     assert second.row is None
 
-    third.stop_run()  # stopped in the queue: there never was a job
+    third.stop_run()  # stopped in the queue: the job never began
     third.await_end()
     assert third.run["state"] == "failed"
     assert third.row is None or third.row.dateFinished

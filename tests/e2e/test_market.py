@@ -1,4 +1,4 @@
-"""Jobs that the unmodified client library buys on a real chain and starts at the Provider API, on real Airflow."""
+"""The unmodified client library buys on a real chain and starts jobs at the Provider API, with real Airflow."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from typing import Any
 import httpx
 import pytest
 
-from local.home import Home, read_env
+from local.env_files import read_env
+from local.home import Home
 from local.market import ocean_js
+from local.market.bridge import OceanJsError
 from local.market.chain import Chain
 from local.market.metadata_cache import MetadataCache
-from local.market.ocean_js import Published, Refused
+from local.market.ocean_js import Published
 from tests.conformance.ocean_js.market import ENTRYPOINT, HOUR, Market, price_times
 from tests.e2e.client import Job, Stack, until
 from tests.e2e.confs import OWNER, conf, data_set, file
@@ -51,7 +53,7 @@ def ended(market: Market, job: Job) -> dict[str, Any]:
 
 
 @pytest.mark.digest
-def test_what_was_bought_is_computed_and_an_order_is_used_again(
+def test_bought_assets_are_computed_on_and_the_orders_are_reused(
     stack: Stack, market: Market, datasets: list[Published], algorithm: Published
 ) -> None:
     paid, code = market.buy(datasets, algorithm, ENVIRONMENT)
@@ -66,7 +68,7 @@ def test_what_was_bought_is_computed_and_an_order_is_used_again(
 
     url = market.js.provider("getComputeResultUrl", market.js.provider_url, market.stranger, job.id, 0)
     assert httpx.get(url).status_code in (400, 404)
-    with pytest.raises(Refused, match="order_invalid"):
+    with pytest.raises(OceanJsError, match="order_invalid"):
         market.js.start(market.stranger, ENVIRONMENT, paid[0], code, paid[1:])
 
     again = market.initialize(
@@ -80,18 +82,18 @@ def test_what_was_bought_is_computed_and_an_order_is_used_again(
 
 
 @pytest.mark.digest
-def test_a_price_is_told_quickly(stack: Stack, market: Market, datasets: list[Published], algorithm: Published) -> None:
+def test_initialize_compute_answers_quickly(stack: Stack, market: Market, datasets: list[Published], algorithm: Published) -> None:
     times = price_times(market, datasets, algorithm, ENVIRONMENT, int(time.time()) + HOUR)
     stack.numbers.append(("initializeCompute", f"median {times[30] * 1000:.0f} ms, p95 {times[57] * 1000:.0f} ms"))
 
 
 @pytest.mark.digest
-def test_a_job_is_stopped_by_its_consumer_alone(stack: Stack, market: Market) -> None:
+def test_only_the_consumer_can_stop_a_job(stack: Stack, market: Market) -> None:
     sleeper = market.algorithm("/sleeper.py")
     dataset = market.dataset("stopped", compute=market.trust(sleeper))
     (paid,), code = market.buy([dataset], sleeper, ENVIRONMENT)
     job = start(stack, market, [paid], code).await_running("algorithm")
-    with pytest.raises(Refused, match="signature"):
+    with pytest.raises(OceanJsError, match="signature"):
         market.js.call(
             "ProviderInstance.computeStop", dataset.did, market.consumer.address, job.id, market.js.provider_url, market.stranger
         )
@@ -105,8 +107,8 @@ def test_a_job_is_stopped_by_its_consumer_alone(stack: Stack, market: Market) ->
 
 
 @pytest.mark.digest
-def test_an_asset_that_was_revoked_meanwhile_is_not_fetched(stack: Stack, market: Market) -> None:
-    """The orders are checked again in the DAG, before a pod learns where the data are."""
+def test_an_asset_that_is_revoked_while_the_job_waits_is_not_fetched(stack: Stack, market: Market) -> None:
+    """The orders are checked again in the DAG, before any pod gets the addresses of the data."""
     sleeper = market.algorithm("/sleeper.py")
     occupying, dataset = (market.dataset(name, compute=market.trust(sleeper)) for name in ("occupying", "revoked"))
     (paid,), code = market.buy([occupying], sleeper, ENVIRONMENT)
@@ -121,7 +123,7 @@ def test_an_asset_that_was_revoked_meanwhile_is_not_fetched(stack: Stack, market
     running.await_end()
 
 
-def test_without_an_order_nothing_is_started(stack: Stack) -> None:
+def test_no_job_starts_without_an_order(stack: Stack) -> None:
     answer = stack.trigger(ENVIRONMENT, conf(inputs=[data_set("aa", file("table.csv"))], owner=OWNER), "no-order")
     assert answer.status_code == 400 and "inputs[0].order" in answer.text, answer.text
     until(lambda: stack.api.send("GET", f"/dags/{ENVIRONMENT}/dagRuns/no-order", {}).status_code == 404, "no run")

@@ -1,4 +1,4 @@
-"""Jobs that come as an Ocean Provider sends them, on real Airflow: they run, stop, survive, and take turns."""
+"""Jobs sent as Ocean's Provider sends them, with real Airflow: they run, stop, survive crashes and take turns."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ import sqlalchemy as sa
 
 from c2d.crypto import ecies
 from c2d.database.tables import notifications
-from local.home import PROJECT, Home, read_env
+from local.env_files import read_env
+from local.home import PROJECT, Home
 from tests.conformance.provider import API, Provider, workflow
 from tests.e2e.client import Job, Stack, until
 from tests.e2e.confs import SLEEP
@@ -32,9 +33,9 @@ class Operator:
 
     def __init__(self, stack: Stack) -> None:
         self.stack = stack
-        told = read_env(Home(stack.path).env_file)
-        self.provider = Provider(told["PROVIDER_PRIVATE_KEY"])
-        self.http = httpx.Client(base_url=told["OPERATOR_SERVICE_URL"].rstrip("/") + API, trust_env=False, timeout=30)
+        env = read_env(Home(stack.path).env_file)
+        self.provider = Provider(env["PROVIDER_PRIVATE_KEY"])
+        self.http = httpx.Client(base_url=env["OPERATOR_SERVICE_URL"].rstrip("/") + API, trust_env=False, timeout=30)
 
     def owned_by(self, owner: str) -> Operator:
         other = Operator(self.stack)
@@ -45,8 +46,8 @@ class Operator:
         self, code: str = "print('hello there')", environment: str = "ocean-compute", inputs: Any = (), output: Any = None, **more: Any
     ) -> Job:
         container = {"image": "c2d.test/python-data", "tag": "1", "entrypoint": "python3 $ALGO"}
-        wanted = workflow(input=list(inputs), algorithm={"rawcode": code, "container": container, **more}, output=output or {})
-        body = self.provider.start_body(f"0x{time.time_ns()}", workflow=self.stack.filled(wanted), environment=environment)
+        job_workflow = workflow(input=list(inputs), algorithm={"rawcode": code, "container": container, **more}, output=output or {})
+        body = self.provider.start_body(f"0x{time.time_ns()}", workflow=self.stack.filled(job_workflow), environment=environment)
         answer = self.http.post("/compute", json=body)
         assert answer.status_code == 200, answer.text
         job = Job(self.stack, environment, answer.json()[0]["jobId"])
@@ -84,7 +85,7 @@ def events(stack: Stack, job: Job) -> list[str]:
         )
 
 
-def test_a_providers_job_runs_and_its_results_are_streamed(operator: Operator, stack: Stack) -> None:
+def test_a_job_from_a_provider_runs_and_its_results_can_be_downloaded(operator: Operator, stack: Stack) -> None:
     code = "import os\nopen(os.environ['OUTPUTS'] + '/secret', 'w').write(os.environ['secret'])\nprint('hello there')"
     begun = time.time()
     job = operator.start(code, inputs=[TABLE])
@@ -100,7 +101,7 @@ def test_a_providers_job_runs_and_its_results_are_streamed(operator: Operator, s
     job.await_end().has_ended("success", 70, "Job finished", reason="Completed")
 
 
-def test_results_that_only_the_consumer_can_read(operator: Operator, stack: Stack, tmp_path: Path) -> None:
+def test_only_the_consumer_can_read_results_encrypted_to_the_consumer(operator: Operator, stack: Stack, tmp_path: Path) -> None:
     consumer = ecies.new_private_key()
     code = "import os\nopen(os.environ['OUTPUTS'] + '/answer.txt', 'w').write('forty-two')\nprint('thought long')"
     job = operator.start(code, "confidential", output={"publicKey": ecies.public_key(consumer)})
@@ -108,12 +109,12 @@ def test_results_that_only_the_consumer_can_read(operator: Operator, stack: Stac
     assert (status["status"], [r["filename"] for r in status["results"][:2]]) == (70, ["answer.txt.c2d", "algorithm.log.c2d"])
     stored = [path.read_bytes() for path in (stack.results / job.id).rglob("*") if path.is_file()]
     assert len(stored) == 6 and not any(word in content for content in stored for word in (b"forty-two", b"thought long", b"answer.txt"))
-    assert operator.result(job, 2).startswith(b"20")  # configure's log is the operator's, who gives it to the owner
-    kept = stack.store.result_keys(job.id)
-    assert kept and "results" not in kept  # from now on the operator cannot open them either
-    told = read_env(Home(stack.path).env_file)
-    words = ["results", job.id, "--url", told["OPERATOR_SERVICE_URL"], "--owner", operator.provider.owner, "--to", str(tmp_path)]
-    keys = {"PROVIDER_PRIVATE_KEY": told["PROVIDER_PRIVATE_KEY"], "CONSUMER_PRIVATE_KEY": consumer}
+    assert operator.result(job, 2).startswith(b"20")  # configure's log is the operator's, and the owner may read it
+    stored_keys = stack.store.result_keys(job.id)
+    assert stored_keys and "results" not in stored_keys  # from now on the operator cannot decrypt them either
+    env = read_env(Home(stack.path).env_file)
+    words = ["results", job.id, "--url", env["OPERATOR_SERVICE_URL"], "--owner", operator.provider.owner, "--to", str(tmp_path)]
+    keys = {"PROVIDER_PRIVATE_KEY": env["PROVIDER_PRIVATE_KEY"], "CONSUMER_PRIVATE_KEY": consumer}
     command = [sys.executable, "-m", "c2d.cli", *words]
     subprocess.run(command, env={**os.environ, "PYTHONPATH": "plugins", **keys}, cwd=PROJECT, check=True, timeout=60)
     assert (tmp_path / "outputs/answer.txt").read_text() == "forty-two"
@@ -121,18 +122,18 @@ def test_results_that_only_the_consumer_can_read(operator: Operator, stack: Stac
     job.await_end().has_ended("success", 70, "Job finished", reason="Completed")
 
 
-def test_a_stop_in_the_queue(operator: Operator, stack: Stack) -> None:
+def test_a_job_can_be_stopped_in_the_queue(operator: Operator, stack: Stack) -> None:
     first = operator.start(SLEEP.format(600), "single").await_running("algorithm")
     second = operator.start(SLEEP.format(600), "single")
-    told = operator.stop(second)
-    assert (told["status"], told["stopreq"], told["terminationDetails"]["reason"]) == (70, 1, "Stopped")
+    status = operator.stop(second)
+    assert (status["status"], status["stopreq"], status["terminationDetails"]["reason"]) == (70, 1, "Stopped")
     assert stack.api.send("GET", second.path, {}).status_code == 404, "it never had a run"
     operator.stop(first)
     assert operator.end_of(first)["stopreq"] == 1
     first.await_end()
 
 
-def test_a_stop_of_a_run_that_has_not_begun(operator: Operator) -> None:
+def test_a_job_can_be_stopped_before_its_run_has_begun(operator: Operator) -> None:
     job = operator.start(SLEEP.format(600))
     until(lambda: job.stack.api.send("GET", job.path, {}).status_code == 200, f"the run of {job}")
     operator.stop(job)
@@ -142,7 +143,7 @@ def test_a_stop_of_a_run_that_has_not_begun(operator: Operator) -> None:
 
 
 @pytest.mark.parametrize("stage", ["configure", "algorithm"])
-def test_a_stop_in_a_stage(operator: Operator, stage: str) -> None:
+def test_a_job_can_be_stopped_in_a_stage(operator: Operator, stage: str) -> None:
     dripping = {"id": "did:op:aa", "url": ["{DATA}/drip?token={KEY}"]}
     job = operator.start(textwrap.dedent(PARTS), inputs=[dripping] if stage == "configure" else [])
     job.await_running(stage)
@@ -151,7 +152,7 @@ def test_a_stop_in_a_stage(operator: Operator, stage: str) -> None:
     job.stack.number(f"PUT compute in {stage} to pod gone", job.pod_gone_after(stage))
     status = operator.end_of(job)
     assert (status["status"], status["stopreq"]) == (70, 1)
-    # whatever there was is published: a stop does not withhold what the algorithm has made
+    # a stop does not withhold what the algorithm has written
     assert status["terminationDetails"]["reason"] == "Stopped"
     assert bool([r for r in status["results"] if r["type"] == "output"]) == (stage != "configure")
     assert operator.stop(job)["dateFinished"] == status["dateFinished"]
@@ -159,9 +160,9 @@ def test_a_stop_in_a_stage(operator: Operator, stage: str) -> None:
     assert job.tasks()["algorithm"] == ("failed" if stage == "algorithm" else "upstream_failed")
 
 
-def test_a_stop_in_publish_comes_too_late(operator: Operator, stack: Stack) -> None:
-    """What there is goes to its owner all the same."""
-    with stack.stores.slowly():  # else publish may end before Kubernetes has said that it runs
+def test_a_stop_during_publish_is_too_late(operator: Operator, stack: Stack) -> None:
+    """The results are published all the same."""
+    with stack.stores.slowly():  # otherwise publish may end before Kubernetes reports that it runs
         job = operator.start(LARGE, "slow")
         job.await_running("publish")
         assert operator.stop(job)["stopreq"] == 1
@@ -172,8 +173,8 @@ def test_a_stop_in_publish_comes_too_late(operator: Operator, stack: Stack) -> N
 
 
 @pytest.mark.parametrize("unit", ["api-server", "postgres", "scheduler"])
-def test_an_accepted_job_survives(operator: Operator, stack: Stack, unit: str) -> None:
-    """Killed right after the answer, when the run may or may not be made yet."""
+def test_an_accepted_job_survives_the_crash_of_a_process(operator: Operator, stack: Stack, unit: str) -> None:
+    """The process is killed right after the answer, when the run may or may not exist yet."""
     jobs = []
     for pause in (0, 0.01, 0.05):
         jobs.append(until(lambda: _started(operator), "a start"))
@@ -191,7 +192,7 @@ def test_an_accepted_job_survives(operator: Operator, stack: Stack, unit: str) -
 
 
 def _killed(stack: Stack, unit: str) -> bool:
-    """Kills it, unless it is dead already and comes again."""
+    """Kill the process. False if it is dead already and has not been restarted."""
     pid = stack.unit(unit)["pid"]
     try:
         os.kill(pid or 2**22, signal.SIGKILL)
@@ -203,20 +204,20 @@ def _killed(stack: Stack, unit: str) -> bool:
 def _started(operator: Operator) -> Job | None:
     try:
         return operator.start()
-    except AssertionError:  # its database is away: it says so, and has taken nothing
+    except AssertionError:  # its database is unavailable: it answers with an error and has not accepted the job
         return None
 
 
 def ended(operator: Operator, job: Job) -> bool:
     answer = operator.http.get("/compute", params=operator.provider.signed(job.id))
-    if answer.status_code != 200:  # its database is away, and it says so
+    if answer.status_code != 200:  # its database is unavailable, and it answers with an error
         return False
     assert answer.json(), "an accepted job is gone"
     return answer.json()[0]["dateFinished"] is not None
 
 
 def test_owners_take_turns(operator: Operator, stack: Stack) -> None:
-    """A flood of one owner, then two others with a few jobs each, in an environment that runs four at once."""
+    """One owner sends many jobs, then two others send a few each, to an environment that runs four at once."""
     owners = [operator.owned_by("0x" + letter * 40) for letter in "abc"]
     begun = time.monotonic()
     jobs = [(n, owners[n].start("print('hello there')", "small")) for n in [0] * 16 + [1] * 4 + [2] * 4]
@@ -226,6 +227,6 @@ def test_owners_take_turns(operator: Operator, stack: Stack) -> None:
         assert job.pods_made("algorithm") == 1
     stack.number("24 jobs of three owners, four at once", time.monotonic() - begun)
     last = [max(job.row.dateFinished for n, job in jobs if n == owner) for owner in range(3)]  # type: ignore[union-attr, type-var]
-    assert max(last[1], last[2]) < last[0], "who came after the flood waits for less than all of it"
+    assert max(last[1], last[2]) < last[0], "owners who came later do not wait for all jobs of the first one"
     for _, job in jobs:
         job.await_end()

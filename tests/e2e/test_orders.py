@@ -1,4 +1,4 @@
-"""Runs that are started in Airflow with orders on a real chain: taken where they are good, else refused before anything is fetched."""
+"""Runs with orders on a real chain, started in Airflow: without valid orders they are rejected before anything is fetched."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NONCES = itertools.count(time.time_ns())
 
 @dataclass
 class Deal:
-    """A data set (one file at a path of its own) and an algorithm, both published; the data set trusts that algorithm alone."""
+    """A published data set with one file, and a published algorithm, the only one that the data set trusts."""
 
     stack: Stack
     chain: Any
@@ -47,7 +47,7 @@ class Deal:
     def conf(self, tx: str, nonce: int | None = None, who: Any = None) -> dict[str, Any]:
         """The job as its owner sends it."""
         owner = who or self.consumer
-        wanted = {
+        unsigned = {
             "inputs": [{"id": self.data["id"], "order": {"txId": tx, "serviceId": "compute_1"}, "ddo": self.data}],
             "algorithm": {
                 "id": self.algorithm["id"],
@@ -59,8 +59,8 @@ class Deal:
             "chainId": 8996,
             "nonce": next(NONCES) if nonce is None else nonce,
         }
-        text = admission.signed_text(Conf.parse(wanted, "ordered"))
-        return {**wanted, "signature": signatures.sign_hash(owner.key, text)}
+        text = admission.signed_text(Conf.parse(unsigned, "ordered"))
+        return {**unsigned, "signature": signatures.sign_hash(owner.key, text)}
 
 
 @pytest.fixture(scope="module")
@@ -93,13 +93,13 @@ def fetched(stack: Stack) -> int:
 
 
 @pytest.mark.digest
-def test_an_ordered_data_set_and_algorithm_run_and_a_signature_is_good_once(deal: Deal, stack: Stack) -> None:
+def test_a_job_with_valid_orders_runs_and_its_signature_works_only_once(deal: Deal, stack: Stack) -> None:
     sent = deal.conf(deal.ordered())
     job = stack.submit(sent, "ordered", "ordered")
     job.await_end().has_ended("success", 70, "Job finished", exitCode=0)
     assert job.published("outputs/where") == b"from a remote file"
     seen = json.dumps(stack.api.get(job.path)["conf"])
-    assert "table.csv" not in seen and sent["signature"] not in seen, "what is secret is sealed in the run that everybody sees"
+    assert "table.csv" not in seen and sent["signature"] not in seen, "secrets are sealed in the run, which other users can see"
     assert "table.csv" not in job.task_log("configure")
 
     before = fetched(stack)
@@ -117,7 +117,7 @@ def refused(job: Job, why: str) -> None:
     assert job.run["state"] == "failed" and "algorithm" not in {s.value for s in job.ends}
 
 
-def test_without_a_good_order_nothing_is_fetched(deal: Deal, stack: Stack) -> None:
+def test_nothing_is_fetched_without_a_valid_order(deal: Deal, stack: Stack) -> None:
     before, stranger, invalid = fetched(stack), deal.chain.accounts[4], "dataset.serviceId: order_invalid (Provider 8996: "
     tx = deal.ordered()
     cases = {
@@ -150,7 +150,7 @@ def answer(stack: Stack, environment: str, sent: dict[str, Any]) -> httpx.Respon
     return stack.trigger(environment, sent, f"refused-{secrets.token_hex(4)}")
 
 
-def test_what_an_environment_does_not_take_is_refused_at_once(deal: Deal, stack: Stack) -> None:
+def test_an_environment_rejects_a_job_without_the_required_access_at_once(deal: Deal, stack: Stack) -> None:
     good = deal.conf("0x" + "00" * 32)
     unsigned = {name: value for name, value in good.items() if name != "signature"}
     forged = {**good, "nonce": good["nonce"] + 1}
@@ -162,11 +162,11 @@ def test_what_an_environment_does_not_take_is_refused_at_once(deal: Deal, stack:
         ("providers-only", conf(), "access_control: this environment accepts jobs from Ocean Providers only"),
         ("providers-only", good, "access_control: this environment accepts jobs from Ocean Providers only"),
     ):
-        said = answer(stack, environment, sent)
-        assert said.status_code == 400 and said.json()["detail"].startswith(why), said.text
+        response = answer(stack, environment, sent)
+        assert response.status_code == 400 and response.json()["detail"].startswith(why), response.text
 
 
-def test_what_comes_past_the_guard_is_refused_by_configure(stack: Stack) -> None:
+def test_configure_rejects_a_run_that_was_not_checked_when_it_was_triggered(stack: Stack) -> None:
     before = fetched(stack)
     job = Job(stack, "providers-only", f"past-the-guard-{secrets.token_hex(4)}")
     sent = json.dumps(stack.filled(conf(inputs=[data_set("aa", file("table.csv"))])))
@@ -177,7 +177,7 @@ def test_what_comes_past_the_guard_is_refused_by_configure(stack: Stack) -> None
     assert fetched(stack) == before
 
 
-def test_whose_jobs_an_environment_takes_is_a_tag_of_its_dag(stack: Stack) -> None:
+def test_the_access_control_of_an_environment_is_a_tag_of_its_dag(stack: Stack) -> None:
     tags = {dag["dag_id"]: {t["name"] for t in dag["tags"]} for dag in stack.api.get("/dags")["dags"]}
     assert (
         "access: datatoken" in tags["ordered"] and "access: provider" in tags["providers-only"] and "access: open" in tags["ocean-compute"]

@@ -1,4 +1,4 @@
-"""Jobs whose results go to S3, IPFS and an IPFS cluster, from a pod on each platform; and one whose store was away."""
+"""Jobs whose results go to S3, IPFS and an IPFS cluster, and a job whose store is unavailable."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ PATHS += [f"adminlogs/{name}.log" for name in ("configure", "filter", "publish")
 
 
 class Spy:
-    """Sees every Secret of a publish pod, decoded, while it is there."""
+    """Reads the Secret of every publish pod while it exists."""
 
     def __init__(self, stack: Stack) -> None:
         self.stack, self.stop, self.seen = stack, threading.Event(), dict[str, str]()
@@ -43,15 +43,15 @@ class Spy:
 
     def _look(self) -> None:
         while not self.stop.wait(0.05):
-            for found in self.stack.core.list_namespaced_secret(self.stack.namespace, label_selector="c2d/stage=publish").items:
-                self.seen[found.metadata.labels["c2d/job"]] = "".join(base64.b64decode(v).decode() for v in (found.data or {}).values())
+            for secret in self.stack.core.list_namespaced_secret(self.stack.namespace, label_selector="c2d/stage=publish").items:
+                self.seen[secret.metadata.labels["c2d/job"]] = "".join(base64.b64decode(v).decode() for v in (secret.data or {}).values())
 
     def close(self) -> None:
         self.stop.set()
         self.thread.join()
 
     def pod_of(self, job: Job) -> str:
-        """All that publish's pod could know: its Secret, and the pod itself, with its environment and mounts."""
+        """Everything that the publish pod could read: its Secret, and the pod itself, with its environment and mounts."""
         assert self.seen[job.id], "the Secret was seen"
         return self.seen[job.id] + json.dumps(job.pod("publish"))
 
@@ -67,14 +67,14 @@ def spy(stack: Stack) -> Iterator[Spy]:
 
 
 def published(job: Job) -> dict[str, dict[str, Any]]:
-    """The row's results by path, in order."""
+    """The results in the job's row by path, in order."""
     row = job.row
     assert row is not None
     return {file["path"].removeprefix("data/"): file for file in row.results}
 
 
 @pytest.mark.job(CONF, "s3")
-def test_results_and_admin_logs_go_to_their_buckets_in_s3(ended: Job, spy: Spy) -> None:
+def test_results_and_admin_logs_go_to_separate_s3_buckets(ended: Job, spy: Spy) -> None:
     ended.has_ended("success", 70, "Job finished")
     files, stores = published(ended), ended.stack.stores
     assert list(files) == PATHS
@@ -84,14 +84,14 @@ def test_results_and_admin_logs_go_to_their_buckets_in_s3(ended: Job, spy: Spy) 
         content = client.get_object(Bucket=bucket, Key=f"{ended.id}/data/{path}")["Body"].read()
         assert (len(content), hashlib.sha256(content).hexdigest()) == (file["size"], file["sha256"])
         assert file["url"].startswith(f"{stores.minio.endpoint}/{bucket}/{ended.id}/data/")
-    kept = [o["Key"] for o in client.list_objects_v2(Bucket=stores.results, Prefix=f"{ended.id}/")["Contents"]]
-    assert len(kept) == 6, kept
+    keys = [o["Key"] for o in client.list_objects_v2(Bucket=stores.results, Prefix=f"{ended.id}/")["Contents"]]
+    assert len(keys) == 6, keys
     seen = spy.pod_of(ended)
     assert "policy" in seen and stores.minio.secret_key not in seen
 
 
 @pytest.mark.job(CONF, "ipfs")
-def test_results_go_to_ipfs_and_the_pod_may_only_add(ended: Job, spy: Spy) -> None:
+def test_results_go_to_ipfs_and_the_pod_can_only_add_files(ended: Job, spy: Spy) -> None:
     ended.has_ended("success", 70, "Job finished")
     row, files, kubo = ended.row, published(ended), ended.stack.stores.kubo
     assert row is not None and row.stores is not None and list(files) == PATHS
@@ -118,13 +118,13 @@ def test_results_go_to_an_ipfs_cluster_encrypted(ended: Job) -> None:
 
 
 def c2d(stack: Stack, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """The c2d command with the settings that the stack's scheduler has."""
+    """Run the c2d command with the settings of the stack's scheduler."""
     plan = json.loads((stack.path / "run" / "plan.json").read_text())
     environ = next(unit["env"] for unit in plan if unit["name"] == "scheduler")
     return subprocess.run([sys.executable, "-m", "c2d.cli", *arguments], env=environ, capture_output=True, text=True, cwd=PROJECT)
 
 
-def test_a_job_whose_store_is_away_ends_at_62_and_is_published_when_it_is_back(stack: Stack) -> None:
+def test_a_job_whose_store_is_unavailable_ends_with_status_62_and_can_be_republished(stack: Stack) -> None:
     minio = stack.stores.minio
     job = stack.submit(conf(SLEEP.format(8)), "s3", "away").await_running("algorithm")
     minio.kill()

@@ -1,4 +1,4 @@
-"""What is no job is refused with one sentence, and leaves no trace."""
+"""Malformed jobs are rejected with one sentence and leave nothing behind."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def container(**changes: Any) -> dict[str, Any]:
     return conf(algorithm_container={**CONTAINER, **changes})
 
 
-REFUSED = {
+REJECTED = {
     "unknown key": (conf(priority="high"), "priority: is not a known field"),
     "unknown key inside": (container(privileged=True), "algorithm.container.privileged: is not a known field"),
     "no owner": (without("owner"), "owner: is required"),
@@ -55,7 +55,7 @@ IDS = ["../up", "Capital", "a" * 51, "with blank", "", "-a", 7]
 
 
 def sent_raw(stack: Stack, environment: str, body: Any) -> httpx.Response:
-    """The body as ASCII JSON, in which a lone surrogate is possible."""
+    """Send a body as ASCII JSON, which can contain a lone surrogate."""
     content = json.dumps(body).encode()
     headers = {"Content-Type": "application/json"}
     return stack.api.http.post(f"/api/v2/dags/{environment}/dagRuns", content=content, headers=headers)
@@ -67,11 +67,11 @@ def left_no_trace(stack: Stack, job_id: str, environment: str = "ocean-compute")
     assert stack.job_objects(job_id) == []
 
 
-@pytest.mark.parametrize("what", REFUSED)
-def test_refuses_a_job_with(what: str, stack: Stack) -> None:
-    refused, sentence = REFUSED[what]
-    job_id = f"refused-{secrets.token_hex(4)}"
-    answer = sent_raw(stack, "ocean-compute", {"dag_run_id": job_id, "logical_date": None, "conf": stack.filled(refused)})
+@pytest.mark.parametrize("case", REJECTED)
+def test_a_malformed_job_is_rejected_with_a_sentence_that_names_the_field(case: str, stack: Stack) -> None:
+    malformed, sentence = REJECTED[case]
+    job_id = f"rejected-{secrets.token_hex(4)}"
+    answer = sent_raw(stack, "ocean-compute", {"dag_run_id": job_id, "logical_date": None, "conf": stack.filled(malformed)})
     assert answer.status_code == 400, answer.text
     detail = answer.json()["detail"]
     assert sentence in detail and "\n" not in detail and len(detail) < 300
@@ -79,30 +79,30 @@ def test_refuses_a_job_with(what: str, stack: Stack) -> None:
 
 
 @pytest.mark.parametrize("job_id", IDS)
-def test_refuses_a_run_id_that_is_no_job_id(job_id: Any, stack: Stack) -> None:
+def test_a_run_id_that_is_not_a_valid_job_id_is_rejected(job_id: Any, stack: Stack) -> None:
     before = stack.api.get("/dags/ocean-compute/dagRuns", limit=1)["total_entries"]
     answer = sent_raw(stack, "ocean-compute", {"dag_run_id": job_id, "logical_date": None, "conf": conf()})
-    if job_id == "":  # as good as left out: it gets an id of its own
+    if job_id == "":  # the same as none: the run gets a generated id
         assert answer.status_code == 200
         return
     assert answer.status_code == 400 and answer.json()["detail"].startswith("dag_run_id: must be")
     assert stack.api.get("/dags/ocean-compute/dagRuns", limit=1)["total_entries"] == before
 
 
-def test_refuses_bodies_that_are_no_json(stack: Stack) -> None:
+def test_a_body_that_is_not_json_is_rejected(stack: Stack) -> None:
     for content in (b"", b"{", b'{"conf": "\xff"}', b"[" * 100_000, b'"text"'):
         answer = stack.api.http.post("/api/v2/dags/ocean-compute/dagRuns", content=content, headers={"Content-Type": "application/json"})
         assert (answer.status_code, answer.json()["detail"].split(":")[0]) == (400, "body"), content[:20]
     assert stack.api.http.post("/api/v2/dags/ocean-compute/dagRuns", content=b" " * (3 * 2**20)).status_code == 413
 
 
-def test_an_environment_that_does_not_exist_is_not_found(stack: Stack) -> None:
+def test_an_unknown_environment_is_not_found(stack: Stack) -> None:
     job_id = f"nowhere-{secrets.token_hex(4)}"
     assert stack.trigger("no-such-environment", conf(), job_id).status_code == 404
     left_no_trace(stack, job_id)
 
 
-def test_a_job_id_is_good_for_one_job_only(stack: Stack) -> None:
+def test_a_job_id_cannot_be_used_twice(stack: Stack) -> None:
     job = stack.submit(conf("print('the first')"), name="twice")
     assert stack.trigger(job.environment, conf("print('the second')"), job.id).status_code == 409
     job.await_end().has_ended("success", 70, "Job finished")
@@ -110,7 +110,7 @@ def test_a_job_id_is_good_for_one_job_only(stack: Stack) -> None:
     assert job.published("logs/algorithm.log") == b"the first\n"
 
 
-def test_a_job_id_of_another_environment_is_refused_by_its_stages(stack: Stack) -> None:
+def test_the_stages_reject_a_job_id_that_another_environment_has_used(stack: Stack) -> None:
     job = stack.submit(conf("print('the first')"), name="elsewhere")
     job.await_end().has_ended("success", 70, "Job finished")
     row = job.row
@@ -122,20 +122,20 @@ def test_a_job_id_of_another_environment_is_refused_by_its_stages(stack: Stack) 
     assert job.published("logs/algorithm.log") == b"the first\n"
 
 
-def test_a_bad_job_that_comes_past_the_guard_fails_without_a_trace(stack: Stack) -> None:
-    job_id = f"past-the-guard-{secrets.token_hex(4)}"
+def test_a_malformed_job_triggered_on_the_command_line_fails_and_leaves_nothing(stack: Stack) -> None:
+    job_id = f"unchecked-{secrets.token_hex(4)}"
     bad = {**conf(), "inputs": [data_set("aa", {"url": "file:///etc/passwd"})]}
     done = stack.airflow("dags", "trigger", "ocean-compute", "--run-id", job_id, "--conf", json.dumps(bad))
     path = f"/dags/ocean-compute/dagRuns/{job_id}"
-    if done.returncode == 0:  # Airflow may know that it is wrong by the params' schema alone
+    if done.returncode == 0:  # the schema of the DAG's params may already reject it
         until(lambda: stack.api.get(path)["state"] in ("failed", "success"), f"the end of {job_id}")
         assert stack.api.get(path)["state"] == "failed"
     assert stack.store.job(job_id) is None
     assert stack.job_objects(job_id) == []
 
 
-def test_a_good_job_that_comes_past_the_guard_runs(stack: Stack) -> None:
-    job_id = f"past-the-guard-{secrets.token_hex(4)}"
+def test_a_valid_job_triggered_on_the_command_line_runs(stack: Stack) -> None:
+    job_id = f"unchecked-{secrets.token_hex(4)}"
     done = stack.airflow("dags", "trigger", "ocean-compute", "--run-id", job_id, "--conf", json.dumps(conf()))
     assert done.returncode == 0, done.stderr
     until(lambda: (row := stack.store.job(job_id)) and row.status == 70, f"the end of {job_id}")

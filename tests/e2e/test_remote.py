@@ -1,4 +1,4 @@
-"""Jobs as an unmodified Provider sends them: assets by transaction, fetched from the Provider with the operator's grants."""
+"""Jobs sent as an unmodified Provider sends them: their assets are named by transaction and fetched from the Provider."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from tests.pod_images.ocean_server import SERVICE, TX, Ocean
 
 ALGORITHM = b"""
 import json, os, pathlib
-found = {str(p): p.read_text() for folder in ("inputs", "ddos") for p in sorted(pathlib.Path("/data", folder).rglob("*")) if p.is_file()}
-pathlib.Path("/data/outputs/found.json").write_text(json.dumps(found))
+files = {str(p): p.read_text() for folder in ("inputs", "ddos") for p in sorted(pathlib.Path("/data", folder).rglob("*")) if p.is_file()}
+pathlib.Path("/data/outputs/files.json").write_text(json.dumps(files))
 """
 
 
@@ -32,7 +32,7 @@ def operator(stack: Stack) -> Operator:
 
 @pytest.fixture
 def ocean(stack: Stack, operator: Operator) -> Iterator[Ocean]:
-    """An Aquarius and a Provider where the pods reach them; orders name the consumer that the operator announces."""
+    """An Aquarius and a Provider that pods can reach. Orders name the consumer address that the operator-service announces."""
     routes: dict[str, Any] = {}
 
     class Handler(BaseHTTPRequestHandler):
@@ -54,7 +54,7 @@ def ocean(stack: Stack, operator: Operator) -> Iterator[Ocean]:
 
 
 def start(operator: Operator, ocean: Ocean, *dids: str, tx: str = TX) -> Job:
-    """Sends what Provider v2.1.6 sends (ocean.md 3.5)."""
+    """Start a job with the request of Provider v2.1.6."""
     order = {"txId": tx, "serviceId": SERVICE}
     body = operator.provider.start_body(
         f"0x{time.time_ns()}",
@@ -78,16 +78,16 @@ def start(operator: Operator, ocean: Ocean, *dids: str, tx: str = TX) -> Job:
     return job
 
 
-def test_jobs_at_once_fetch_their_assets_from_the_provider(operator: Operator, ocean: Ocean) -> None:
+def test_concurrent_jobs_fetch_their_assets_from_the_provider(operator: Operator, ocean: Ocean) -> None:
     ddos = [ocean.add("did:op:aa", b"a0", b"a1"), ocean.add("did:op:bb", b"b0"), ocean.add("did:op:cc", ALGORITHM, type="access")]
     for job in [start(operator, ocean, "did:op:aa", "did:op:bb") for _ in range(3)]:
         operator.end_of(job)
         job.await_end().has_ended("success", 70, "Job finished", exitCode=0, OOMKilled=False, reason="Completed")
-        found = json.loads(job.published("outputs/found.json"))
-        assert {name: json.loads(found.pop(f"/data/ddos/{name}")) for name in ("aa", "bb", "cc")} == dict(
+        files = json.loads(job.published("outputs/files.json"))
+        assert {name: json.loads(files.pop(f"/data/ddos/{name}")) for name in ("aa", "bb", "cc")} == dict(
             zip(("aa", "bb", "cc"), ddos, strict=True)
         )
-        assert found == {
+        assert files == {
             "/data/inputs/aa/0": "a0",
             "/data/inputs/aa/1": "a1",
             "/data/inputs/bb/0": "b0",
@@ -96,7 +96,7 @@ def test_jobs_at_once_fetch_their_assets_from_the_provider(operator: Operator, o
     assert len(ocean.used) == len(set(ocean.used)) == 12
 
 
-def test_an_order_that_the_provider_refuses_ends_the_job_with_its_name(operator: Operator, ocean: Ocean) -> None:
+def test_a_rejected_order_ends_the_job_with_an_error_that_names_the_input(operator: Operator, ocean: Ocean) -> None:
     ocean.add("did:op:aa", b"a0")
     ocean.add("did:op:cc", ALGORITHM)
     job = start(operator, ocean, "did:op:aa", tx="0x" + "00" * 32)

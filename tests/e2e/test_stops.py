@@ -1,4 +1,4 @@
-"""A job that somebody stops: the pod goes, the logs still reach the owner, and the row says what happened."""
+"""Jobs that are stopped: their pod is deleted, their owner still gets the logs, and the row has the reason."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ LARGE = "import os; open('/data/outputs/large', 'wb').write(os.urandom(32 << 20)
 
 
 def stopped(job: Job, stage: str) -> Job:
-    """``job`` stopped in ``stage``, after its pod has gone."""
+    """Stop a job in a stage and wait until it has ended."""
     job.await_running(stage).stop(stage)
     job.stack.number(f"stopped in {stage}, pod gone after", job.pod_gone_after(stage))
     return job.await_end()
 
 
 @pytest.mark.job(conf(inputs=[data_set("aa", file("drip?token={KEY}"))]))
-def test_a_job_stopped_while_it_fetches_its_data(job: Job) -> None:
+def test_a_job_can_be_stopped_while_it_fetches_its_data(job: Job) -> None:
     stopped(job, "configure").has_ended("failed", 70, "Job finished", stopreq=1, exitCode=None, reason="Stopped")
     assert job.tasks() == {"configure": "failed", "algorithm": "upstream_failed", "filter": "success", "publish": "failed"}
     assert job.pods_made("algorithm") == 0
@@ -33,7 +33,7 @@ def test_a_job_stopped_while_it_fetches_its_data(job: Job) -> None:
 
 
 @pytest.mark.job(conf(PARTS))
-def test_a_job_stopped_while_it_computes(job: Job) -> None:
+def test_a_job_that_is_stopped_while_it_computes_publishes_what_it_has(job: Job) -> None:
     stopped(job, "algorithm").has_ended("failed", 70, "Job finished", stopreq=1, OOMKilled=False, reason="Stopped")
     assert job.tasks() == {"configure": "success", "algorithm": "failed", "filter": "success", "publish": "failed"}
     assert job.published("outputs/part") == b"so far"
@@ -42,7 +42,7 @@ def test_a_job_stopped_while_it_computes(job: Job) -> None:
 
 
 @pytest.mark.job(conf(PARTS))
-def test_a_whole_run_ended_while_it_computes(job: Job) -> None:
+def test_a_run_that_is_marked_as_failed_ends_without_results(job: Job) -> None:
     job.await_running("algorithm").stop_run()
     job.stack.number("whole run ended, pod gone after", job.pod_gone_after("algorithm"))
     row = job.await_end().has_ended("failed", 70, "Job finished", stopreq=1, reason="Stopped")
@@ -50,8 +50,8 @@ def test_a_whole_run_ended_while_it_computes(job: Job) -> None:
     assert job.pods_made("filter") == 0
 
 
-def test_a_job_stopped_while_it_publishes(stack: Stack) -> None:
-    with stack.stores.slowly():  # else publish may end before Kubernetes has said that it runs
+def test_a_job_that_is_stopped_while_it_publishes_has_no_results(stack: Stack) -> None:
+    with stack.stores.slowly():  # otherwise publish may end before Kubernetes reports that it runs
         job = stack.submit(conf(LARGE), "slow", "stop-in-publish").await_running("publish")
         job.stop("publish")
         stack.number("stopped in publish, pod gone after", job.pod_gone_after("publish"))
@@ -59,7 +59,7 @@ def test_a_job_stopped_while_it_publishes(stack: Stack) -> None:
     assert row.results == []
 
 
-def test_a_stop_as_early_as_can_be_leaves_no_pod_behind(stack: Stack) -> None:
+def test_a_stop_right_after_the_task_has_started_leaves_no_pod_behind(stack: Stack) -> None:
     job = stack.submit(conf(SLEEP.format(600)), name="early-stop")
     until(lambda: job.tasks().get("algorithm") == "running", f"the algorithm's task of {job} runs")
     job.stop("algorithm")

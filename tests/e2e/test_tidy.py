@@ -1,4 +1,4 @@
-"""After all that: no secret anywhere, nothing in the cluster, nothing on the machine. The last file, for it ends the stack."""
+"""After all tests: no secret in clear text, nothing left in the cluster or on the machine. The last file, because it stops the stack."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from tests.e2e.client import Stack, until
 from tests.e2e.confs import GUARDED, conf, data_set
 
 
-def test_no_secret_is_anywhere_but_sealed(stack: Stack) -> None:
-    # one that fails and tells all it knows, beside all the others of this run
+def test_secrets_are_stored_nowhere_in_clear_text(stack: Stack) -> None:
+    # a job that fails and prints all it can, in addition to all the other jobs of this session
     code = "import os, sys; sys.exit('failed with ' + str(sorted(n for n in os.environ)))"
     job = stack.submit(conf(code, inputs=[data_set("aa", GUARDED)], secret="{KEY}"), name="secrets")
     job.await_end().has_ended("failed", 70, "Job finished", exitCode=1)
 
     assert "sealed" in json.dumps(job.run["conf"])
-    assert "airflow.public.dag_run" in rows_with(stack, job.id)  # the search finds what is there
+    assert "airflow.public.dag_run" in rows_with(stack, job.id)  # a control: the search works
     assert rows_with(stack, stack.key) == []
     assert [str(f) for f in (stack.path / "logs").rglob("*") if f.is_file() and stack.key.encode() in f.read_bytes()] == []
     pods = list(stack.pods.seen.items())
@@ -34,8 +34,8 @@ def test_no_secret_is_anywhere_but_sealed(stack: Stack) -> None:
 
 
 def rows_with(stack: Stack, text: str) -> list[str]:
-    """Every table of Airflow's and of our database that has a row with ``text``, in clear or as bytes."""
-    found = []
+    """The tables of both databases that have a row with ``text``, in clear or as bytes."""
+    tables = []
     for database in ("airflow", stack.database_url.database):
         engine = sa.create_engine(stack.database_url.set(database=database), poolclass=sa.NullPool)
         for schema in ("public", "c2d"):
@@ -43,11 +43,11 @@ def rows_with(stack: Stack, text: str) -> list[str]:
                 query = f'SELECT count(*) FROM {schema}."{table}" t WHERE t::text LIKE :clear OR t::text LIKE :bytes'
                 with engine.connect() as c:
                     if c.execute(sa.text(query), {"clear": f"%{text}%", "bytes": f"%{text.encode().hex()}%"}).scalar():
-                        found.append(f"{database}.{schema}.{table}")
-    return found
+                        tables.append(f"{database}.{schema}.{table}")
+    return tables
 
 
-def test_nothing_of_any_job_is_left(stack: Stack) -> None:
+def test_no_job_leaves_anything_behind_in_kubernetes(stack: Stack) -> None:
     for job in stack.jobs.values():
         if job.goes_on():
             job.stop_run()

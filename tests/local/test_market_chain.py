@@ -1,4 +1,4 @@
-"""The development chain: Ocean's real contracts take, and refuse, what they do on public networks."""
+"""The development chain: Ocean's contracts accept and reject the same transactions as on public networks."""
 
 import json
 import shutil
@@ -8,21 +8,23 @@ import pytest
 
 from local.home import StackError
 from local.market import npm
-from local.market.chain import CHAIN_ID, ONE, ZERO, fee_of, provider_fee
+from local.market.anvil import CHAIN_ID
+from local.market.chain import ONE, ZERO
+from local.market.fees import fee_of, provider_fee
 
 PROVIDER_KEY = "0x" + "17" * 32
 FREE: dict[str, Any] = {"environment": "ocean-compute", "amount": 0, "token": ZERO, "valid_until": 0}
 
 
-def test_the_address_file_has_oceans_shape(chain: Any) -> None:
-    said = json.loads(chain.address_file.read_text())["development"]
-    assert said["chainId"] == CHAIN_ID == int(chain.rpc("eth_chainId"), 16)
-    assert {"Ocean", "Router", "FixedPrice", "Dispenser", "ERC721Factory", "OPFCommunityFeeCollector"} <= set(said)
-    assert chain.call("FactoryRouter", said["Router"], "factory") == said["ERC721Factory"]
-    assert chain.call("ERC721Factory", said["ERC721Factory"], "getCurrentTemplateCount") == len(said["ERC20Template"]) == 2
+def test_the_address_file_has_the_format_of_oceans(chain: Any) -> None:
+    addresses = json.loads(chain.address_file.read_text())["development"]
+    assert addresses["chainId"] == CHAIN_ID == int(chain.rpc("eth_chainId"), 16)
+    assert {"Ocean", "Router", "FixedPrice", "Dispenser", "ERC721Factory", "OPFCommunityFeeCollector"} <= set(addresses)
+    assert chain.call("FactoryRouter", addresses["Router"], "factory") == addresses["ERC721Factory"]
+    assert chain.call("ERC721Factory", addresses["ERC721Factory"], "getCurrentTemplateCount") == len(addresses["ERC20Template"]) == 2
 
 
-def test_an_order_with_a_providers_fee(chain: Any) -> None:
+def test_an_order_pays_the_providers_fee_and_can_be_reused(chain: Any) -> None:
     publisher, consumer = chain.accounts[1], chain.accounts[2]
     asset = chain.publish(publisher.address)
     valid_until = chain.now() + 3600
@@ -39,7 +41,7 @@ def test_an_order_with_a_providers_fee(chain: Any) -> None:
     assert "0x" + chain.events(again, "ERC20Template", "OrderReused")[0].args["orderTxId"].hex().removeprefix("0x") == tx
 
 
-def test_the_contract_refuses_a_fee_that_its_provider_did_not_sign(chain: Any) -> None:
+def test_the_contract_rejects_a_fee_that_the_provider_did_not_sign(chain: Any) -> None:
     asset = chain.publish(chain.accounts[1].address)
     fee = list(provider_fee(PROVIDER_KEY, asset.datatoken, **FREE))
     fee[6] += 1
@@ -47,14 +49,14 @@ def test_the_contract_refuses_a_fee_that_its_provider_did_not_sign(chain: Any) -
         chain.buy(asset, chain.accounts[2].address, fee)
 
 
-def test_a_providers_answer_is_the_contracts_fee(chain: Any) -> None:
+def test_the_fee_in_a_providers_answer_is_converted_for_the_contract(chain: Any) -> None:
     fee = provider_fee(PROVIDER_KEY, ZERO, **FREE)
     names = ("providerFeeAddress", "providerFeeToken", "providerFeeAmount", "v", "r", "s", "validUntil", "providerData")
     texts = dict(zip(names, (v if isinstance(v, str) else "0x" + v.hex() if isinstance(v, bytes) else str(v) for v in fee), strict=True))
     assert fee_of(texts) == fee
 
 
-def test_an_asset_changes(chain: Any) -> None:
+def test_the_owner_of_an_asset_can_change_its_metadata_state_datatokens_and_owner(chain: Any) -> None:
     publisher, heir = chain.accounts[1], chain.accounts[3]
     asset = chain.publish(publisher.address)
     tx = chain.set_metadata(asset, b"{}", "ab" * 32, decryptor_url="http://127.0.0.1/provider")
@@ -68,15 +70,15 @@ def test_an_asset_changes(chain: Any) -> None:
         chain.set_state(asset, 0)  # by the former owner
 
 
-def test_time_goes_on_and_back(chain: Any) -> None:
-    before, kept = chain.now(), chain.snapshot()
+def test_the_time_of_the_chain_can_be_advanced_and_reverted(chain: Any) -> None:
+    before, snapshot = chain.now(), chain.snapshot()
     chain.forward(86400)
     assert chain.now() >= before + 86400
-    chain.revert(kept)
+    chain.revert(snapshot)
     assert chain.now() == before
 
 
-def test_without_node_a_sentence_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_nodejs_is_an_error_that_names_the_version(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: None)
     npm.node.cache_clear()
     with pytest.raises(StackError, match="18 or newer"):

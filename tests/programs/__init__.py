@@ -1,7 +1,7 @@
-"""The real stores' programs, built once from their Go modules. ``python -m tests.programs`` builds all of them.
+"""Builds the stores that tests use from their Go modules. ``python -m tests.programs`` builds all of them.
 
-From nothing that takes about ten minutes on two cores; they are kept in ~/.cache/c2d-services (C2D_SERVICES_CACHE). The Go compiler is
-a package of requirements-dev.txt.
+The first build takes about ten minutes on two cores. The programs are built once and stored in ~/.cache/c2d-services (C2D_SERVICES_CACHE).
+The Go compiler is a package of requirements-dev.txt.
 """
 
 from __future__ import annotations
@@ -15,17 +15,18 @@ from pathlib import Path
 HERE = Path(__file__).parent
 MINIO = "github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c"
 PROGRAMS = {"minio": "minio", "kubo": "ipfs", "ipfs-cluster": "ipfs-cluster-service"}
-WITHIN = 1800  # seconds for one build
+BUILD_TIMEOUT = 1800  # seconds
 
 
 def cache() -> Path:
+    """The folder of the built programs."""
     return Path(os.environ.get("C2D_SERVICES_CACHE") or Path.home() / ".cache" / "c2d-services")
 
 
 def program(name: str) -> str:
-    """The path of a service's program, which is built where it is not there yet.
+    """The path of a service's program. It is built if it does not exist yet.
 
-    :raises AssertionError: with what the compiler said.
+    :raises AssertionError: it cannot be built; the message has the compiler's output.
     """
     built = cache() / PROGRAMS[name]
     cache().mkdir(parents=True, exist_ok=True)
@@ -46,5 +47,5 @@ def _build(name: str, folder: Path) -> None:
     else:
         command, where = [go, "install", "-mod=readonly", *flags, "tool"], HERE / name
     env = {**os.environ, "CGO_ENABLED": "0", "GOBIN": str(folder), "GOTOOLCHAIN": "local"}
-    done = subprocess.run(command, cwd=where, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=WITHIN)
+    done = subprocess.run(command, cwd=where, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=BUILD_TIMEOUT)
     assert done.returncode == 0, f"{name} could not be built: {done.stdout.strip()[-2000:]}"

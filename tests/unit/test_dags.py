@@ -85,7 +85,7 @@ def test_the_dags_page_tells_the_limits_and_the_key_to_seal_to(bag: dict[str, An
 
 def test_whose_jobs_an_environment_takes_is_shown(bag: dict[str, Any]) -> None:
     small, large = bag["dags"]["small"], bag["dags"]["large"]
-    assert "access: provider" in small["tags"] and "**Access: `provider`.** Jobs come from Ocean Providers" in small["doc"]
+    assert "access: provider" in small["tags"] and "**Access: `provider`.** Only Ocean Providers can start jobs" in small["doc"]
     assert "access: datatoken" in large["tags"] and "**Access: `datatoken`.** Every data set must have been ordered" in large["doc"]
 
 

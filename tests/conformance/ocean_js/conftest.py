@@ -1,4 +1,4 @@
-"""One Provider in one market for all tests here; each publishes what it changes."""
+"""One Provider in one market for all tests of this folder. A test that changes an asset publishes its own."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def dataset(market: Market, algorithm: Published) -> Published:
 
 @pytest.fixture(scope="package")
 def bought(market: Market, dataset: Published, algorithm: Published) -> Job:
-    """A good order of each, for an hour in the environment that costs something."""
+    """Valid orders of a data set and an algorithm, for an hour in the environment with a price."""
     (one,), other = market.buy([dataset], algorithm, "paid")
     return Job(one, other, "paid")
 

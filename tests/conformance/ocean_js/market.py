@@ -1,4 +1,4 @@
-"""A market around a Provider of ours: a real chain, a metadata cache, a data owner's web server, and the unmodified client library."""
+"""A market around our Provider: a real chain, a metadata cache, a data owner's web server, and the unmodified client library."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PROVIDER_KEY = "0xfd5c1ccea015b6d663618850824154a3b3fb2882c46cefb05b9a93fea8c3d2
 CACHE_KEY = "0x" + "18" * 32
 HOUR = 3600
 NUMBERS: list[str] = []
-"""Measurements, to be printed at the end."""
+"""Measurements, which are printed at the end."""
 ALGORITHM = b"import os\nprint('counting', os.listdir(os.environ['INPUTS']))\n"
 DATA = b"species,mass\nAdelie,3700\n"
 ENTRYPOINT = "python3 $ALGO"
@@ -38,7 +38,7 @@ ENVIRONMENTS = [
 
 
 class Server:
-    """An HTTP server on loopback whose requests `answer` answers."""
+    """Run an HTTP server on a loopback port. `answer` answers its requests."""
 
     def __init__(self, answer: Any):
         handler = type(
@@ -69,7 +69,7 @@ def answer(request: BaseHTTPRequestHandler, content: bytes, code: int = 200) -> 
 
 @contextlib.contextmanager
 def files(contents: dict[str, bytes]) -> Iterator[str]:
-    """A data owner's web server; its URL. `contents` by path may change meanwhile."""
+    """Run a data owner's web server. Yields its URL. `contents` has the files by path; tests may change it."""
 
     def serve(request: BaseHTTPRequestHandler) -> None:
         content = contents.get(request.path)
@@ -82,7 +82,7 @@ def files(contents: dict[str, bytes]) -> Iterator[str]:
 
 @dataclass
 class Calls:
-    """What went to the RPC. `trips`: HTTP requests; `methods`: what they asked for, a batch's calls each."""
+    """Requests to the RPC: `trips` counts HTTP requests, `methods` lists their calls, including those in batches."""
 
     url: str = ""
     trips: int = 0
@@ -96,7 +96,7 @@ class Calls:
 
 @contextlib.contextmanager
 def counted(rpc: str) -> Iterator[Calls]:
-    """A proxy before an RPC that counts the round trips."""
+    """Run a proxy in front of an RPC that counts round trips."""
     calls, to = Calls(), urlsplit(rpc)
     here = threading.local()
 
@@ -120,7 +120,7 @@ def counted(rpc: str) -> Iterator[Calls]:
 
 @dataclass
 class Market:
-    """`publisher` and `consumer` have coins and OCEAN. `data_url`: where /table.csv and /algorithm.py lie."""
+    """The parties of a market. `publisher` and `consumer` have coins and OCEAN; `data_url` serves /table.csv and /algorithm.py."""
 
     chain: Chain
     js: OceanJs
@@ -148,11 +148,11 @@ class Market:
         return published
 
     def asset(self, published: Published) -> Asset:
-        """The same for the chain."""
+        """A published asset as the chain's functions expect it."""
         return Asset(published.owner.address, published.nft, published.datatoken)
 
     def trust(self, algorithm: Published, **changes: Any) -> dict[str, Any]:
-        """A data set's compute rules that trust one algorithm."""
+        """Compute rules of a data set that trust only this algorithm."""
         return {"publisherTrustedAlgorithms": [{**self.js.trusted(algorithm), **changes}]}
 
     def initialize(
@@ -162,10 +162,10 @@ class Market:
         return self.js.initialize_compute(consumer or self.consumer.address, datasets, algorithm, environment, valid_until)
 
     def buy(self, datasets: list[Published], algorithm: Published, environment: str, hours: float = 1) -> tuple[list[Any], dict[str, Any]]:
-        """Orders all that a job needs, as the library's examples do; the data sets and the algorithm as the job names them."""
-        said = self.initialize([d.order() for d in datasets], algorithm.order(), environment, hours)
+        """Order all assets of a job as the library's examples do. Returns the job's references to the data sets and the algorithm."""
+        offer = self.initialize([d.order() for d in datasets], algorithm.order(), environment, hours)
         paid = []
-        for published, asset in zip([*datasets, algorithm], [*said["datasets"], said["algorithm"]], strict=True):
+        for published, asset in zip([*datasets, algorithm], [*offer["datasets"], offer["algorithm"]], strict=True):
             if not asset.get("validOrder"):
                 self.chain.send(published.owner.address, "ERC20Template", published.datatoken, "mint", self.consumer.address, ONE)
             tx = self.js.order(self.consumer, self.environment[environment]["consumerAddress"], asset)
@@ -175,7 +175,7 @@ class Market:
 
 @dataclass
 class Place:
-    """The market with the parts below it: `runs` stands where Airflow's run table is, `rpc` counts what the Provider asks the chain."""
+    """The market and what is behind it: `runs` replaces Airflow's run table, `rpc` counts the Provider's requests to the chain."""
 
     market: Market
     runs: Any
@@ -186,14 +186,14 @@ class Place:
 
 @contextlib.contextmanager
 def place(chain: Chain, database_url: str, folder: Any, runs: Any) -> Iterator[Place]:
-    """A Provider of ours served over HTTP without Airflow (tests/e2e/test_market.py has it with Airflow), in the middle of a market."""
+    """Run a market with our Provider, without Airflow. tests/e2e/test_market.py has it with Airflow."""
     from local.market import metadata_cache, ocean_js
 
     contents = {"/table.csv": DATA, "/algorithm.py": ALGORITHM}
     with contextlib.ExitStack() as stack:
         data_url = stack.enter_context(files(contents))
         rpc = stack.enter_context(counted(chain.url))
-        since = int(chain.rpc("eth_blockNumber"), 16) + 1  # what other tests have published is left out: their Providers are gone
+        since = int(chain.rpc("eth_blockNumber"), 16) + 1  # ignores what other tests have published: their Providers have stopped
         cache = stack.enter_context(metadata_cache.running(chain, CACHE_KEY, since=since))
         (folder / "environments.yaml").write_text(json.dumps({"environments": ENVIRONMENTS}))
         variables = {
@@ -214,7 +214,7 @@ def place(chain: Chain, database_url: str, folder: Any, runs: Any) -> Iterator[P
 
 @contextlib.contextmanager
 def provider(variables: dict[str, str], runs: Any) -> Iterator[str]:
-    """A Provider of ours with these settings; its URL as clients are given it."""
+    """Run our Provider with these settings. Yields its URL for clients."""
     from c2d.api.common.slash import PROVIDER
     from c2d.settings import installation
     from tests.conformance.airflow_app import serving
@@ -227,7 +227,7 @@ def provider(variables: dict[str, str], runs: Any) -> Iterator[str]:
 
 @dataclass
 class Job:
-    """What a consumer has bought: the assets as a job names them."""
+    """What a consumer has bought, as references for a job."""
 
     dataset: dict[str, Any]
     algorithm: dict[str, Any]
@@ -235,15 +235,15 @@ class Job:
 
 
 def start(market: Market, job: Job, **changes: Any) -> dict[str, Any]:
-    """The job that was started; it is stopped at once, for an order is good for one job at a time."""
-    wanted = Job(**{**vars(job), **changes})
-    started = market.js.start(market.consumer, wanted.environment, wanted.dataset, wanted.algorithm)
-    market.js.stop(market.consumer, wanted.dataset["documentId"], started["jobId"])
+    """Start a job and stop it at once, because an order can be used for one job at a time. Returns its first status."""
+    order = Job(**{**vars(job), **changes})
+    started = market.js.start(market.consumer, order.environment, order.dataset, order.algorithm)
+    market.js.stop(market.consumer, order.dataset["documentId"], started["jobId"])
     return started
 
 
 def price_times(market: Market, datasets: list[Published], algorithm: Published, env: str, until: int) -> list[float]:
-    """Seconds of each of sixty requests for a price, in rising order. A number to be looked at, not a test of time."""
+    """Seconds of sixty requests for a price, sorted. They are only printed: no test depends on them."""
     url, times = f"{market.js.provider_url}/api/services/initializeCompute", []
     body = {"datasets": [d.order() for d in datasets], "algorithm": algorithm.order(), "consumerAddress": market.consumer.address}
     body["compute"] = {"env": env, "validUntil": until}
