@@ -15,7 +15,7 @@ from itertools import pairwise
 from typing import Any
 
 from c2d.database.jobs import JobRepository
-from c2d.hooks.kubernetes import Pods, Seen, _lines
+from c2d.hooks.kubernetes import Pods, PodState, _lines
 from c2d.jobs import ids
 from c2d.jobs.model import Job
 from c2d.jobs.status import Stage
@@ -80,7 +80,7 @@ def plain_pods(pods: Pods, loaded: installation.Settings) -> float:
     pods.ensure(manifests.claim(job_id, env, uid))
     for stage in Stage:
         for event in pods.follow(pods.ensure(manifests.pod(stage, job_id, job, env, loaded, uid)), 1024):
-            if isinstance(event, Seen) and (event.pod or {}).get("status", {}).get("phase") in ("Succeeded", "Failed"):
+            if isinstance(event, PodState) and (event.pod or {}).get("status", {}).get("phase") in ("Succeeded", "Failed"):
                 break
     seconds = time.monotonic() - begin
     pods.delete_owner(job_id)

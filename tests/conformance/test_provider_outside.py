@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from c2d.access import admission
 from c2d.api.provider.service import FETCHES, QUESTIONS
 from c2d.database.tables import jobs
-from c2d.hooks.networks import networks
+from c2d.hooks.json_rpc import urls_by_chain_id
 from c2d.jobs.model import Job
 from tests.conformance.consumer import SERVICES, Consumer
 from tests.conformance.deals import (  # noqa: F401
@@ -145,9 +145,9 @@ def test_too_many_data_sets_are_rejected_before_any_is_looked_up(
 
 def test_a_chain_without_a_configured_id_is_asked_for_its_id(place: Market) -> None:
     dead = "http://127.0.0.1:9"
-    assert networks({0: (dead, place.chain.url)}) == {place.chain.chain_id: (dead, place.chain.url)}
-    assert networks({0: (dead,)}) == networks({0: (dead,)}) == {}
-    assert networks({1: (dead,), 0: (place.chain.url,)}) == {1: (dead,), place.chain.chain_id: (place.chain.url,)}
+    assert urls_by_chain_id({0: (dead, place.chain.url)}) == {place.chain.chain_id: (dead, place.chain.url)}
+    assert urls_by_chain_id({0: (dead,)}) == urls_by_chain_id({0: (dead,)}) == {}
+    assert urls_by_chain_id({1: (dead,), 0: (place.chain.url,)}) == {1: (dead,), place.chain.chain_id: (place.chain.url,)}
 
 
 def test_the_number_of_concurrent_file_checks_is_limited(place: Market, algorithm: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,13 @@ from typing import Any
 import pytest
 
 Behaviour = Callable[[list[dict[str, Any]]], tuple[int, Any]]
+"""HTTP status and body (bytes, or JSON) for a batch of calls."""
+
+
+def answers(calls: list[dict[str, Any]], **of_method: Any) -> list[dict[str, Any]]:
+    """The answers of a node of chain 8996 that knows nothing else but what is given by method."""
+    results = {"eth_chainId": {"result": hex(8996)}, **of_method}
+    return [{"jsonrpc": "2.0", "id": call["id"], **results.get(call["method"], {"result": None})} for call in calls]
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 from c2d.errors import FetchError, InvalidServiceFiles, UpstreamUnavailable
 from c2d.hooks.datatoken import DatatokenHook
-from c2d.hooks.guarded_http import Answer, Fetcher, sha256_of
+from c2d.hooks.guarded_http import Fetcher, Response, sha256_of
 from c2d.market.service_files import ContractCall, Gateways, Request, to_fetch
 from c2d.settings.provider import ProviderSettings
 
@@ -36,7 +36,7 @@ class AssetFiles:
     @contextlib.contextmanager
     def open(
         self, file: object, userdata: Mapping[str, Any] | None, chain_id: int, headers: Mapping[str, str] | None = None
-    ) -> Iterator[Answer]:
+    ) -> Iterator[Response]:
         """The file's content.
 
         :param headers: in addition to the publisher's, such as Range.
@@ -86,14 +86,14 @@ class AssetFiles:
             log.info("cannot describe a file: %s", e)
             return None
 
-    def _result_of(self, call: ContractCall) -> Answer:
+    def _result_of(self, call: ContractCall) -> Response:
         try:
             result = self.chains.call(call.chainId, call.address, call.abi, call.arguments)
         except (ValueError, UpstreamUnavailable) as e:
             raise FetchError(str(e)) from None
         content = json.dumps(result, default=_as_json).encode()
         headers = {"content-type": "application/json", "content-length": str(len(content))}
-        return Answer(200, headers, iter([content]))
+        return Response(200, headers, iter([content]))
 
 
 def asset_files(own: ProviderSettings, chains: DatatokenHook) -> AssetFiles:
@@ -102,7 +102,7 @@ def asset_files(own: ProviderSettings, chains: DatatokenHook) -> AssetFiles:
     return AssetFiles(fetcher, Gateways(own.IPFS_GATEWAY, own.ARWEAVE_GATEWAY), chains, own.MAX_CHECKSUM_LENGTH)
 
 
-def filename(answer: Answer, source: Request | ContractCall) -> str:
+def filename(answer: Response, source: Request | ContractCall) -> str:
     """The name that the server gives the file, or else the last part of the URL's path; "" for a contract's result."""
     disposition = answer.headers.get("content-disposition", "")
     if match := re.search(r"filename\*=(?:UTF-8'')?([^;\s]+)", disposition, re.IGNORECASE):
@@ -112,7 +112,7 @@ def filename(answer: Answer, source: Request | ContractCall) -> str:
     return unquote(urlsplit(source.url).path.rsplit("/", 1)[-1]) if isinstance(source, Request) else ""
 
 
-def _details(answer: Answer, source: Request | ContractCall) -> dict[str, Any]:
+def _details(answer: Response, source: Request | ContractCall) -> dict[str, Any]:
     length = "" if answer.length is None else str(answer.length)
     kind = answer.headers.get("content-type", "").split(";")[0].strip()
     return {"contentLength": length, "contentType": kind, "filename": filename(answer, source)}

@@ -12,9 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from typing import Any
 
-from c2d.hooks.aquarius import AssetsHook
+from c2d.hooks.aquarius import AquariusHook
 from c2d.hooks.datatoken import DatatokenHook
-from c2d.hooks.policy_server import PolicyHook
+from c2d.hooks.policy_server import PolicyServerHook
 from c2d.jobs.model import TRANSACTION
 from c2d.market import decision
 from c2d.market.approval import ApprovedAsset, ApprovedCompute
@@ -42,9 +42,9 @@ class ComputeAccess:
     def __init__(
         self,
         rules: OperatorRules,
-        assets: AssetsHook,
+        assets: AquariusHook,
         chains: DatatokenHook,
-        policies: PolicyHook,
+        policies: PolicyServerHook,
         checksum: Checksum,
         now: Callable[[], float] = time.time,
     ):
@@ -147,7 +147,7 @@ def compute_access(
     :param urls: RPC URLs by chain id; None: those of the Airflow connection, or else NETWORK_URL.
     """
     own = settings.provider
-    policies = PolicyHook(
+    policies = PolicyServerHook(
         rbac_url=own.RBAC_SERVER_URL,
         policy_url=own.POLICY_SERVER_URL,
         api_key=own.POLICY_SERVER_API_KEY,
@@ -157,7 +157,7 @@ def compute_access(
     )
     return ComputeAccess(
         OperatorRules(own.key, own.fee_token, own.C2D_DENY_BY_DEFAULT, own.C2D_CHECK_METADATA_HASH),
-        AssetsHook(own.AQUARIUS_URL, inline, own.REQUEST_TIMEOUT),
+        AquariusHook(own.AQUARIUS_URL, inline, own.REQUEST_TIMEOUT),
         DatatokenHook(urls=urls, seconds=own.REQUEST_TIMEOUT),
         policies,
         checksum,

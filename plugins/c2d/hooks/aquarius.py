@@ -1,52 +1,56 @@
-"""AssetsHook: DDOs from a metadata cache (Aquarius), or given inline."""
+"""DDOs from the metadata cache (Aquarius) or from the job itself."""
 
 from __future__ import annotations
 
-import functools
 import json
 import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from airflow.sdk.bases.hook import BaseHook
 
 from c2d.errors import UpstreamUnavailable
+from c2d.hooks.http_client import client
 from c2d.jobs.model import DID
 
-if TYPE_CHECKING:
-    import httpx
-
 DDO_BYTES = 4 * 2**20
+"""The largest DDO that is read."""
 
 
-class AssetsHook:
-    """The DDOs at ``AQUARIUS_URL``.
+class AquariusHook(BaseHook):
+    """Looks up DDOs: first among those that came with the job, then at ``AQUARIUS_URL``.
+
+    Neither source is trusted: :mod:`c2d.market.decision` compares every DDO with the chain. The ``event`` of an inline DDO is
+    dropped, because it tells where on the chain to look. If an RPC node serves no logs, a consumer could otherwise name the event of an
+    older DDO and have that one accepted.
 
     :param url: of the metadata cache; None: only inline DDOs are known.
-    :param inline: DDOs that the job carries; they come first. None is trusted, nor is the cache: c2d.market.decision compares each
-        with the chain. What a cache would say beside a DDO they cannot say: of a node that gives no logs, a former DDO's event would pass
-        for the last.
-    :param seconds: that the cache may be silent.
+    :param inline: the DDOs that came with the job.
+    :param seconds: timeout for connecting and for each read.
     """
 
     def __init__(self, url: str | None, inline: Sequence[Mapping[str, Any]] = (), seconds: float = 10):
+        super().__init__()
         self.url, self.seconds = url, seconds
-        self.inline = {str(d.get("id")): {k: v for k, v in d.items() if k != "event"} for d in inline}
+        self.inline = {str(ddo.get("id")): {name: value for name, value in ddo.items() if name != "event"} for ddo in inline}
 
     def ddos(self, dids: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
-        """The DDOs that there are, by DID.
+        """The DDOs of ``dids`` by DID. Malformed and unknown DIDs are left out.
 
-        :raises c2d.errors.UpstreamUnavailable: the metadata cache does not answer.
+        :raises c2d.errors.UpstreamUnavailable: the metadata cache did not give a usable answer.
         """
-        wanted = {did for did in dids if re.match(DID, did)}
-        found = {did: self.inline[did] for did in wanted if did in self.inline}
-        missing = sorted(wanted - set(found))
+        valid = {did for did in dids if re.match(DID, did)}
+        ddos: dict[str, Mapping[str, Any]] = {did: self.inline[did] for did in valid if did in self.inline}
+        missing = sorted(valid - set(ddos))
         if not missing or self.url is None:
-            return found
+            return ddos
         with ThreadPoolExecutor(len(missing)) as pool:
             fetched = list(pool.map(self._fetch, missing))
-        return {**found, **{did: ddo for did, ddo in zip(missing, fetched, strict=True) if ddo is not None}}
+        return ddos | {did: ddo for did, ddo in zip(missing, fetched, strict=True) if ddo is not None}
 
     def _fetch(self, did: str) -> Mapping[str, Any] | None:
+        """The DDO in the cache; None if the cache does not know it."""
         import httpx
 
         url = f"{(self.url or '').rstrip('/')}/api/aquarius/assets/ddo/{did}"
@@ -57,22 +61,14 @@ class AssetsHook:
                 if response.status_code != 200:
                     raise UpstreamUnavailable(f"metadata cache: HTTP status {response.status_code} for {did}; try again later")
                 content = b""
-                for part in response.iter_bytes():
-                    content += part
+                for chunk in response.iter_bytes():
+                    content += chunk
                     if len(content) > DDO_BYTES:
                         raise UpstreamUnavailable(f"metadata cache: the DDO of {did} has more than {DDO_BYTES} bytes")
-        except httpx.HTTPError as e:  # its text holds the URL
+        except httpx.HTTPError as e:  # its text contains the URL
             raise UpstreamUnavailable(f"metadata cache: does not answer ({type(e).__name__}); try again later") from None
         try:
             ddo = json.loads(content)
         except (ValueError, RecursionError):
-            raise UpstreamUnavailable(f"metadata cache: its answer for {did} is no JSON") from None
+            raise UpstreamUnavailable(f"metadata cache: the answer for {did} is not JSON") from None
         return ddo if isinstance(ddo, dict) else None
-
-
-@functools.cache
-def client() -> httpx.Client:
-    """One for the process: to make one costs tens of milliseconds. Redirects are not followed: the operator names its own servers."""
-    import httpx
-
-    return httpx.Client(follow_redirects=False, limits=httpx.Limits(max_connections=50))

@@ -1,10 +1,9 @@
-"""Guarded HTTP, for what the API server fetches because a stranger said so: a file's size, its checksum, a download.
+"""Guarded HTTP for URLs that strangers name: a file's size, its checksum, a download.
 
-A host is resolved once, its addresses are looked at, and the connection goes to the address that was looked at, at every redirect again: so
-no form of writing an address, no redirect and no name server that answers differently the second time leads into the operator's network.
-Errors hold no URL and no body.
+At the first request and at every redirect, the host is resolved once, its addresses are checked, and the connection goes to a checked
+address. So no notation of an address, no redirect and no name server that changes its answer leads into the operator's network.
 
-Proxies of the environment are not used: they would resolve the names, unseen.
+Errors contain no URL and no body. Proxy settings of the environment are ignored, because a proxy would resolve names unchecked.
 """
 
 from __future__ import annotations
@@ -28,12 +27,12 @@ REDIRECTS = 5
 _SIX_TO_FOUR = ipaddress.ip_network("2002::/16")
 _NAT64 = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("64:ff9b:1::/48"))
 _IPV4_COMPATIBLE = ipaddress.ip_network("::/96")
-_NOT_GLOBAL = (ipaddress.ip_network("192.0.0.0/24"), ipaddress.ip_network("fec0::/10"))  # which Python's is_global lets through
+_NOT_GLOBAL = (ipaddress.ip_network("192.0.0.0/24"), ipaddress.ip_network("fec0::/10"))  # global according to Python
 
 
 @dataclass
-class Answer:
-    """The beginning of an answer, and its body.
+class Response:
+    """A response whose body is read on demand.
 
     :param headers: names in lower case.
     """
@@ -45,13 +44,14 @@ class Answer:
     def chunks(self, most: int = 0) -> Iterator[bytes]:
         """The body.
 
-        :param most: bytes that are taken; 0: any number.
-        :raises ResponseTooLarge, FetchError:
+        :param most: the maximum number of bytes; 0: no maximum.
+        :raises ResponseTooLarge: the body is larger.
+        :raises FetchError: the connection fails.
         """
         total = 0
         if most and self.length is not None and self.length > most:
             raise ResponseTooLarge(f"it has more than {most} bytes")
-        with _explained():
+        with _as_fetch_errors():
             for chunk in self._chunks:
                 total += len(chunk)
                 if most and total > most:
@@ -60,19 +60,20 @@ class Answer:
 
     @property
     def length(self) -> int | None:
-        """Bytes of the body, where the server says so."""
+        """The body's size in bytes according to the server; None if it does not say."""
         value = self.headers.get("content-length", "")
         return int(value) if value.isascii() and value.isdigit() else None
 
 
 @dataclass(frozen=True)
 class Fetcher:
-    """
-    :param allow_non_public: fetch from private, loopback and link-local addresses too (ALLOW_NON_PUBLIC_IP).
+    """Sends guarded requests.
+
+    :param allow_non_public: also connect to private, loopback and link-local addresses (ALLOW_NON_PUBLIC_IP).
     :param timeout: seconds that a server may be silent (REQUEST_TIMEOUT).
-    :param attempts: how often a fetch that broke before its first byte is tried (REQUEST_RETRIES).
-    :param seconds: for a whole fetch, however steadily it drips, headers and TLS included.
-    :param until: for several together, on :func:`time.monotonic`'s clock.
+    :param attempts: number of attempts at a request that fails before its first byte arrives (REQUEST_RETRIES).
+    :param seconds: limit of a whole fetch including TLS and headers, even if bytes keep arriving.
+    :param until: deadline of several fetches together, on the clock of :func:`time.monotonic`.
     """
 
     allow_non_public: bool = False
@@ -82,24 +83,25 @@ class Fetcher:
     until: float = float("inf")
 
     @contextlib.contextmanager
-    def open(self, request: Request) -> Iterator[Answer]:
-        """Sends the request and follows redirects; the body is read while the context is open.
+    def open(self, request: Request) -> Iterator[Response]:
+        """Sends the request and follows redirects. The body can be read while the context is open.
 
-        What was given as headers goes to the first host and to no other.
+        The request's headers are sent to the first host only.
 
-        :raises UnsafeAddress, FetchError:
+        :raises UnsafeAddress: a host has a non-public address.
+        :raises FetchError: there is no response.
         """
         deadline = min(time.monotonic() + self.seconds, self.until)
         with contextlib.ExitStack() as stack:
-            yield self._answer(request, stack, deadline)
+            yield self._follow(request, stack, deadline)
 
-    def _answer(self, request: Request, stack: contextlib.ExitStack, deadline: float) -> Answer:
+    def _follow(self, request: Request, stack: contextlib.ExitStack, deadline: float) -> Response:
         url, method, headers, body = request.url, request.method.upper(), dict(request.headers), request.body
         for _ in range(REDIRECTS + 1):
-            response = self._sent(url, method, headers, body, stack, deadline)
+            response = self._send(url, method, headers, body, stack, deadline)
             names = {n.decode("latin-1").lower(): v.decode("latin-1") for n, v in response.headers}
             if response.status not in (301, 302, 303, 307, 308) or "location" not in names:
-                return Answer(response.status, names, response.iter_stream())
+                return Response(response.status, names, response.iter_stream())
             target = _joined(url, names["location"])
             if _origin(target) != _origin(url):
                 headers = {n: v for n, v in headers.items() if n.lower() == "range"}
@@ -108,23 +110,24 @@ class Fetcher:
             url = target
         raise FetchError(f"the server redirects more than {REDIRECTS} times")
 
-    def _sent(
+    def _send(
         self, url: str, method: str, headers: Mapping[str, str], body: bytes | None, stack: contextlib.ExitStack, deadline: float
     ) -> Any:
         import httpcore
 
-        given = {"Accept": "*/*", "User-Agent": "c2d", **headers, "Accept-Encoding": "identity", "Host": _host(url), "Connection": "close"}
-        wire = [(n.encode("latin-1", "replace"), v.encode("latin-1", "replace")) for n, v in given.items()]
+        fields = {"Accept": "*/*", "User-Agent": "c2d", **headers, "Accept-Encoding": "identity", "Host": _host(url), "Connection": "close"}
+        raw_headers = [(n.encode("latin-1", "replace"), v.encode("latin-1", "replace")) for n, v in fields.items()]
         if body is not None:
-            wire.append((b"Content-Length", str(len(body)).encode()))
-        seconds = {"connect": self.timeout, "read": self.timeout, "write": self.timeout, "pool": self.timeout}
+            raw_headers.append((b"Content-Length", str(len(body)).encode()))
+        timeouts = {"connect": self.timeout, "read": self.timeout, "write": self.timeout, "pool": self.timeout}
         for attempt in range(1, max(1, self.attempts) + 1):
-            backend = _guarded()(self.allow_non_public, deadline)
+            backend = _guarded_backend()(self.allow_non_public, deadline)
             pool = stack.enter_context(httpcore.ConnectionPool(ssl_context=_tls(), network_backend=backend))
             try:
-                with _explained():
-                    sent = pool.stream(method, _ascii(url), headers=wire, content=body, extensions={"timeout": seconds})
-                    return stack.enter_context(sent)
+                with _as_fetch_errors():
+                    return stack.enter_context(
+                        pool.stream(method, _ascii(url), headers=raw_headers, content=body, extensions={"timeout": timeouts})
+                    )
             except UnsafeAddress:
                 raise
             except FetchError:
@@ -133,86 +136,87 @@ class Fetcher:
         raise AssertionError("the last attempt returns or raises")
 
 
-def sha256_of(answer: Answer, most: int = 0) -> str:
-    """The checksum of a body, as Ocean has it: sha256 in hex.
+def sha256_of(response: Response, most: int = 0) -> str:
+    """The sha256 of a body in hex, which is Ocean's checksum of a file.
 
-    :param most: bytes that it may have (MAX_CHECKSUM_LENGTH); 0: any number.
+    :param most: the maximum number of bytes (MAX_CHECKSUM_LENGTH); 0: no maximum.
+    :raises ResponseTooLarge, FetchError: as :meth:`Response.chunks`.
     """
     digest = hashlib.sha256()
-    for chunk in answer.chunks(most):
+    for chunk in response.chunks(most):
         digest.update(chunk)
     return digest.hexdigest()
 
 
 def is_public(address: str) -> bool:
-    """Whether an IP address may be anybody's server on the internet, and so may be asked for a stranger.
+    """Whether an IP address belongs to the public internet.
 
-    What stands for an IPv4 address inside an IPv6 one (mapped, 6to4, NAT64) is judged by that.
+    An IPv6 address that embeds an IPv4 address (mapped, 6to4, Teredo, NAT64) is judged by the embedded address.
     """
     ip = ipaddress.ip_address(address.split("%")[0])
     if isinstance(ip, ipaddress.IPv6Address):
-        inner = ip.ipv4_mapped or (ip.teredo[1] if ip.teredo else None)
+        embedded = ip.ipv4_mapped or (ip.teredo[1] if ip.teredo else None)
         if ip in _SIX_TO_FOUR:
-            inner = ip.sixtofour
+            embedded = ip.sixtofour
         elif any(ip in net for net in _NAT64) or (ip in _IPV4_COMPATIBLE and int(ip) > 1):
-            inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
-        if inner is not None:
-            return is_public(str(inner))
+            embedded = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
+        if embedded is not None:
+            return is_public(str(embedded))
     return ip.is_global and not ip.is_multicast and not ip.is_reserved and not any(ip in net for net in _NOT_GLOBAL)
 
 
 def resolved(host: str, port: int, allow_non_public: bool) -> list[str]:
     """The addresses of a host.
 
-    :raises UnsafeAddress: one of them is not public. Not only if all are: who mixes them wants us to take the wrong one.
-    :raises FetchError: it has none.
+    :raises UnsafeAddress: any of them is not public; a host that mixes public and private addresses is an attack.
+    :raises FetchError: the host has no address.
     """
     try:
-        found = [str(info[4][0]) for info in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+        addresses = [str(info[4][0]) for info in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
     except (OSError, UnicodeError):
         raise FetchError("the host name was not found") from None
-    if not found:
+    if not addresses:
         raise FetchError("the host name was not found")
-    if not allow_non_public and not all(is_public(address) for address in found):
+    if not allow_non_public and not all(is_public(address) for address in addresses):
         raise UnsafeAddress("it is not on a public address")
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(addresses))
 
 
 @cache
-def _guarded() -> Any:
-    """The class of what opens connections; made where the library is loaded."""
+def _guarded_backend() -> Any:
+    """The class of httpcore's network backend; defined here so that httpcore is imported on first use."""
     import httpcore
 
-    def left(deadline: float, timeout: float | None) -> float:
+    def remaining(deadline: float, timeout: float | None) -> float:
         seconds = deadline - time.monotonic()
         if seconds <= 0:
             raise FetchError("it took too long")
         return seconds if timeout is None else min(timeout, seconds)
 
     class Bounded(httpcore.NetworkStream):
-        """A connection that ends at a deadline: a server may drip each byte in time, for ever."""
+        """A connection with a deadline. Timeouts alone would not stop a server that sends one byte at a time."""
 
         def __init__(self, stream: httpcore.NetworkStream, deadline: float):
             self.stream, self.deadline = stream, deadline
 
         def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-            return self.stream.read(max_bytes, left(self.deadline, timeout))
+            return self.stream.read(max_bytes, remaining(self.deadline, timeout))
 
         def write(self, buffer: bytes, timeout: float | None = None) -> None:
-            self.stream.write(buffer, left(self.deadline, timeout))
+            self.stream.write(buffer, remaining(self.deadline, timeout))
 
         def close(self) -> None:
             self.stream.close()
 
         def start_tls(self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None) -> Any:
-            seconds = left(self.deadline, timeout)
+            seconds = remaining(self.deadline, timeout)
             return Bounded(self.stream.start_tls(ssl_context, server_hostname, seconds), self.deadline)
 
         def get_extra_info(self, info: str) -> Any:
             return self.stream.get_extra_info(info)
 
     class Guarded(httpcore.SyncBackend):
-        """Connects to the addresses that were looked at; the name stays in the request and in TLS."""
+        """Connects to checked addresses. The request and TLS keep using the host's name."""
 
         def __init__(self, allow_non_public: bool, deadline: float):
             self.allow_non_public, self.deadline = allow_non_public, deadline
@@ -220,7 +224,7 @@ def _guarded() -> Any:
         def connect_tcp(self, host: str, port: int, timeout: float | None = None, *args: Any, **kwargs: Any) -> Any:
             failure: Exception | None = None
             for address in resolved(host, port, self.allow_non_public):
-                seconds = left(self.deadline, timeout)
+                seconds = remaining(self.deadline, timeout)
                 try:
                     return Bounded(super().connect_tcp(address, port, seconds, *args, **kwargs), self.deadline)
                 except httpcore.ConnectError as e:
@@ -239,8 +243,8 @@ def _tls() -> ssl.SSLContext:
 
 
 @contextlib.contextmanager
-def _explained() -> Iterator[None]:
-    """Failures in words that hold no address: the texts of the library's often do."""
+def _as_fetch_errors() -> Iterator[None]:
+    """Replaces httpcore's errors, whose texts often contain addresses."""
     import httpcore
 
     try:
@@ -257,17 +261,19 @@ def _explained() -> Iterator[None]:
 
 
 def _ascii(url: str) -> str:
-    """The URL as it goes on the wire.
+    """The URL in ASCII, as it goes on the wire.
 
-    :raises FetchError: it is no http:// or https:// URL with a host.
+    :raises FetchError: it is not an http:// or https:// URL with a host and a valid port.
     """
     try:
         parts = urlsplit(url)
-        _ = parts.port
+        host, port = parts.hostname, parts.port
     except ValueError:
         raise FetchError("the url is not valid") from None
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    if parts.scheme not in ("http", "https") or not host:
         raise FetchError("the url must start with http:// or https://")
+    if port == 0:
+        raise FetchError("the url is not valid")
     safe = "%!$&'()*+,;=:@/?~-._[]|"
     query = f"?{quote(parts.query, safe=safe)}" if parts.query else ""
     return f"{parts.scheme}://{_host(url)}{quote(parts.path or '/', safe=safe)}{query}"
@@ -281,7 +287,7 @@ def _joined(url: str, location: str) -> str:
 
 
 def _host(url: str) -> str:
-    """Host and port, without a user's name."""
+    """Host and port, without user name and password."""
     try:
         netloc = urlsplit(url).netloc.rpartition("@")[2]
         return netloc if netloc.isascii() else netloc.encode("idna").decode()

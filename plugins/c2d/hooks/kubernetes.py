@@ -1,7 +1,8 @@
-"""The edge to Kubernetes: creates, follows and deletes a job's objects. What they are is decided in :mod:`c2d.pods.manifests`."""
+"""Kubernetes: creates, follows, reads and deletes a job's objects. :mod:`c2d.pods.manifests` decides what they contain."""
 
 from __future__ import annotations
 
+import functools
 import json
 import queue
 import threading
@@ -12,41 +13,58 @@ from typing import TYPE_CHECKING, Any
 
 from c2d.errors import ManifestRejected
 
+# `kubernetes` itself is imported where it is used: the API server imports this module when it starts, and seldom calls it.
 if TYPE_CHECKING:
-    from kubernetes.client import CoreV1Api
+    from kubernetes.client import ApiException, CoreV1Api
 
 CONTAINER = "base"
-"""The container of a stage's pod that does the stage's work: KubernetesPodOperator's default name."""
+"""The container that does a stage's work in the stage's pod: KubernetesPodOperator's default name."""
+
 WATCH_SECONDS = 240
+WATCH_FAILURES = 30
+"""Consecutive failures after which a watch gives up."""
+
 VOLUME_SECONDS = 30
+"""How long to wait for a volume that is being provisioned."""
+
 CONSUMER_SECONDS = 0.3
+"""A claim that no provisioner has picked up after this time waits for its pod."""
+
 PROVISIONER = "volume.kubernetes.io/storage-provisioner"
 LOG_LINE_BYTES = 4096
+LINE_BUFFER_BYTES = 4 * 2**20
+LOG_TAIL_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True)
-class Seen:
-    """The pod as the API server has it now; None: it is gone."""
+class PodState:
+    """The pod as the API server has it now; None if it is gone."""
 
     pod: dict[str, Any] | None
 
 
 @dataclass(frozen=True)
 class LogLine:
-    """A line of the container's log, cut at ``LOG_LINE_BYTES``; None: the log has ended."""
+    """A line of the container's log; None at its end. A very long line is cut to ``LOG_LINE_BYTES``."""
 
     text: bytes | None
 
 
 class Pods:
-    """A job's objects in one namespace."""
+    """A job's objects in one namespace. Objects are JSON, as the API server sends them."""
 
     def __init__(self, api: CoreV1Api, namespace: str):
         self.api = api
         self.namespace = namespace
 
     def ensure(self, manifest: dict[str, Any]) -> dict[str, Any]:
-        """The object that ``manifest`` describes; creates it where it does not exist. Returns it as JSON."""
+        """Creates the object unless it exists, and returns it.
+
+        :raises ManifestRejected: the API server rejects the manifest.
+        :raises ValueError: there is an object of this name with other annotations.
+        """
+        from kubernetes.client import ApiException
+
         kind = manifest["kind"]
         name = manifest["metadata"]["name"]
         create, read = {
@@ -57,44 +75,45 @@ class Pods:
         }[kind]
         try:
             return _json(create(self.namespace, manifest, _preload_content=False))
-        except Exception as e:
-            status = getattr(e, "status", None)
-            if status in (400, 422):
-                raise ManifestRejected(f"{kind} {name} is refused: {_reason(e)}") from None
-            if status != 409:
+        except ApiException as e:
+            if e.status in (400, 422):
+                raise ManifestRejected(f"{kind} {name} is refused: {_message(e)}") from None
+            if e.status != 409:
                 raise
-        found = _json(read(name, self.namespace, _preload_content=False))
-        if not manifest["metadata"]["annotations"].items() <= found["metadata"].get("annotations", {}).items():
+        existing = _json(read(name, self.namespace, _preload_content=False))
+        if not manifest["metadata"]["annotations"].items() <= existing["metadata"].get("annotations", {}).items():
             raise ValueError(f"{kind} {name} exists and belongs to something else")
-        return found
+        return existing
 
     def denies_by_default(self) -> bool:
-        """Whether the namespace has the policy that cuts every pod off, but for what others allow."""
+        """Whether the namespace has the shipped network policy that denies all traffic which no other policy allows."""
         from kubernetes.client import NetworkingV1Api
 
         policy = self._read(NetworkingV1Api(self.api.api_client).read_namespaced_network_policy, "c2d-default-deny")
-        spec = (policy or {}).get("spec", {})
-        whole = not spec.get("podSelector") and {"Egress", "Ingress"} <= set(spec.get("policyTypes", []))
-        return policy is not None and whole and not spec.get("egress") and not spec.get("ingress")
+        if policy is None:
+            return False
+        spec = policy.get("spec", {})
+        covers_all = not spec.get("podSelector") and {"Egress", "Ingress"} <= set(spec.get("policyTypes", []))
+        return covers_all and not spec.get("egress") and not spec.get("ingress")
 
     def await_volume(self, claim: str) -> None:
-        """Waits until the claim has its volume, or it is clear that it gets one only with its pod (WaitForFirstConsumer).
+        """Waits until the claim is bound, or until it is clear that only its pod will bind it (WaitForFirstConsumer).
 
-        A pod that is made before its volume is there fails its first scheduling, which costs a second, and where the scheduler
-        misses the volume's event, five minutes.
+        A pod that is created before its volume fails its first scheduling. That costs a second, or five minutes if the scheduler misses
+        the volume's event.
         """
         begun = time.monotonic()
         while time.monotonic() - begun < VOLUME_SECONDS:
-            found = _json(self.api.read_namespaced_persistent_volume_claim(claim, self.namespace, _preload_content=False))
-            if found.get("status", {}).get("phase") == "Bound":
+            current = _json(self.api.read_namespaced_persistent_volume_claim(claim, self.namespace, _preload_content=False))
+            if current.get("status", {}).get("phase") == "Bound":
                 return
-            being_made = PROVISIONER in found["metadata"].get("annotations", {})
-            if not being_made and time.monotonic() - begun > CONSUMER_SECONDS:
+            provisioning = PROVISIONER in current["metadata"].get("annotations", {})
+            if not provisioning and time.monotonic() - begun > CONSUMER_SECONDS:
                 return
             time.sleep(0.03)
 
     def owner(self, name: str) -> dict[str, Any] | None:
-        """The job's owner object, or None."""
+        """The object that owns the job's other objects, or None."""
         return self._read(self.api.read_namespaced_config_map, name)
 
     def read(self, name: str) -> dict[str, Any] | None:
@@ -102,68 +121,70 @@ class Pods:
         return self._read(self.api.read_namespaced_pod, name)
 
     def owners(self, label: str) -> list[dict[str, Any]]:
-        """All objects that own a job's others."""
+        """The owner objects of all jobs."""
         return list(_json(self.api.list_namespaced_config_map(self.namespace, label_selector=label, _preload_content=False))["items"])
 
     def set_deadline(self, name: str, seconds: int) -> bool:
-        """Lets the node end the pod ``seconds`` after it has taken it; only ever sooner than before. A pod that is gone is fine.
+        """Has the node end the pod ``seconds`` after it accepted it; a deadline can only be shortened. A missing pod is not an error.
 
-        Returns False where that is not allowed: the operators' role lacks ``patch`` of pods.
+        Returns False if the operators' role lacks ``patch`` of pods.
         """
+        from kubernetes.client import ApiException
+
         try:
             self.api.patch_namespaced_pod(name, self.namespace, {"spec": {"activeDeadlineSeconds": seconds}}, _preload_content=False)
-        except Exception as e:
-            status = getattr(e, "status", None)
-            if status not in (403, 404):
+        except ApiException as e:
+            if e.status not in (403, 404):
                 raise
-            return status == 404
+            return bool(e.status == 404)
         return True
 
     def delete(self, name: str) -> None:
-        """Asks for the pod to go; it is gone a second or two later. One that does not exist is fine."""
+        """Requests the pod's deletion, which takes a second or two. A missing pod is not an error."""
         self._delete(self.api.delete_namespaced_pod, name)
 
     def delete_owner(self, name: str) -> None:
-        """Asks for everything of the job to go."""
+        """Requests the deletion of all objects of the job."""
         self._delete(self.api.delete_namespaced_config_map, name)
 
-    def follow(self, pod: dict[str, Any], log_bytes: int, tick: float = 5.0) -> Iterator[Seen | LogLine]:
-        """What happens to ``pod`` from now on: each state that it takes, and its log from the first line, as they come.
+    def follow(self, pod: dict[str, Any], log_bytes: int, tick: float = 5.0) -> Iterator[PodState | LogLine]:
+        """The states of ``pod`` from now on, and its log from the first line, as they arrive.
 
-        Yields at least every ``tick`` seconds (the last state again), so that the caller can look at the clock. Goes on until the caller
-        stops listening. Broken connections to the API server are taken up again.
+        Yields at least every ``tick`` seconds (repeating the last state), so that the caller can check the time. Never ends by itself;
+        the caller stops iterating. Broken connections to the API server are re-established.
         """
-        name, seen = pod["metadata"]["name"], pod
-        inbox: queue.SimpleQueue[Seen | LogLine | BaseException] = queue.SimpleQueue()
+        name, latest = pod["metadata"]["name"], pod
+        events: queue.SimpleQueue[PodState | LogLine | Exception] = queue.SimpleQueue()
         stop = threading.Event()
-        threading.Thread(target=self._watch, args=(name, pod["metadata"]["resourceVersion"], inbox, stop), daemon=True).start()
-        logging = False
-        yield Seen(pod)
+        threading.Thread(target=self._watch, args=(name, pod["metadata"]["resourceVersion"], events, stop), daemon=True).start()
+        reads_log = False
+        yield PodState(pod)
         try:
             while True:
-                if not logging and _has_run(seen):
-                    threading.Thread(target=self._stream_log, args=(name, log_bytes, inbox, stop), daemon=True).start()
-                    logging = True
+                if not reads_log and _has_run(latest):
+                    threading.Thread(target=self._read_log, args=(name, log_bytes, events, stop), daemon=True).start()
+                    reads_log = True
                 try:
-                    event = inbox.get(timeout=tick)
+                    event = events.get(timeout=tick)
                 except queue.Empty:
-                    yield Seen(seen)
+                    yield PodState(latest)
                     continue
-                if isinstance(event, BaseException):
+                if isinstance(event, Exception):
                     raise event
-                if isinstance(event, Seen) and event.pod is not None:
-                    seen = event.pod
+                if isinstance(event, PodState) and event.pod is not None:
+                    latest = event.pod
                 yield event
         finally:
             stop.set()
 
-    def _watch(self, name: str, version: str | None, inbox: queue.SimpleQueue[Any], stop: threading.Event) -> None:
+    def _watch(self, name: str, version: str | None, events: queue.SimpleQueue[Any], stop: threading.Event) -> None:
+        """Puts each state of the pod into ``events`` until the pod is gone, ``stop`` is set, or too many attempts failed in a row."""
         failures = 0
         while not stop.is_set():
             try:
                 if version is None:
                     current = self.read(name)
-                    inbox.put(Seen(current))
+                    events.put(PodState(current))
                     if current is None:
                         return
                     version = current["metadata"]["resourceVersion"]
@@ -179,21 +200,21 @@ class Pods:
                 for line in _lines(response):
                     event = json.loads(line)
                     failures = 0
-                    if event["type"] == "ERROR":  # 410: this version is forgotten
+                    if event["type"] == "ERROR":  # 410: the API server no longer has this version
                         break
-                    inbox.put(Seen(None if event["type"] == "DELETED" else event["object"]))
+                    events.put(PodState(None if event["type"] == "DELETED" else event["object"]))
                     if event["type"] == "DELETED" or stop.is_set():
                         return
                 version = None
-            except Exception as e:
+            except Exception as e:  # also urllib3's and broken JSON: a thread that died would leave the caller waiting
                 failures += 1
-                if failures > 30:
-                    inbox.put(e)
+                if failures > WATCH_FAILURES:
+                    events.put(e)
                     return
                 version = None
                 stop.wait(min(0.2 * 2**failures, 5))
 
-    def _stream_log(self, name: str, limit_bytes: int, inbox: queue.SimpleQueue[Any], stop: threading.Event) -> None:
+    def _read_log(self, name: str, limit_bytes: int, events: queue.SimpleQueue[Any], stop: threading.Event) -> None:
         try:
             response = self.api.read_namespaced_pod_log(
                 name,
@@ -205,31 +226,60 @@ class Pods:
                 _request_timeout=(10, None),
             )
             for line in _lines(response):
-                inbox.put(LogLine(line))
+                events.put(LogLine(line))
                 if stop.is_set():
                     return
-        except Exception as e:  # the log is a convenience here; the stage's own log file is what the owner gets
-            inbox.put(LogLine(f"(the log broke off: {type(e).__name__})".encode()))
-        inbox.put(LogLine(None))
+        except Exception as e:  # not an error of the stage: the owner gets the stage's own log file
+            events.put(LogLine(f"(the log broke off: {type(e).__name__})".encode()))
+        events.put(LogLine(None))
 
     def _read(self, read: Any, name: str) -> dict[str, Any] | None:
+        from kubernetes.client import ApiException
+
         try:
             return _json(read(name, self.namespace, _preload_content=False))
-        except Exception as e:
-            if getattr(e, "status", None) == 404:
+        except ApiException as e:
+            if e.status == 404:
                 return None
             raise
 
     def _delete(self, delete: Any, name: str) -> None:
+        from kubernetes.client import ApiException
+
         try:
             delete(name, self.namespace, propagation_policy="Background", _preload_content=False)
-        except Exception as e:
-            if getattr(e, "status", None) != 404:
+        except ApiException as e:
+            if e.status != 404:
                 raise
 
 
-def _reason(error: Any) -> str:
-    """The API server's own sentence."""
+def pod_log_tail(namespace: str, pod: str, lines: int) -> str | None:
+    """The last lines of a pod's log, at most LOG_TAIL_BYTES; None if there is no such pod or it has not started. For the live view.
+
+    :raises kubernetes.client.ApiException: any other error of Kubernetes.
+    """
+    from kubernetes.client import ApiException
+
+    try:
+        response = _default_api().read_namespaced_pod_log(
+            pod, namespace, container=CONTAINER, tail_lines=lines, _preload_content=False, _request_timeout=(2, 5)
+        )
+    except ApiException as e:
+        if e.status in (400, 404):  # 400: the container is waiting to start
+            return None
+        raise
+    return bytes(response.data)[-LOG_TAIL_BYTES:].decode("utf-8", "replace")
+
+
+@functools.cache
+def _default_api() -> CoreV1Api:
+    from airflow.providers.cncf.kubernetes.hooks.kubernetes import KubernetesHook
+
+    return KubernetesHook(conn_id="kubernetes_default").core_v1_client
+
+
+def _message(error: ApiException) -> str:
+    """The sentence in which the API server explains an error."""
     try:
         return str(json.loads(error.body)["message"])[:1000]
     except (ValueError, TypeError, KeyError):
@@ -246,16 +296,16 @@ def _has_run(pod: dict[str, Any]) -> bool:
 
 
 def _lines(response: Any) -> Iterator[bytes]:
-    """The lines of a streamed body as they arrive; a longer line than any object has is cut, so that memory stays bounded."""
+    """The lines of a streamed body as they arrive. A line that outgrows the buffer is cut, so that memory stays bounded."""
     rest = b""
     cutting = False
     for chunk in response.stream(amt=None if response.chunked else 65536, decode_content=False):
-        *whole, rest = (rest + chunk).split(b"\n")
-        for line in whole:
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
             if not cutting and line:
                 yield line
             cutting = False
-        if len(rest) > 4 * 2**20:
+        if len(rest) > LINE_BUFFER_BYTES:
             if not cutting:
                 yield rest[:LOG_LINE_BYTES]
             rest, cutting = b"", True

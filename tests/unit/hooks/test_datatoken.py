@@ -1,10 +1,9 @@
-"""DatatokenHook on a real chain with Ocean's real contracts: what it reads, in how many round trips, and servers that fail."""
+"""DatatokenHook on a real chain with Ocean's contracts: what it reads, in how many round trips, and from which connection."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import threading
 from decimal import Decimal
 from typing import Any
 
@@ -12,22 +11,22 @@ import pytest
 
 from c2d.access.compute_access import ComputeAccess
 from c2d.errors import UpstreamUnavailable
-from c2d.hooks import datatoken
+from c2d.hooks import connections, datatoken
 from c2d.hooks.datatoken import DatatokenHook
-from c2d.hooks.json_rpc import ANSWER_BYTES, Rpc
+from c2d.hooks.json_rpc import ANSWER_BYTES
 from c2d.market import orders
 from c2d.market.case import OperatorRules
 from c2d.market.chain_facts import ChainQuestions
 from c2d.market.compute_request import AlgorithmRequest, AssetRequest, ComputeRequest
 from tests.unit import sample_market as m
 from tests.unit.operators.test_ordered_jobs import fee_for, publish
-from tests.unit.rpc_server import Behaviour, no_logs, server  # noqa: F401
+from tests.unit.rpc_server import Behaviour, answers, no_logs, server  # noqa: F401
 
 
 @pytest.fixture(autouse=True)
-def nothing_known() -> None:
-    for kept in (datatoken._known, datatoken._rpc, datatoken._of_connection):
-        kept.cache_clear()  # type: ignore[attr-defined]
+def empty_caches() -> None:
+    for cached in (datatoken._cache, datatoken._rpc, connections._connection):
+        cached.cache_clear()  # type: ignore[attr-defined]
 
 
 @pytest.fixture
@@ -40,42 +39,42 @@ def asset(chain: Any) -> tuple[Any, dict[str, Any]]:
     return publish(chain, chain.accounts[1].address, lambda a: m.document(a.nft, [m.service(a.nft, a.datatoken)]))
 
 
-def of(asset: Any, event: tuple[str, int] | None = None, *transactions: str, token: str = "") -> ChainQuestions:
+def questions(asset: Any, event: tuple[str, int] | None = None, *transactions: str, token: str = "") -> ChainQuestions:
     nfts = frozenset({(asset.nft, asset.datatoken, event)})
     return ChainQuestions(nfts, frozenset(t.lower() for t in transactions), frozenset({token} if token else ()))
 
 
-def test_what_it_reads(chain: Any, hook: DatatokenHook, asset: Any) -> None:
+def test_one_batch_reads_metadata_owner_receipts_and_decimals(chain: Any, hook: DatatokenHook, asset: Any) -> None:
     it, doc = asset
     fee = fee_for(chain, doc, "ocean-compute", 5 * 10**18)
     tx = chain.buy(it, chain.accounts[9].address, fee, payer=chain.accounts[2].address)
     again = chain.reuse_order(chain.accounts[2].address, it.datatoken, tx, fee_for(chain, doc, "ocean-compute"))
-    facts = hook.facts(8996, of(it, None, again, token=chain.usdc))
+    facts = hook.facts(8996, questions(it, None, again, token=chain.usdc))
     nft = facts.nfts[it.nft.lower()]
     assert (nft.state, nft.owner, nft.metadataHash) == (0, chain.accounts[1].address, hashlib.sha256(m.text_of(doc)).digest())
     assert facts.deployed == {(it.nft.lower(), it.datatoken.lower())}
     assert facts.decimals == {chain.usdc.lower(): 6} and facts.now == chain.now()
-    used_on, started = facts.receipts[again.lower()], facts.receipts[tx.lower()]
-    assert used_on is not None and used_on.reused[0].orderTxId == tx.lower()
+    reused, started = facts.receipts[again.lower()], facts.receipts[tx.lower()]
+    assert reused is not None and reused.reused[0].orderTxId == tx.lower()
     assert started is not None and started.started[0].amount == 10**18 and started.fees[0].fee.providerFeeAmount == 5 * 10**18
     assert started.fees[0].fee.providerData == fee[7] and orders.fees.signer(started.fees[0].fee) == m.PROVIDER  # the contract agrees
 
 
-def test_the_last_metadata_counts_and_a_state_is_read_anew(chain: Any, hook: DatatokenHook) -> None:
+def test_the_last_metadata_event_counts_and_the_state_is_not_cached(chain: Any, hook: DatatokenHook) -> None:
     it, _ = publish(chain, chain.accounts[1].address, lambda a: m.document(a.nft, [m.service(a.nft, a.datatoken)]))
     first = chain.rpc("eth_blockNumber")
     tx = chain.set_metadata(it, b"{}", "ab" * 32)
-    assert hook.facts(8996, of(it)).nfts[it.nft.lower()].metadataHash == bytes.fromhex("ab" * 32)
-    # What the cache says of the event is only where the search begins: a former one leads to the last one too.
-    assert hook.facts(8996, of(it, (tx, int(first, 16)))).nfts[it.nft.lower()].metadataHash == bytes.fromhex("ab" * 32)
+    assert hook.facts(8996, questions(it)).nfts[it.nft.lower()].metadataHash == bytes.fromhex("ab" * 32)
+    # The event that the metadata cache names is only where the search begins: an earlier event leads to the last one too.
+    assert hook.facts(8996, questions(it, (tx, int(first, 16)))).nfts[it.nft.lower()].metadataHash == bytes.fromhex("ab" * 32)
     chain.set_state(it, 4)
-    assert hook.facts(8996, of(it)).nfts[it.nft.lower()].state == 4
+    assert hook.facts(8996, questions(it)).nfts[it.nft.lower()].state == 4
 
 
-def test_what_is_not_there(chain: Any, hook: DatatokenHook, asset: Any) -> None:
+def test_missing_metadata_contracts_and_transactions_are_none(chain: Any, hook: DatatokenHook, asset: Any) -> None:
     it, _ = asset
     bare = chain.publish(chain.accounts[1].address)
-    facts = hook.facts(8996, of(bare))
+    facts = hook.facts(8996, questions(bare))
     assert (facts.nfts[bare.nft.lower()].state, facts.nfts[bare.nft.lower()].metadataHash) == (None, None)
     nobody = m.address(5)
     facts = hook.facts(8996, ChainQuestions(frozenset({(nobody, it.datatoken, None), (chain.ocean, it.datatoken, None)})))
@@ -128,75 +127,42 @@ def test_a_start_with_three_data_sets_and_an_algorithm_takes_at_most_two_round_t
         assert hook.rpc(8996).round_trips - before == 2
 
 
-# -- servers that fail ---------------------------------------------------------------------------------------------------------------
-
-
-def answers(asked: list[dict[str, Any]], **of_method: Any) -> list[dict[str, Any]]:
-    given = {"eth_chainId": {"result": hex(8996)}, **of_method}
-    return [{"jsonrpc": "2.0", "id": a["id"], **given.get(a["method"], {"result": None})} for a in asked]
-
+# -- servers that fail --------------------------------------------------------------------------------------------------------------
 
 LIMIT = {"error": {"code": -32005, "message": "limit exceeded"}}
 FAILS: dict[str, tuple[Behaviour, str]] = {
-    "an error of its own": (lambda asked: (503, {}), "HTTP status 503"),
+    "HTTP status 503": (lambda asked: (503, {}), "HTTP status 503"),
     "too many requests": (lambda asked: (429, {}), "HTTP status 429"),
-    "no JSON": (lambda asked: (200, b"<html>"), "no JSON-RPC"),
-    "no batches": (lambda asked: (200, {"jsonrpc": "2.0", "error": {"code": -32600, "message": "no batch"}}), "takes no batches"),
-    "too few answers": (lambda asked: (200, answers(asked)[:-1]), "takes no batches"),
-    "another chain": (lambda asked: (200, answers(asked, eth_chainId={"result": "0x1"})), "not of this chain"),
-    "a limit for each call": (lambda asked: (200, answers(asked, eth_call=LIMIT)), "error -32005 for eth_call"),
-    "answers to other questions": (lambda asked: (200, [{**a, "id": 7000 + n} for n, a in enumerate(answers(asked))]), "takes no batches"),
-    "one answer twice": (lambda asked: (200, [*answers(asked)[:-1], answers(asked)[0]]), "takes no batches"),
-    "no end": (lambda asked: (200, b" " * (ANSWER_BYTES + 1)), "has more than"),
+    "HTML instead of JSON": (lambda asked: (200, b"<html>"), "is not JSON-RPC"),
+    "no batches": (lambda asked: (200, {"jsonrpc": "2.0", "error": {"code": -32600, "message": "no batch"}}), "does not support batches"),
+    "too few answers": (lambda asked: (200, answers(asked)[:-1]), "does not support batches"),
+    "another chain": (lambda asked: (200, answers(asked, eth_chainId={"result": "0x1"})), "serves another chain"),
+    "a rate limit in each result": (lambda asked: (200, answers(asked, eth_call=LIMIT)), "error -32005 for eth_call"),
+    "ids of other calls": (lambda asked: (200, [{**a, "id": 7000 + n} for n, a in enumerate(answers(asked))]), "does not support batches"),
+    "one id twice": (lambda asked: (200, [*answers(asked)[:-1], answers(asked)[0]]), "does not support batches"),
+    "an endless answer": (lambda asked: (200, b" " * (ANSWER_BYTES + 1)), "has more than"),
     "a redirect": (lambda asked: (302, {}), ""),
 }
 
 
-@pytest.mark.parametrize("what", FAILS)
-def test_a_server_that_fails_is_left_for_the_next_and_never_a_pass(
-    what: str, server: Any, chain: Any, asset: Any, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("failure", FAILS)
+def test_a_server_that_fails_is_skipped_and_its_answer_never_counts(
+    failure: str, server: Any, chain: Any, asset: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    behave, why = FAILS[what]
+    behave, reason = FAILS[failure]
     it, doc = asset
     url = server(behave)
-    facts = DatatokenHook(urls={8996: [url, chain.url]}).facts(8996, of(it))
+    facts = DatatokenHook(urls={8996: [url, chain.url]}).facts(8996, questions(it))
     assert facts.nfts[it.nft.lower()].metadataHash == hashlib.sha256(m.text_of(doc)).digest()
     with pytest.raises(UpstreamUnavailable, match="chain 8996: no RPC server answers; try again later") as e:
-        DatatokenHook(urls={8996: [url]}).facts(8996, of(it))
-    assert why in str(e.value)
+        DatatokenHook(urls={8996: [url]}).facts(8996, questions(it))
+    assert reason in str(e.value)
     assert "TOPSECRET" not in str(e.value) + caplog.text and "127.0.0.1" not in str(e.value) and e.value.__cause__ is None
 
 
-def test_a_server_that_is_not_there_or_says_nothing(server: Any, chain: Any, asset: Any) -> None:
-    released = threading.Event()
-
-    def silent(asked: list[dict[str, Any]]) -> tuple[int, Any]:
-        released.wait(30)
-        return 200, []
-
-    it, _ = asset
-    with pytest.raises(UpstreamUnavailable, match=r"server 1: no connection; server 2: no answer in time"):
-        DatatokenHook(urls={8996: ["http://127.0.0.1:1/TOPSECRET", server(silent)]}, seconds=0.2).facts(8996, of(it))
-    released.set()
-
-
-def test_the_server_that_answered_last_is_asked_first(server: Any, chain: Any) -> None:
-    asked: list[int] = []
-
-    def fails(calls: list[dict[str, Any]]) -> tuple[int, Any]:
-        asked.append(len(calls))
-        return 503, {}
-
-    rpc = Rpc(8996, [server(fails), chain.url], 5)
-    for _ in range(3):
-        rpc.batch([("eth_blockNumber", [])])
-    assert len(asked) == 1
-    rpc.try_next()
-    rpc.batch([("eth_blockNumber", [])])
-    assert len(asked) == 2
-
-
-def test_a_server_that_has_not_seen_the_order_yet(server: Any, chain: Any, asset: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_server_is_asked_for_a_receipt_that_the_first_does_not_have_yet(
+    server: Any, chain: Any, asset: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(datatoken, "RECEIPT_PAUSE", 0)
     it, doc = asset
     tx = chain.buy(it, chain.accounts[2].address, fee_for(chain, doc, "ocean-compute"))
@@ -210,32 +176,32 @@ def test_a_server_that_has_not_seen_the_order_yet(server: Any, chain: Any, asset
     assert receipt is not None and receipt.started
 
 
-def test_where_logs_are_not_to_be_had_the_event_that_the_cache_knows_is_read(server: Any, chain: Any, asset: Any) -> None:
+def test_if_a_server_serves_no_logs_the_event_that_the_metadata_cache_names_is_read(server: Any, chain: Any, asset: Any) -> None:
     it, doc = asset
     tx = chain.set_metadata(it, m.text_of(doc), hashlib.sha256(m.text_of(doc)).hexdigest())
     block = int(chain.rpc("eth_getTransactionReceipt", tx)["blockNumber"], 16)
 
     hook = DatatokenHook(urls={8996: [server(no_logs(chain))]})
     published = hashlib.sha256(m.text_of(doc)).digest()
-    assert hook.facts(8996, of(it, (tx.lower(), block))).nfts[it.nft.lower()].metadataHash == published
-    without = hook.facts(8996, of(it)).nfts[it.nft.lower()]
-    assert (without.metadataHash, without.asked) == (None, False), "and without it nothing is known"
+    assert hook.facts(8996, questions(it, (tx.lower(), block))).nfts[it.nft.lower()].metadataHash == published
+    without = hook.facts(8996, questions(it)).nfts[it.nft.lower()]
+    assert (without.metadataHash, without.asked) == (None, False), "without it the events could not be searched"
 
 
 @pytest.mark.parametrize("result", [None, [], "x", {}, {"number": "x", "timestamp": "0x1"}, 5])
-def test_an_answer_that_cannot_be_read_is_none(result: Any, server: Any) -> None:
+def test_a_malformed_block_makes_the_chain_unavailable(result: Any, server: Any) -> None:
     url = server(lambda asked: (200, answers(asked, eth_getBlockByNumber={"result": result})))
     with pytest.raises(UpstreamUnavailable, match="chain 8996: an RPC server's answer cannot be read"):
         DatatokenHook(urls={8996: [url]}).facts(8996, ChainQuestions())
 
 
-def test_a_chain_without_servers(chain: Any) -> None:
+def test_a_chain_without_configured_servers_is_unavailable(chain: Any) -> None:
     with pytest.raises(UpstreamUnavailable, match="chain 5: no RPC server is set for it"):
         DatatokenHook(urls={8996: [chain.url]}).facts(5, ChainQuestions())
     assert DatatokenHook(urls={0: [chain.url]}).facts(8996, ChainQuestions()).now == chain.now()
 
 
-# -- contracts, the connection -------------------------------------------------------------------------------------------------------
+# -- view functions ------------------------------------------------------------------------------------------------------------------
 
 ABI = {
     "type": "function",
@@ -246,7 +212,7 @@ ABI = {
 }
 
 
-def test_a_contract_is_called(chain: Any, hook: DatatokenHook, asset: Any) -> None:
+def test_call_returns_the_result_of_a_view_function(chain: Any, hook: DatatokenHook, asset: Any) -> None:
     it, _ = asset
     assert hook.call(8996, it.nft, ABI, {"datatoken": it.datatoken.lower()}) is True
     several = {
@@ -265,31 +231,36 @@ def test_a_contract_is_called(chain: Any, hook: DatatokenHook, asset: Any) -> No
             hook.call(8996, address, ABI, arguments)
 
 
-def test_the_connection_and_its_button(chain: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    datatoken._of_connection.cache_clear()
-    urls = {"8996": [chain.url, "http://127.0.0.1:1/TOPSECRET"], "1": chain.url}
-    monkeypatch.setenv("AIRFLOW_CONN_OCEAN_DEFAULT", json.dumps({"conn_type": "ocean", "extra": urls}))
-    ok, text = DatatokenHook().test_connection()
-    assert not ok and text == (
-        "chain 1, server 1: it is not of this chain; chain 8996, server 1: answers; chain 8996, server 2: no connection"
+# -- the connection ------------------------------------------------------------------------------------------------------------------
+
+
+def define(monkeypatch: pytest.MonkeyPatch, extra: dict[str, Any]) -> None:
+    connections._connection.cache_clear()
+    monkeypatch.setenv("AIRFLOW_CONN_OCEAN_DEFAULT", json.dumps({"conn_type": "ocean", "extra": extra}))
+
+
+def test_the_test_button_asks_every_server_of_the_connection(chain: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    define(monkeypatch, {"8996": [chain.url, "http://127.0.0.1:1/TOPSECRET"], "1": chain.url})
+    assert DatatokenHook().test_connection() == (
+        False,
+        "chain 1, server 1: it serves another chain; chain 8996, server 1: answers; chain 8996, server 2: no connection",
     )
-    datatoken._of_connection.cache_clear()
-    monkeypatch.setenv("AIRFLOW_CONN_OCEAN_DEFAULT", json.dumps({"conn_type": "ocean", "extra": {"8996": chain.url}}))
+    define(monkeypatch, {"8996": chain.url})
     assert DatatokenHook().test_connection() == (True, "chain 8996, server 1: answers")
-    datatoken._of_connection.cache_clear()
-    monkeypatch.setenv("AIRFLOW_CONN_OCEAN_DEFAULT", json.dumps({"conn_type": "ocean", "extra": {"x": "TOPSECRET"}}))
-    with pytest.raises(UpstreamUnavailable, match="connection ocean_default: extra must be a JSON object of RPC URLs by chain id") as e:
-        DatatokenHook().facts(8996, ChainQuestions())
-    assert "TOPSECRET" not in str(e.value)
-    datatoken._of_connection.cache_clear()
-    datatoken._of_connection.cache_clear()
-    monkeypatch.delenv("AIRFLOW_CONN_OCEAN_DEFAULT")
+
+
+def test_the_connection_comes_before_the_setting(chain: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    define(monkeypatch, {"8996": chain.url})
+    assert DatatokenHook(urls={8996: ["http://127.0.0.1:1"]}).facts(8996, ChainQuestions()).now == chain.now()
+
+
+def test_without_a_connection_the_setting_is_used(chain: Any) -> None:
     assert DatatokenHook(urls={}).test_connection()[0] is False
     assert DatatokenHook(urls={8996: [chain.url]}).test_connection()[0] is True
 
 
-def test_airflow_knows_the_connection_type() -> None:
-    from airflow.sdk.providers_manager_runtime import ProvidersManagerTaskRuntime
-
-    known = ProvidersManagerTaskRuntime().hooks["ocean"]
-    assert known is not None and known.connection_testable and known.hook_class_name == "c2d.hooks.datatoken.DatatokenHook"
+def test_a_malformed_connection_makes_the_chain_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+    define(monkeypatch, {"x": "TOPSECRET"})
+    with pytest.raises(UpstreamUnavailable, match="connection ocean_default: extra must be a JSON object of RPC URLs by chain id") as e:
+        DatatokenHook().facts(8996, ChainQuestions())
+    assert "TOPSECRET" not in str(e.value)

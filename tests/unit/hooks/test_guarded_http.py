@@ -1,10 +1,9 @@
-"""What is fetched for strangers, with real servers on loopback. Where a hop has to be let through, one address counts as public."""
+"""Guarded HTTP with real servers on loopback. A test that needs one reachable hop counts that address as public."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import logging
 import socket
 import threading
@@ -13,11 +12,10 @@ from typing import Any
 
 import pytest
 
-from c2d.access.asset_content import AssetFiles
 from c2d.errors import FetchError, ResponseTooLarge, UnsafeAddress
-from c2d.hooks import guarded_http, registry
+from c2d.hooks import guarded_http
 from c2d.hooks.guarded_http import Fetcher, is_public, sha256_of
-from c2d.market.service_files import Gateways, Request
+from c2d.market.service_files import Request
 from tests.conformance.provider_server import Files
 
 OPEN = Fetcher(allow_non_public=True, timeout=5)
@@ -50,12 +48,12 @@ def get(fetcher: Fetcher, url: str, **more: Any) -> bytes:
         "64:ff9b:1::a00:1", "2002:7f00:1::", "2002:a9fe:a9fe::", "2001:0:0:0:0:0:80ff:fffe",
     ],
 )  # fmt: skip
-def test_addresses_that_are_not_public(address: str) -> None:
+def test_an_address_that_is_not_on_the_internet_is_not_public(address: str) -> None:
     assert not is_public(address)
 
 
 @pytest.mark.parametrize("address", ["1.1.1.1", "93.184.216.34", "2606:4700::1111", "::ffff:1.1.1.1", "64:ff9b::101:101"])
-def test_addresses_that_are(address: str) -> None:
+def test_an_address_on_the_internet_is_public(address: str) -> None:
     assert is_public(address)
 
 
@@ -66,7 +64,7 @@ def test_addresses_that_are(address: str) -> None:
         "169.254.169.254", "2852039166", "user@127.0.0.1", "1.1.1.1@127.0.0.1", "LOCALHOST.",
     ],
 )  # fmt: skip
-def test_no_form_of_a_private_address_is_fetched_from(served: Files, host: str) -> None:
+def test_no_notation_of_a_private_address_gets_through(served: Files, host: str) -> None:
     with pytest.raises(FetchError) as e:
         get(GUARDED, f"http://{host}:{served.server_port}/table.csv")
     assert str(e.value) in ("it is not on a public address", "the host name was not found") and served.asked == []
@@ -79,7 +77,7 @@ def public(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> None:
 @pytest.mark.parametrize(
     "target", ["http://127.0.0.2:{port}/table.csv", "//127.0.0.2:{port}/table.csv", "http://0x7f000002:{port}/table.csv"]
 )
-def test_a_redirect_into_the_network_is_refused(served: Files, monkeypatch: pytest.MonkeyPatch, target: str) -> None:
+def test_a_redirect_to_a_private_address_is_refused(served: Files, monkeypatch: pytest.MonkeyPatch, target: str) -> None:
     public(monkeypatch, "127.0.0.1")
     served.answers["/away"] = (302, {"Location": target.format(port=served.server_port)})
     served.answers["/further"] = (307, {"Location": "/away"})
@@ -89,13 +87,13 @@ def test_a_redirect_into_the_network_is_refused(served: Files, monkeypatch: pyte
 
 
 @pytest.mark.parametrize("target", ["file:///etc/passwd", "gopher://127.0.0.1/", "http://", "http://[", "https:///x"])
-def test_a_redirect_to_what_is_no_web_server_is_refused(served: Files, target: str) -> None:
+def test_a_redirect_to_something_else_than_http_is_refused(served: Files, target: str) -> None:
     served.answers["/away"] = (302, {"Location": target})
     with pytest.raises(FetchError):
         get(OPEN, f"{served.url}/away")
 
 
-def test_a_name_server_that_changes_its_mind_is_asked_once(served: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_host_is_resolved_only_once_per_request(served: Files, monkeypatch: pytest.MonkeyPatch) -> None:
     public(monkeypatch, "127.0.0.1")
     answers = [["127.0.0.1"], ["127.0.0.2"]]
 
@@ -113,7 +111,7 @@ def test_a_name_server_that_changes_its_mind_is_asked_once(served: Files, monkey
     assert headers["Host"] == f"two.example:{served.server_port}"
 
 
-def test_a_name_with_a_private_address_among_others_is_refused(served: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_host_with_public_and_private_addresses_is_refused(served: Files, monkeypatch: pytest.MonkeyPatch) -> None:
     public(monkeypatch, "127.0.0.1")
     both = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 80)) for address in ("127.0.0.1", "10.0.0.1")]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: both)
@@ -121,7 +119,7 @@ def test_a_name_with_a_private_address_among_others_is_refused(served: Files, mo
         get(GUARDED, f"http://two.example:{served.server_port}/table.csv")
 
 
-def test_proxies_of_the_environment_are_not_used(served: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_proxies_of_the_environment_are_ignored(served: Files, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     assert get(OPEN, f"{served.url}/table.csv") == b"a,b\n1,2\n"
@@ -130,7 +128,7 @@ def test_proxies_of_the_environment_are_not_used(served: Files, monkeypatch: pyt
 # -- requests -------------------------------------------------------------------------------------------------------------
 
 
-def test_a_files_headers_go_to_its_own_host_and_no_further(served: Files) -> None:
+def test_a_files_headers_are_sent_to_its_own_host_only(served: Files) -> None:
     other = Files()
     try:
         served.answers["/away"] = (302, {"Location": f"{other.url}/table.csv"})
@@ -144,13 +142,13 @@ def test_a_files_headers_go_to_its_own_host_and_no_further(served: Files) -> Non
         other.server_close()
 
 
-def test_a_post_sends_its_body_once(served: Files) -> None:
+def test_a_redirected_post_does_not_repeat_its_body(served: Files) -> None:
     served.answers["/post"] = (303, {"Location": "/table.csv"})
     assert get(OPEN, f"{served.url}/post", method="POST", body=b'{"a": 1}', headers={"Content-Type": "application/json"}) == b"a,b\n1,2\n"
     assert [(method, body) for method, _, _, body in served.asked] == [("POST", b'{"a": 1}'), ("GET", b"")]
 
 
-def test_what_is_too_large_or_goes_round_in_circles_is_left(served: Files) -> None:
+def test_large_bodies_and_redirect_loops_are_errors(served: Files) -> None:
     served.answers["/loop"] = (302, {"Location": "/loop"})
     with pytest.raises(FetchError, match="redirects more than 5 times"):
         get(OPEN, f"{served.url}/loop")
@@ -162,19 +160,19 @@ def test_what_is_too_large_or_goes_round_in_circles_is_left(served: Files) -> No
 
 
 def trickle(chunks: list[bytes]) -> tuple[socket.socket, int]:
-    """A server that sends these bytes to whoever comes, and then nothing more."""
+    """A server that sends these bytes to each client, and then nothing more."""
     server = socket.create_server(("127.0.0.1", 0))
 
     def serve() -> None:
-        held = []
+        open_connections = []
         while True:
             try:
                 connection, _ = server.accept()
             except OSError:
                 return
-            held.append(connection)
+            open_connections.append(connection)
             connection.recv(65536)
-            with contextlib.suppress(OSError):  # who has read enough goes
+            with contextlib.suppress(OSError):  # the client stops reading what is too large
                 for chunk in chunks:
                     connection.sendall(chunk)
 
@@ -182,7 +180,7 @@ def trickle(chunks: list[bytes]) -> tuple[socket.socket, int]:
     return server, server.getsockname()[1]
 
 
-def test_a_server_that_falls_silent_is_left(served: Files) -> None:
+def test_a_silent_server_times_out(served: Files) -> None:
     for chunks in ([], [b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n", b"ten bytes."]):
         server, port = trickle(chunks)
         with server, pytest.raises(FetchError, match="did not answer in time"):
@@ -190,8 +188,8 @@ def test_a_server_that_falls_silent_is_left(served: Files) -> None:
 
 
 @pytest.mark.parametrize("at", [0, 20, 60])
-def test_a_server_that_drips_is_left_wherever_it_does(at: int) -> None:
-    """In its first line, its headers, its body: each byte comes in time, and all of them would take hours."""
+def test_a_server_that_sends_one_byte_at_a_time_times_out(at: int) -> None:
+    """In the status line, the headers or the body: no single read times out."""
     whole = b"HTTP/1.1 200 OK\r\nX-A: bbbbbbbbbbbb\r\nContent-Length: 50\r\n\r\n" + b"." * 50
     server = socket.create_server(("127.0.0.1", 0))
 
@@ -208,7 +206,7 @@ def test_a_server_that_drips_is_left_wherever_it_does(at: int) -> None:
         get(Fetcher(True, 5, seconds=0.5), f"http://127.0.0.1:{server.getsockname()[1]}/")
 
 
-def test_a_body_without_an_end_is_limited_in_bytes_and_time() -> None:
+def test_an_endless_body_is_limited_in_bytes_and_time() -> None:
     endless = [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", *[b"5\r\n12345\r\n"] * 100]
     server, port = trickle(endless)
     with server:
@@ -219,7 +217,7 @@ def test_a_body_without_an_end_is_limited_in_bytes_and_time() -> None:
                 get(over, f"http://127.0.0.1:{port}/")
 
 
-def test_what_breaks_is_tried_again_as_often_as_it_says() -> None:
+def test_a_broken_request_is_repeated_as_often_as_configured() -> None:
     server = socket.create_server(("127.0.0.1", 0))
     tried = []
 
@@ -251,97 +249,9 @@ def test_what_breaks_is_tried_again_as_often_as_it_says() -> None:
         "http://é\udc80/S",
     ],
 )
-def test_no_error_shows_the_url(served: Files, url: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_no_error_contains_the_url(served: Files, url: str, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     with pytest.raises(FetchError) as e:
         get(OPEN, url.replace("{port}", str(served.server_port)), headers={"Authorization": "SECRET"})
     assert "SECRET" not in repr(e.value) and "127.0.0.1" not in str(e.value) and e.value.__cause__ is None
     assert "SECRET" not in caplog.text and "SECRET" not in repr(Request(url, "GET", {"a": "SECRET"}))
-
-
-# -- files ----------------------------------------------------------------------------------------------------------------
-
-
-class Contract:
-    def call(self, chain_id: int, address: str, abi: Any, arguments: Any) -> Any:
-        if "no" in arguments:
-            raise ValueError("the contract refuses the call")
-        return {"chain": chain_id, "said": b"\x01"}
-
-
-def files(served: Files, most: int = 0) -> AssetFiles:
-    return AssetFiles(OPEN, Gateways(served.url, served.url), Contract(), most)
-
-
-def test_what_a_file_is_is_asked_without_its_content(served: Files) -> None:
-    file = {"type": "url", "url": f"{served.url}/table.csv?token=SECRET"}
-    assert files(served).info(file, None, 1) == {"contentLength": "8", "contentType": "text/plain", "filename": "table.csv"}
-    assert [method for method, *_ in served.asked] == ["HEAD"]
-    checked = files(served).info(file, {"page": 2}, 1, checksum=True)
-    assert checked is not None and checked["checksum"] == hashlib.sha256(b"a,b\n1,2\n").hexdigest() and checked["checksumType"] == "sha256"
-    assert served.asked[-1][1] == "/table.csv?token=SECRET&page=2"
-    served.answers["/table.csv"] = (200, {"Content-Disposition": 'attachment; filename="../x y.csv"'})
-    assert files(served).info(file, None, 1)["filename"] == "x y.csv"  # type: ignore[index]
-    assert files(served).info({"type": "url", "url": f"{served.url}/nothing"}, None, 1) is None
-
-
-def test_a_checksum_is_of_a_whole_file_or_not_at_all(served: Files) -> None:
-    file = {"type": "url", "url": f"{served.url}/table.csv"}
-    assert files(served).checksum(file, None, 1) == hashlib.sha256(b"a,b\n1,2\n").hexdigest()
-    assert files(served, 8).checksum(file, None, 1) == hashlib.sha256(b"a,b\n1,2\n").hexdigest()
-    assert files(served, 7).checksum(file, None, 1) is None
-    assert files(served).checksum({"type": "url", "url": f"{served.url}/nothing"}, None, 1) is None
-    assert files(served).checksum({"type": "ftp"}, None, 1) is None
-
-
-def test_every_type_of_file_is_fetched(served: Files) -> None:
-    served.contents |= {"/ipfs/QmHash": b"of ipfs", "/arweaveTx": b"of arweave", "/graph": b'{"data": 1}'}
-    asked: list[tuple[Any, bytes]] = [
-        ({"type": "ipfs", "hash": "QmHash"}, b"of ipfs"),
-        ({"type": "arweave", "transactionId": "arweaveTx"}, b"of arweave"),
-        ({"type": "graphql", "url": f"{served.url}/graph", "query": "{a}"}, b'{"data": 1}'),
-    ]
-    for file, content in asked:
-        with files(served).open(file, {"v": 1} if file["type"] == "graphql" else None, 1) as answer:
-            assert b"".join(answer.chunks()) == content
-    method, _, _, body = served.asked[-1]
-    assert method == "POST" and json.loads(body) == {"query": "{a}", "variables": {"v": 1}}
-    abi = {"type": "function", "name": "f", "stateMutability": "view", "inputs": [{"name": "x", "type": "uint256"}]}
-    contract = {"type": "smartcontract", "address": "0x" + "11" * 20, "abi": abi}
-    with files(served).open(contract, {"x": 1}, 8996) as answer:
-        content = b"".join(answer.chunks())
-    assert json.loads(content) == {"chain": 8996, "said": "0x01"} and answer.length == len(content)
-    refused = {**contract, "abi": {**abi, "inputs": [{"name": "no", "type": "uint256"}]}}
-    assert files(served).info(refused, {"no": 1}, 8996) is None
-
-
-# -- registries -----------------------------------------------------------------------------------------------------------
-
-
-def test_a_registry_is_asked_with_the_token_that_it_hands_out(served: Files) -> None:
-    digest = "sha256:" + "ab" * 32
-    path = f"/v2/team/algo/manifests/{digest}"
-    image = f"localhost:{served.server_port}/team/algo"
-    assert not registry.has(OPEN, image, digest)
-    served.answers[path] = (
-        401,
-        {"WWW-Authenticate": f'Bearer realm="{served.url}/token",service="here",scope="repository:team/algo:pull"'},
-    )
-    served.contents["/token"] = b'{"token": "T"}'
-    assert not registry.has(OPEN, image, digest)  # and it goes on refusing
-    assert served.asked[-1][2]["Authorization"] == "Bearer T"
-    assert served.asked[-2][1] == "/token?service=here&scope=repository%3Ateam%2Falgo%3Apull"
-    served.contents["/token"] = b"[]"
-    assert not registry.has(OPEN, image, digest) and "Authorization" not in served.asked[-1][2]
-    served.answers[path] = (200, {})
-    assert registry.has(OPEN, image, digest)
-    with pytest.raises(UnsafeAddress):
-        registry.has(GUARDED, image, digest)
-
-
-def test_an_images_place_is_found_as_docker_finds_it() -> None:
-    assert registry._place("node") == ("registry-1.docker.io", "library/node")
-    assert registry._place("oceanprotocol/algo_dockers") == ("registry-1.docker.io", "oceanprotocol/algo_dockers")
-    assert registry._place("docker.io/library/node") == ("registry-1.docker.io", "library/node")
-    assert registry._place("ghcr.io/a/b") == ("ghcr.io", "a/b")
-    assert registry._place("localhost:5000/a") == ("localhost:5000", "a")

@@ -163,9 +163,9 @@ def configure(chain: Any, database_url: str) -> Callable[..., ConfigureOperator]
 @pytest.fixture(autouse=True)
 def known(monkeypatch: pytest.MonkeyPatch) -> None:
     """DatatokenHook takes NETWORK_URL from the operator's settings, as there is no Airflow connection here."""
-    from c2d.hooks import datatoken
+    from c2d.hooks import connections
 
-    datatoken._of_connection.cache_clear()
+    connections._connection.cache_clear()
 
 
 def test_what_is_fetched_is_opened_here_and_nowhere_else(deal: Deal, configure: Any, monkeypatch: pytest.MonkeyPatch) -> None:

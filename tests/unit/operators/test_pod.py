@@ -15,7 +15,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from c2d.crypto import ecies
 from c2d.crypto.signatures import signer_of_hash
 from c2d.errors import ManifestRejected, UpstreamUnavailable
-from c2d.hooks.kubernetes import LogLine, Seen
+from c2d.hooks.kubernetes import LogLine, PodState
 from c2d.jobs.model import Job
 from c2d.jobs.status import Reason, Stage
 from c2d.operators import pod as pod_module
@@ -43,7 +43,7 @@ ENDED = {"status": {"phase": "Running", "containerStatuses": [{"name": "base", "
 class Scripted:
     """Pods whose events come in a given order; asking for more than these is the failure."""
 
-    def __init__(self, *events: Seen | LogLine):
+    def __init__(self, *events: PodState | LogLine):
         self.events = events
         self.deleted: list[str] = []
         self.deadlines: list[int] = []
@@ -52,7 +52,7 @@ class Scripted:
         self.deadlines.append(seconds)
         return True
 
-    def follow(self, pod: Any, log_bytes: int, tick: float) -> Iterator[Seen | LogLine]:
+    def follow(self, pod: Any, log_bytes: int, tick: float) -> Iterator[PodState | LogLine]:
         yield from self.events
         raise AssertionError("the operator still waits after the last event")
 
@@ -60,7 +60,7 @@ class Scripted:
         self.deleted.append(name)
 
 
-def followed(*events: Seen | LogLine) -> tuple[Scripted, list[int], PodEnd]:
+def followed(*events: PodState | LogLine) -> tuple[Scripted, list[int], PodEnd]:
     operator, pods = AlgorithmOperator(), Scripted(*events)
     read = installation.read({"OPERATOR_PRIVATE_KEY": ecies.new_private_key(), "C2D_DATABASE_URL": "postgresql://x"})
     operator.settings, operator.environment = read, read.environments[0]
@@ -72,35 +72,35 @@ def followed(*events: Seen | LogLine) -> tuple[Scripted, list[int], PodEnd]:
     return pods, shown, end
 
 
-def follow(*events: Seen | LogLine) -> tuple[PodEnd, list[int]]:
+def follow(*events: PodState | LogLine) -> tuple[PodEnd, list[int]]:
     _, shown, end = followed(*events)
     return end, shown
 
 
 def test_the_algorithms_time_begins_with_its_container() -> None:
-    pods, _, _ = followed(Seen(RUNNING), Seen(RUNNING), LogLine(None), Seen(ENDED))
+    pods, _, _ = followed(PodState(RUNNING), PodState(RUNNING), LogLine(None), PodState(ENDED))
     assert pods.deadlines == [45 + 60]
-    pods, _, _ = followed(Seen(ENDED), LogLine(None))
+    pods, _, _ = followed(PodState(ENDED), LogLine(None))
     assert pods.deadlines == []
 
 
 @pytest.mark.parametrize(
     "events",
     [
-        [Seen(RUNNING), LogLine(b"x"), LogLine(None), Seen(ENDED)],
-        [Seen(RUNNING), Seen(ENDED), LogLine(b"x"), LogLine(None)],
-        [Seen(PENDING), Seen(ENDED), LogLine(None)],
+        [PodState(RUNNING), LogLine(b"x"), LogLine(None), PodState(ENDED)],
+        [PodState(RUNNING), PodState(ENDED), LogLine(b"x"), LogLine(None)],
+        [PodState(PENDING), PodState(ENDED), LogLine(None)],
     ],
     ids=["log ends first", "container ends first", "never seen running"],
 )
-def test_the_stage_ends_as_soon_as_both_the_container_and_its_log_have(events: list[Seen | LogLine]) -> None:
+def test_the_stage_ends_as_soon_as_both_the_container_and_its_log_have(events: list[PodState | LogLine]) -> None:
     end, shown = follow(*events)
     assert (end.reason, shown) == (Reason.COMPLETED, [40])
 
 
 def test_a_pod_that_vanishes_without_an_end_is_lost() -> None:
     with pytest.raises(PodLost, match="vanished"):
-        follow(Seen(RUNNING), Seen(None))
+        follow(PodState(RUNNING), PodState(None))
 
 
 @pytest.mark.parametrize(("operator", "gone"), [(AlgorithmOperator, ["j1-algorithm"]), (PublishOperator, ["j1", "j1-publish"])])

@@ -12,7 +12,7 @@ from c2d.database.jobs import JobRepository
 from c2d.database.notifications import Notifications
 from c2d.database.queries import JobQueries
 from c2d.database.queue import JobQueue
-from c2d.hooks import logs
+from c2d.hooks.kubernetes import pod_log_tail
 from c2d.lifecycle.dispatch import Dispatcher
 from c2d.settings.installation import Settings
 
@@ -24,11 +24,11 @@ class Service:
     """The jobs of one installation, as the APIs use them.
 
     :param dispatcher: starts and stops jobs.
-    :param tail: reads the end of a pod's log (:mod:`c2d.hooks.logs`).
+    :param tail: reads the end of a pod's log (:func:`c2d.hooks.kubernetes.pod_log_tail`).
     """
 
     dispatcher: Dispatcher
-    tail: Tail = logs.tail
+    tail: Tail = pod_log_tail
     settings: Settings = field(init=False)
     queue: JobQueue = field(init=False)
     queries: JobQueries = field(init=False)

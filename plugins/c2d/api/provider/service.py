@@ -20,9 +20,9 @@ from c2d.database.consumers import Consumers
 from c2d.database.nonces import Caller
 from c2d.errors import ApiError, UpstreamUnavailable
 from c2d.hooks.datatoken import DatatokenHook
-from c2d.hooks.download_proof import Proofs
-from c2d.hooks.networks import networks
-from c2d.hooks.policy_server import PolicyHook
+from c2d.hooks.download_proof import DownloadProofs
+from c2d.hooks.json_rpc import urls_by_chain_id
+from c2d.hooks.policy_server import PolicyServerHook
 from c2d.market.chain_facts import ChainQuestions
 from c2d.market.fees import ZERO_ADDRESS
 from c2d.settings.installation import Settings
@@ -42,15 +42,15 @@ Given = TypeVar("Given")
 class ProviderService:
     """
     :param jobs: the operator-service's own: one intake, one queue, one way to stop.
-    :param networks: the edge to the chains' nodes: RPC URLs by chain id (:mod:`c2d.hooks.networks`).
+    :param networks: the edge to the chains' nodes: RPC URLs by chain id (:func:`c2d.hooks.json_rpc.urls_by_chain_id`).
     """
 
     jobs: Service
-    networks: Callable[[Mapping[int, tuple[str, ...]]], Mapping[int, tuple[str, ...]]] = networks
+    networks: Callable[[Mapping[int, tuple[str, ...]]], Mapping[int, tuple[str, ...]]] = urls_by_chain_id
     consumers: Consumers = field(init=False)
     chain_facts: DatatokenHook = field(init=False)
     access: ComputeAccess = field(init=False)
-    proofs: Proofs = field(init=False)
+    proofs: DownloadProofs = field(init=False)
     visitors: Rate = field(init=False)
 
     def __post_init__(self) -> None:
@@ -59,7 +59,7 @@ class ProviderService:
         self.consumers = Consumers(self.settings.C2D_DATABASE_URL, key)
         self.chain_facts = DatatokenHook(urls=own.NETWORK_URL, seconds=own.REQUEST_TIMEOUT)
         self.access = compute_access(self.settings, self._checksum, urls=own.NETWORK_URL)
-        self.proofs = Proofs(own, self.chain_facts)
+        self.proofs = DownloadProofs(own, self.chain_facts)
         self._files = asset_files(own, self.chain_facts)
         patient = dataclasses.replace(self._files.fetcher, seconds=DOWNLOAD_SECONDS)
         self._downloads = dataclasses.replace(self._files, fetcher=patient)
@@ -83,7 +83,7 @@ class ProviderService:
         return Caller(self.settings.address.lower(), None)
 
     @property
-    def policies(self) -> PolicyHook:
+    def policies(self) -> PolicyServerHook:
         return self.access.policies
 
     def chains(self) -> list[int]:

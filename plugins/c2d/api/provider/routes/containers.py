@@ -28,7 +28,7 @@ def validate(request: Request) -> dict[str, Any]:
         raise RequestDenied("invalid")
     with service.fetching() as files:
         try:
-            if not registry.has(files.fetcher, image, digest):
+            if not registry.has_image(files.fetcher, image, digest):
                 raise RequestDenied("invalid")
         except FetchError:
             raise RequestDenied("invalid") from None
