@@ -103,8 +103,8 @@ def _publish(pod: Any, variables: dict[str, str], **limits: int) -> float:
     outcome = job.publish(**limits)
     seconds = time.monotonic() - begin
     job.verified(outcome)
-    for place in job.results.places.all:
-        job.results.at(place).remove(outcome.answer.get("stores", {}).get("results", {}))
+    for destination in job.results.destinations.all:
+        job.results.store(destination).remove(outcome.answer.get("stores", {}).get("results", {}))
     shutil.rmtree(pod.data / "adminlogs", ignore_errors=True)
     return seconds
 

@@ -53,7 +53,7 @@ def published(client: TestClient, loaded: installation.Settings, tmp_path: Path,
     encryption_keys = keys.for_publish(result_keys, loaded.OPERATOR_PRIVATE_KEY, job_id)
     outcome = publishing.follow(publishing.start(lambda stage: stage.update(encryption=encryption_keys)))
     assert outcome.answer.get("ok") is True, outcome
-    manifest = publishing.results.published(
+    manifest = publishing.results.verify_published(
         outcome.answer, lambda stored: keys.open_manifest(stored, result_keys, loaded.OPERATOR_PRIVATE_KEY, job_id)
     )
     for stage in Stage:

@@ -18,7 +18,7 @@ from c2d.api.provider.service import ProviderService
 from c2d.cli import main
 from c2d.crypto.signatures import address_of
 from c2d.errors import DownloadFailed, DownloadInterrupted
-from c2d.results import download, sources
+from c2d.results import download
 from c2d.settings import installation
 from c2d.settings.installation import Settings
 from tests.conformance.airflow_app import serving
@@ -128,7 +128,7 @@ def test_a_partial_download_continues_where_it_stopped(
         (tmp_path / "outputs" / name).unlink()
         part.write_bytes(b"x" * 1000)
         code, _, err = c2d(*words, PROVIDER_PRIVATE_KEY=PROVIDER.key)
-        assert code == 0 and "is not what was published; from the beginning" in err
+        assert code == 0 and "is not what was published; starting over" in err
         assert (tmp_path / "outputs" / name).read_bytes() == whole
 
 
@@ -161,7 +161,7 @@ def test_a_broken_connection_is_retried_from_the_last_byte(tmp_path: Path, monke
     download.download(source, source.list()[0], tmp_path, None, lambda text: None)
     assert (tmp_path / "outputs/x").read_bytes() == source.content and source.opened == 10
     never = Broken(b"12345", 0)
-    with pytest.raises(DownloadFailed, match="run the same again"):
+    with pytest.raises(DownloadFailed, match="run the command again"):
         download.download(never, never.list()[0], tmp_path / "never", None, lambda text: None)
     assert never.opened == download.ATTEMPTS
 
@@ -175,8 +175,8 @@ def test_a_download_with_a_wrong_checksum_is_deleted(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["../x", "/etc/passwd", "a/../../x", "a//b", "a\\b", "", "x\x00"])
 def test_a_result_name_that_leaves_the_folder_is_rejected(name: str) -> None:
-    with pytest.raises(DownloadFailed, match="is no name"):
-        sources.result_of(0, name, 1, "output")
+    with pytest.raises(DownloadFailed, match="is not the name of a file"):
+        download.Result.of(0, name, 1, "output")
 
 
 # -- files and a key ------------------------------------------------------------------------------------------------------
@@ -197,7 +197,7 @@ def test_a_file_is_decrypted_to_its_original_name(file: Path, c2d: Any) -> None:
     assert c2d("--decrypt", file, CONSUMER_PRIVATE_KEY=CONSUMER)[0] == 0
     assert (file.parent / "big.bin").read_bytes() == BIG
     code, _, err = c2d("--decrypt", file, CONSUMER_PRIVATE_KEY=CONSUMER)
-    assert code == 0 and "is there already" in err
+    assert code == 0 and "is already decrypted" in err
     (file.parent / "big.bin").write_bytes(b"mine")
     code, _, err = c2d("--decrypt", file, CONSUMER_PRIVATE_KEY=CONSUMER)
     assert code == 1 and "exists already, with other content" in err and (file.parent / "big.bin").read_bytes() == b"mine"
@@ -232,7 +232,7 @@ def test_nothing_is_decrypted_from_a_changed_file(file: Path, c2d: Any, spoil: A
 @consumers
 def test_an_error_names_a_wrong_or_missing_key(file: Path, c2d: Any, tmp_path: Path) -> None:
     code, _, err = c2d("--decrypt", file, CONSUMER_PRIVATE_KEY=PROVIDER.key)
-    assert code == 1 and err.endswith("is encrypted to another key than this one\n")
+    assert code == 1 and err.endswith("is encrypted to another key\n")
     for words, sentence in (
         ((), "CONSUMER_PRIVATE_KEY: set it, or name a file"),
         (("--key-file", tmp_path / "none"), "--key-file: cannot be read"),
@@ -257,7 +257,7 @@ def test_a_failed_command_explains_itself_in_one_sentence(client: TestClient, lo
         ((job_id, "--url", "http://127.0.0.1:9"), {"CONSUMER_PRIVATE_KEY": CONSUMER}, "--url: the API does not answer"),
         ((tmp_path / "none", "--decrypt"), {"CONSUMER_PRIVATE_KEY": CONSUMER}, "none: does not exist"),
         ((tmp_path, "--decrypt"), {"CONSUMER_PRIVATE_KEY": "0x12"}, "CONSUMER_PRIVATE_KEY: must be a private key"),
-        ((tmp_path, "--decrypt"), {"CONSUMER_PRIVATE_KEY": CONSUMER}, "holds no result that was encrypted"),
+        ((tmp_path, "--decrypt"), {"CONSUMER_PRIVATE_KEY": CONSUMER}, "contains no result that is encrypted"),
     ):
         code, _, err = c2d(*words, **environ)
         assert code == 1 and sentence in err, (words, err)

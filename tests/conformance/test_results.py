@@ -234,7 +234,7 @@ def test_reading_stops_when_the_client_disconnects(
 ) -> None:
     from c2d.results import reader
 
-    ended, real = threading.Event(), reader._directory
+    ended, real = threading.Event(), reader._from_volume
 
     def watched(*arguments: Any) -> Iterator[bytes]:
         try:
@@ -243,7 +243,7 @@ def test_reading_stops_when_the_client_disconnects(
             ended.set()
             raise
 
-    monkeypatch.setattr(reader, "_directory", watched)
+    monkeypatch.setattr(reader, "_from_volume", watched)
     job_id, _ = published(client, loaded, tmp_path, {"outputs/big": os.urandom(64 << 20)})
     with httpx.stream("GET", f"{url}/getResult", params=PROVIDER.signed(job_id, index=0)) as answer:
         next(answer.iter_raw())
@@ -255,7 +255,7 @@ def test_a_slow_client_does_not_fill_the_memory(client: TestClient, loaded: inst
     """The server reads only a few pieces ahead of a client that does not read."""
     from c2d.results import reader
 
-    sent, real = 0, reader._directory
+    sent, real = 0, reader._from_volume
 
     def counted(*arguments: Any) -> Iterator[bytes]:
         nonlocal sent
@@ -265,7 +265,7 @@ def test_a_slow_client_does_not_fill_the_memory(client: TestClient, loaded: inst
 
     job_id, _ = published(client, loaded, tmp_path, {"outputs/big": os.urandom(96 << 20)})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reader, "_directory", counted)
+        patch.setattr(reader, "_from_volume", counted)
         with httpx.stream("GET", f"{url}/getResult", params=PROVIDER.signed(job_id, index=0)) as answer:
             pieces = answer.iter_raw()
             next(pieces)
@@ -340,8 +340,8 @@ def test_an_archive_can_contain_large_files_and_long_names() -> None:
 
     archive: Any = Archive(Reader())  # type: ignore[arg-type]
     assert archive.size > big
-    at = archive._begins[2]
-    head, tail = b"".join(archive.read(archive._begins[1], archive._begins[1] + 4096)), b"".join(archive.read(at, archive.size))
+    at = archive._offsets[2]
+    head, tail = b"".join(archive.read(archive._offsets[1], archive._offsets[1] + 4096)), b"".join(archive.read(at, archive.size))
     first = tarfile.TarInfo.frombuf(head[-len(head) :][:512], "utf-8", "strict")
     assert first.type == tarfile.XHDTYPE and b"size=20000000000" in head and "ü".encode() * 200 in head
     with tarfile.open(fileobj=io.BytesIO(tail)) as tar:

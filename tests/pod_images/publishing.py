@@ -38,7 +38,7 @@ class Publishing:
 
     def stage_json(self, **limits: int) -> dict[str, Any]:
         limits = {"logBytes": 100_000, "seconds": 600, "retrySeconds": 300, **limits}
-        return {"stage": "publish", "job": self.job, "release": "filtered", **self.results.rights(3600), "limits": limits}
+        return {"stage": "publish", "job": self.job, "release": "filtered", **self.results.upload_rights(3600), "limits": limits}
 
     def start(self, change: Callable[[dict[str, Any]], None] | None = None, **limits: int) -> Any:
         """The stage's process, whose plans are answered as the operator does."""
@@ -71,4 +71,4 @@ class Publishing:
     def verified(self, outcome: Outcome) -> tuple[dict[str, Any], dict[str, Any]]:
         """The manifest and the stores of a run that went well, as the operator sees them."""
         assert outcome.answer.get("ok") is True, outcome
-        return self.results.published(outcome.answer)
+        return self.results.verify_published(outcome.answer)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from c2d.hooks.s3 import S3ResultStore
+from c2d.results.s3_store import S3ResultStore
 from tests.pod_images.conftest import Pod, sha256
 from tests.pod_images.publishing import Publishing, settings_of
 from tests.proxy import Proxy
@@ -173,7 +173,7 @@ def test_after_a_crash_of_the_pod_what_has_arrived_is_not_sent_again(pod: Pod, o
     job = job_at(pod, own_minio, proxy)
     proxy.rate = 40 * MIB  # of each connection
     process = job.start()
-    client, bucket = own_minio.client(), job.results.places.results.at
+    client, bucket = own_minio.client(), job.results.destinations.results.location
     key = f"{job.job}/data/outputs/large"
 
     def parts() -> list[Any]:
@@ -241,7 +241,9 @@ def test_a_second_worker_answers_the_plan_that_the_first_did_not(pod: Pod, own_m
             job.results.answer_plans(3600)  # and a third, which finds the upload begun
     outcome = job.follow(process)
     assert job.verified(outcome)[0]["files"]
-    uploads = own_minio.client().list_multipart_uploads(Bucket=job.results.places.results.at, Prefix=f"{job.job}/data/outputs/large")
+    uploads = own_minio.client().list_multipart_uploads(
+        Bucket=job.results.destinations.results.location, Prefix=f"{job.job}/data/outputs/large"
+    )
     assert not uploads.get("Uploads")
 
 
@@ -263,7 +265,7 @@ def test_a_file_that_disappears_from_the_store_is_seen_before_the_job_ends(pod: 
 
     job = job_at(pod, minio)
     outcome = job.publish()
-    minio.client().delete_object(Bucket=job.results.places.results.at, Key=f"{job.job}/data/outputs/a.bin")
+    minio.client().delete_object(Bucket=job.results.destinations.results.location, Key=f"{job.job}/data/outputs/a.bin")
     with pytest.raises(ResultStoreError, match=r"data/outputs/a\.bin: is not in the store as it was sent"):
         job.verified(outcome)
 
@@ -276,7 +278,9 @@ def test_a_plan_for_another_jobs_place_is_refused(pod: Pod, minio: Minio) -> Non
     job = job_at(pod, minio)
     for path in ("data/../../other/data/x", "other", "data/", "/data/x"):
         plan = {"id": "x", "files": [{"path": path, "size": 1, "sha256": "00" * 32}]}
-        minio.client().put_object(Bucket=job.results.places.results.at, Key=f"{job.job}/.publish/plan.json", Body=json.dumps(plan))
+        minio.client().put_object(
+            Bucket=job.results.destinations.results.location, Key=f"{job.job}/.publish/plan.json", Body=json.dumps(plan)
+        )
         with pytest.raises(ResultStoreError, match="outside of the job's results"):
             job.results.answer_plans(60)
 
@@ -294,7 +298,7 @@ def test_a_pods_policy_is_good_for_its_own_prefix_and_content_as_it_was_meant(po
     import httpx
 
     job = job_at(pod, minio)
-    post = job.results.rights(60)["store"]["post"]
+    post = job.results.upload_rights(60)["store"]["post"]
     digest = base64.b64encode(hashlib.sha256(b"x").digest()).decode()
     fields = {**post["fields"], "key": f"{job.job}/data/outputs/a", "Content-Type": "text/plain", "x-amz-checksum-sha256": digest}
     change(fields)
@@ -330,7 +334,7 @@ def test_a_silent_store_does_not_hold_the_pod_back(pod: Pod, tmp_path: Path, pro
     env = settings_of(pod, **minio.settings(AWS_BUCKET_OUTPUT=minio.bucket(), AWS_ENDPOINT_URL=proxy.url)).environments[0]
     minio.pause()
     try:
-        right = S3ResultStore(env, str(env.AWS_BUCKET_OUTPUT), "job").right(60, 1000)
+        right = S3ResultStore(env, str(env.AWS_BUCKET_OUTPUT), "job").upload_rights(60, 1000)
         assert right["resume"] and proxy.connections == 1
     finally:
         minio.resume()

@@ -64,7 +64,7 @@ def test_cids_are_computed_as_kubo_does(pod: Pod, kubo: Any, size: int) -> None:
 def test_what_was_kept_is_unpinned_and_then_nothing_is_pinned_in_the_jobs_name(outputs: Pod, kubo: Any) -> None:
     job = job_at(outputs, kubo)
     _, stores = job.verified(job.publish())
-    place = job.results.at(job.results.places.results)
+    place = job.results.results
     place.remove(stores["results"])
     assert job.job not in kubo.pins().values()
     place.remove(stores["results"])  # again is fine
@@ -73,7 +73,7 @@ def test_what_was_kept_is_unpinned_and_then_nothing_is_pinned_in_the_jobs_name(o
 def test_what_a_crash_left_pinned_is_found_by_the_jobs_name(outputs: Pod, kubo: Any) -> None:
     job = job_at(outputs, kubo)
     job.verified(job.publish())
-    job.results.at(job.results.places.results).remove({})
+    job.results.results.remove({})
     assert job.job not in kubo.pins().values()
 
 
@@ -136,7 +136,7 @@ def test_encrypted_results_are_useless_in_ipfs(outputs: Pod, kubo: Any) -> None:
     outcome = job.follow(job.start(change=lambda stage: stage.update(encryption=given)))
     assert outcome.answer["ok"] is True, outcome
     opened = lambda content: keys.open_manifest(content, kept, job.settings.OPERATOR_PRIVATE_KEY, job.job)  # noqa: E731
-    manifest, stores = job.results.published(outcome.answer, opened)
+    manifest, stores = job.results.verify_published(outcome.answer, opened)
     root = stores["results"]["cid"]
     for file in manifest["files"]:
         stored = kubo.cat(f"{root}/{file['stored']['path']}")
@@ -147,13 +147,13 @@ def test_encrypted_results_are_useless_in_ipfs(outputs: Pod, kubo: Any) -> None:
 def test_a_pod_is_not_given_more_than_a_right_to_add(outputs: Pod, kubo: Any) -> None:
     job = job_at(outputs, kubo, C2D_IPFS_ADD_AUTH=f"bearer:{kubo.operator_token}")
     with pytest.raises(ResultStoreError, match=r"C2D_IPFS_ADD_AUTH: at the IPFS API a pod could do more than add \(pin/ls\)") as e:
-        job.results.rights(60)
+        job.results.upload_rights(60)
     assert kubo.operator_token not in str(e.value) and kubo.url not in str(e.value)
 
 
 def test_the_operators_right_is_not_in_what_a_pod_gets(outputs: Pod, kubo: Any) -> None:
     job = job_at(outputs, kubo, IPFS_API_KEY="account", IPFS_API_CLIENT="client")
-    right = job.results.rights(60)
+    right = job.results.upload_rights(60)
     assert right["store"]["headers"] == {"Authorization": f"Bearer {kubo.pod_token}", "X-API-KEY": "account", "CLIENT-ID": "client"}
     assert kubo.operator_token not in str(right)
 
@@ -177,7 +177,7 @@ def test_a_cluster_has_the_results_on_as_many_peers_as_it_must(outputs: Pod, ipf
         allocation = peer.api("GET", f"allocations/{stores['results'][name]}").json()
         assert (allocation["name"], allocation["replication_factor_min"]) == (job.job, 2)
         assert allocation["expire_at"] > "2026"
-    place = job.results.at(job.results.places.results)
+    place = job.results.results
     place.remove({})
     assert peer.api("GET", f"allocations/{stores['results']['cid']}").status_code == 404
     place.remove(stores["results"])  # again is fine
@@ -206,7 +206,7 @@ def test_a_directory_that_is_not_whole_is_not_pinned(outputs: Pod, kubo: Any, mo
     monkeypatch.setattr("c2d.hooks.ipfs.PIN_SECONDS", 2)
     job = job_at(outputs, kubo)
     outcome = job.publish()
-    manifest = job.results.at(job.results.places.results).manifest(outcome.answer["stores"]["results"])
+    manifest = job.results.results.manifest(outcome.answer["stores"]["results"])
     # The log is of this test alone: what another test has pinned too the node would not let go of.
     lost = next(f["cid"] for f in json.loads(manifest)["files"] if f["path"] == "data/logs/algorithm.log")
     assert "Error" not in kubo.api("block/rm", arg=lost).json()

@@ -112,12 +112,12 @@ def test_a_bucket_that_refuses_is_told_before_there_is_a_pod(pod: Pod, minio: An
 
     job = Publishing(pod, **minio.settings(AWS_BUCKET_OUTPUT="no-such-bucket"))
     with pytest.raises(ResultStoreError, match=r"bucket no-such-bucket: the store refuses to list it \(NoSuchBucket\)"):
-        job.results.rights(60)
+        job.results.upload_rights(60)
 
 
 def test_a_store_that_is_away_is_left_to_the_pod_to_wait_for(pod: Pod, minio: Any) -> None:
     job = Publishing(pod, **minio.settings(AWS_BUCKET_OUTPUT="b", AWS_ENDPOINT_URL="http://127.0.0.1:1"))
-    assert job.results.rights(60)["store"]["resume"] is True
+    assert job.results.upload_rights(60)["store"]["resume"] is True
 
 
 def test_an_airflow_connection_is_as_good_as_the_settings(

@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 
 from c2d.crypto import ecies
-from c2d.errors import DownloadFailed, InvalidJob, InvalidSettings
+from c2d.errors import C2DError, DownloadFailed, InvalidJob, InvalidSettings
 from c2d.jobs.model import Job
-from c2d.results import download
+from c2d.results import decrypt, download
 from c2d.settings import installation
 
 
@@ -41,7 +41,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     try:
         return _run(arguments)
-    except (InvalidJob, InvalidSettings, DownloadFailed) as e:
+    except C2DError as e:
         print(f"c2d: {e}", file=sys.stderr)
         return 1
 
@@ -107,11 +107,11 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def _results(arguments: argparse.Namespace) -> None:
     folder = Path(arguments.to) if arguments.to else None
-    consumers_key = download.key_from("CONSUMER_PRIVATE_KEY", None if arguments.owner else arguments.key_file)
+    consumers_key = download.private_key_from("CONSUMER_PRIVATE_KEY", None if arguments.owner else arguments.key_file)
     if arguments.decrypt:
         if consumers_key is None:
             raise DownloadFailed("CONSUMER_PRIVATE_KEY: set it, or name a file that holds it with --key-file")
-        download.decrypt_all([Path(p) for p in arguments.what], folder, consumers_key, _say)
+        decrypt.decrypt_all([Path(p) for p in arguments.what], folder, consumers_key, _say)
         return
     if len(arguments.what) > 1:
         raise DownloadFailed("give one job id")
@@ -121,7 +121,7 @@ def _results(arguments: argparse.Namespace) -> None:
         raise DownloadFailed(f"--index: there is no result {min(unknown)}")
     wanted = [r for r in results if not arguments.index or r.index in arguments.index]
     if folder is None:
-        print(download.listing(wanted))
+        print(download.table(wanted))
         return
     for result in wanted:
         download.download(source, result, folder, consumers_key, _say)
@@ -132,14 +132,14 @@ def _source(arguments: argparse.Namespace, consumers_key: str | None) -> downloa
 
     (job_id,) = arguments.what
     if not arguments.url:
-        return sources.Stores(installation.load(), job_id)
+        return sources.StoreSource(installation.load(), job_id)
     if arguments.owner:
-        key, name = download.key_from("PROVIDER_PRIVATE_KEY", arguments.key_file), "PROVIDER_PRIVATE_KEY"
+        key, name = download.private_key_from("PROVIDER_PRIVATE_KEY", arguments.key_file), "PROVIDER_PRIVATE_KEY"
     else:
         key, name = consumers_key, "CONSUMER_PRIVATE_KEY"
     if key is None:
         raise DownloadFailed(f"{name}: set it, or name a file that holds it with --key-file")
-    return sources.Api(arguments.url, job_id, key, arguments.owner)
+    return sources.ApiSource(arguments.url, job_id, key, arguments.owner)
 
 
 def _say(text: str) -> None:
@@ -148,15 +148,19 @@ def _say(text: str) -> None:
 
 def _of_the_stores(env: installation.Environment) -> list[str]:
     """What is wrong with the rights that pods are given: asked of the stores themselves."""
-    from c2d.errors import ResultStoreError
-    from c2d.hooks.ipfs import IpfsResultStore
+    from c2d.errors import ResultStoreError, UpstreamUnavailable
     from c2d.results.destinations import destinations
+    from c2d.results.ipfs_store import IpfsResultStore
 
-    found = []
-    for place in destinations(env).all:
-        if place.type == "ipfs":
+    try:
+        chosen = destinations(env).all
+    except UpstreamUnavailable as e:
+        return [str(e)]
+    problems = []
+    for destination in chosen:
+        if destination.type == "ipfs":
             try:
-                IpfsResultStore(env, place.at, place.prefix, "check").right(60, 0)
-            except (ResultStoreError, ConnectionError) as e:
-                found.append(str(e))
-    return found
+                IpfsResultStore(env, destination.location, destination.prefix, "check").upload_rights(60, 0)
+            except (ResultStoreError, UpstreamUnavailable, ConnectionError) as e:
+                problems.append(str(e))
+    return problems

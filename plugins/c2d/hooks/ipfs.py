@@ -1,184 +1,287 @@
-"""Results in IPFS: what a pod may do at a node, checked before it is given away; pinned and looked at afterwards, unpinned at last.
+"""IPFS: the kubo node or the IPFS Cluster that an environment's results go to, and how to authorize there.
 
-``CLIENT`` pins at a kubo (ipfshttpclient), ``CLUSTER`` in an IPFS cluster (its REST API). Either way a pod adds to a kubo
-(``C2D_IPFS_ADD_URL``, or ``IPFS_OUTPUT``) with a right to add and nothing else: kubo's ``API.Authorizations``. What it adds is not pinned;
-the operator pins what the job's manifest names, so that a failed run leaves nothing that a node's garbage collection does not take.
+Pods add files to a kubo node with credentials that only allow adding (kubo's ``API.Authorizations``). What they add is not pinned, so the
+node's garbage collection removes what a failed run leaves. The operator pins the results of a successful run: at the node, or in an IPFS
+Cluster (:mod:`c2d.hooks.ipfs_cluster`).
 """
 
 from __future__ import annotations
 
 import base64
-import time
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
-from c2d.errors import ResultStoreError
-from c2d.settings.installation import Environment
+from airflow.sdk.bases.hook import BaseHook
+from pydantic import Field, ValidationError, field_validator
 
+from c2d.errors import ResultStoreError, UpstreamUnavailable
+from c2d.hooks.connections import required_connection
+from c2d.jobs.model import explain
+from c2d.settings.installation import Auth, Environment
+from c2d.settings.provider import Variables, is_http
+
+if TYPE_CHECKING:
+    import httpx
+    from airflow.sdk import Connection
+
+CONN_ID = "ipfs_default"
 ADD = "/api/v0/add"
-MORE_THAN_ADD = ("pin/ls?arg=bafkqaaa", "cat?arg=bafkqaaa&offline=true", "files/ls", "id", "repo/stat")
-"""Commands that a right to add alone does not give. The first two name the empty identity CID, so that no data is touched."""
+PROBES = ("pin/ls?arg=bafkqaaa", "cat?arg=bafkqaaa&offline=true", "files/ls", "id", "repo/stat")
+"""Commands that an authorization to add must not allow. The first two name the empty identity CID, so they touch no data."""
 
 READ_SECONDS = 120
-PIN_SECONDS = 600  # for a node or a cluster to have all blocks of a job
-MANIFEST_BYTES = 64 * 2**20
+PIN_SECONDS = 600
+"""How long a node or a cluster may take to collect all blocks of a job."""
 
 
-def headers_of(auth: str | None) -> dict[str, str]:
-    """The header for a right in kubo's form (``bearer:TOKEN``, ``basic:USER:PASSWORD``)."""
-    if not auth:
-        return {}
-    kind, _, secret = auth.partition(":")
-    value = f"Bearer {secret}" if kind == "bearer" else f"Basic {base64.b64encode(secret.encode()).decode()}"
-    return {"Authorization": value}
+class IpfsAccess(Variables):
+    """Addresses and credentials. Empty values count as unset; see C2D_IPFS_AUTH and the settings after it."""
+
+    api_url: str | None = None
+    authorization: Auth = Field(default=None, repr=False)
+    add_url: str | None = None
+    add_authorization: Auth = Field(default=None, repr=False)
+    read_authorization: Auth = Field(default=None, repr=False)
+    api_key: str | None = Field(default=None, repr=False)
+    client_id: str | None = Field(default=None, repr=False)
+
+    @field_validator("api_url", "add_url")
+    @classmethod
+    def _http(cls, value: str | None) -> str | None:
+        if value is not None and not is_http(value):
+            raise ValueError("must be an http:// or https:// URL")
+        return value.rstrip("/") if value else None
+
+    def or_else(self, other: IpfsAccess) -> IpfsAccess:
+        """These values, and where one is unset, that of ``other``."""
+        return IpfsAccess(**{**other.model_dump(exclude_none=True), **self.model_dump(exclude_none=True)})
 
 
-def account_headers(env: Environment) -> dict[str, str]:
-    """The incumbent's headers for an API behind a gateway."""
-    given = {"X-API-KEY": env.IPFS_API_KEY, "CLIENT-ID": env.IPFS_API_CLIENT}
-    return {name: value for name, value in given.items() if value}
+@dataclass(frozen=True)
+class IpfsApi:
+    """The HTTP API of a kubo node or an IPFS Cluster, with the headers that authorize."""
 
+    url: str
+    headers: dict[str, str] = field(repr=False)
 
-def node_of(env: Environment, api: str) -> tuple[str, dict[str, str]]:
-    """URL of the kubo that has a job's files, and the operator's headers there: to read, and where it is also ``api``, to pin."""
-    if env.C2D_IPFS_ADD_URL:
-        return env.C2D_IPFS_ADD_URL.rstrip("/"), account_headers(env) | headers_of(env.C2D_IPFS_READ_AUTH or env.C2D_IPFS_AUTH)
-    return api, account_headers(env) | headers_of(env.C2D_IPFS_AUTH)
+    def command(self, command: str) -> httpx.Response:
+        """Runs a command of kubo's RPC API, such as ``files/ls``.
 
-
-class IpfsResultStore:
-    """A job's directory in IPFS, and beside it its manifest (``kept``: ``cid`` and ``manifest``)."""
-
-    def __init__(self, env: Environment, api: str, prefix: str, job_name: str):
-        self.env, self.prefix, self.name = env, prefix, job_name
-        self.node, self._node_headers = node_of(env, api)
-        self.pins: Pins = ClusterPins(env, api, job_name) if env.IPFS_TYPE == "CLUSTER" else NodePins(env, api, job_name)
-
-    # -- before the pod --------------------------------------------------------------------------------------------------------
-
-    def right(self, seconds: int, log_bytes: int) -> dict[str, Any]:
-        """``store`` of publish's stage.json.
-
-        :raises ResultStoreError: the right that the settings give to pods is more than to add.
+        :raises ConnectionError: the node does not answer. The text contains no URL.
         """
-        headers = account_headers(self.env) | headers_of(self.env.C2D_IPFS_ADD_AUTH)
-        if not self.env.C2D_IPFS_OPEN and (more := self.more_than_add(headers)):
-            raise ResultStoreError(
-                f"C2D_IPFS_ADD_AUTH: at the IPFS API a pod could do more than add ({more}); let API.Authorizations of kubo give it"
-                f' AllowedPaths ["{ADD}"], or accept this with C2D_IPFS_OPEN=1'
-            )
-        return {"type": "ipfs", "url": self.node, "headers": headers, "prefix": self.prefix}
-
-    def more_than_add(self, headers: dict[str, str]) -> str | None:
-        """A command beside ``add`` that the node runs for these headers; None: it runs none."""
-        for command in MORE_THAN_ADD:
-            if self._post(command, headers).status_code not in (401, 403, 404, 405):
-                return command.split("?")[0]
-        return None
-
-    def answer(self, seconds: int) -> bool:
-        """There are no plans: an upload is one request."""
-        return False
-
-    # -- after the pod -----------------------------------------------------------------------------------------------------------
-
-    def manifest(self, kept: dict[str, Any]) -> bytes:
-        """:raises ResultStoreError: there is none."""
-        answer = self._post(f"cat?arg={_cid(kept, 'manifest')}/manifest.json&offline=true", self._node_headers)
-        if answer.status_code != 200:
-            raise ResultStoreError(f"the manifest cannot be read: the node answered {answer.status_code}")
-        return bytes(answer.content[:MANIFEST_BYTES])
-
-    def verify(self, files: list[dict[str, Any]], kept: dict[str, Any]) -> None:
-        """Pins the job's directory and manifest, with all their blocks; and whether each file is in the directory under its own CID.
-
-        :raises ResultStoreError: naming the first file that is not.
-        """
-        root = _cid(kept, "cid")
-        for cid in filter(None, (root, kept.get("manifest"))):
-            self.pins.add(cid)
-        wanted = {f.get("stored", f)["path"]: f.get("cid") for f in files}
-        there: dict[str, str] = {}
-        for folder in sorted({path.rsplit("/", 1)[0] for path in wanted}):
-            there |= self._listed(root, folder)
-        for path, cid in wanted.items():
-            if not cid or there.get(path) != cid:
-                raise ResultStoreError(f"{path}: is not in IPFS as it was sent")
-
-    def _listed(self, root: str, folder: str) -> dict[str, str]:
-        from urllib.parse import quote
-
-        command = f"ls?arg={root}/{quote(folder)}&resolve-type=false&size=false&offline=true"
-        answer = self._post(command, self._node_headers)
-        if answer.status_code != 200:
-            raise ResultStoreError(f"{folder}: cannot be listed: the node answered {answer.status_code}")
-        return {f"{folder}/{link['Name']}": link["Hash"] for link in answer.json()["Objects"][0]["Links"]}
-
-    def remove(self, kept: dict[str, Any]) -> None:
-        """Unpins what was kept; else whatever is pinned in the job's name."""
-        for cid in [kept[name] for name in ("cid", "manifest") if kept.get(name)] or self.pins.named():
-            self.pins.remove(cid)
-
-    def _post(self, command: str, headers: dict[str, str]) -> Any:
         import httpx
 
         try:
-            return httpx.post(f"{self.node}/api/v0/{command}", headers=headers, timeout=READ_SECONDS)
+            return httpx.post(f"{self.url}/api/v0/{command}", headers=self.headers, timeout=READ_SECONDS)
         except httpx.HTTPError as e:
-            raise ConnectionError(f"the IPFS node does not answer ({type(e).__name__})") from None  # tried again; no URL in the text
+            raise ConnectionError(f"the IPFS node does not answer ({type(e).__name__})") from None
+
+    def allowed_probe(self) -> str | None:
+        """The first of PROBES that the node runs with these headers; None if it allows none of them."""
+        for probe in PROBES:
+            if self.command(probe).status_code not in (401, 403, 404, 405):
+                return probe.split("?")[0]
+        return None
 
 
-class Pins:
-    """What keeps a CID, in a job's name."""
+class IpfsHook(BaseHook):
+    """An IPFS API. Airflow connection type ``ipfs``: host, schema and port are the API's URL; login and password, or kubo's form
+    (``bearer:TOKEN``, ``basic:USER:PASSWORD``) in the password alone, are the operator's authorization; extra has the other fields of
+    :class:`IpfsAccess`.
 
-    def __init__(self, env: Environment, api: str, job_name: str):
-        self.env, self.api, self.name = env, api, job_name
+    :param ipfs_conn_id: None: there is no connection.
+    :param access: takes precedence over the connection.
+    :param cluster: the API is that of an IPFS Cluster.
+    """
+
+    conn_name_attr = "ipfs_conn_id"
+    default_conn_name = CONN_ID
+    conn_type = "ipfs"
+    hook_name = "IPFS (kubo or IPFS Cluster)"
+
+    def __init__(self, ipfs_conn_id: str | None = CONN_ID, *, access: IpfsAccess | None = None, cluster: bool = False):
+        super().__init__()
+        self.ipfs_conn_id, self.cluster = ipfs_conn_id, cluster
+        self._own_access = access or IpfsAccess()
+
+    @classmethod
+    def of(cls, env: Environment, api_url: str | None = None) -> IpfsHook:
+        """The IPFS of an environment: its settings, and for what they leave unset, the connection C2D_IPFS_CONN_ID.
+
+        :param api_url: used instead of IPFS_OUTPUT, for admin logs and for results of earlier settings.
+        """
+        access = IpfsAccess(
+            api_url=api_url or env.IPFS_OUTPUT,
+            authorization=env.C2D_IPFS_AUTH,
+            add_url=env.C2D_IPFS_ADD_URL,
+            add_authorization=env.C2D_IPFS_ADD_AUTH,
+            read_authorization=env.C2D_IPFS_READ_AUTH,
+            api_key=env.IPFS_API_KEY,
+            client_id=env.IPFS_API_CLIENT,
+        )
+        return cls(env.C2D_IPFS_CONN_ID, access=access, cluster=env.IPFS_TYPE == "CLUSTER")
+
+    def get_conn(self) -> IpfsAccess:
+        """Addresses and credentials.
+
+        :raises c2d.errors.UpstreamUnavailable: the connection is not defined or is malformed.
+        """
+        if self.ipfs_conn_id is None:
+            return self._own_access
+        return self._own_access.or_else(_access_in(required_connection(self.ipfs_conn_id, "C2D_IPFS_CONN_ID")))
+
+    def pinning_api(self) -> IpfsApi:
+        """The API that pins, with the operator's authorization.
+
+        :raises c2d.errors.UpstreamUnavailable: as :meth:`get_conn`, or no URL is configured.
+        """
+        access = self.get_conn()
+        return IpfsApi(_required_url(access), _headers(access, access.authorization))
+
+    def adding_node(self) -> IpfsApi:
+        """The kubo node that pods add to, with the pods' authorization.
+
+        :raises c2d.errors.UpstreamUnavailable: as :meth:`get_conn`, or no URL is configured.
+        :raises c2d.errors.ResultStoreError: only an IPFS Cluster is configured, whose API cannot restrict a client to adding.
+        """
+        access = self.get_conn()
+        if self.cluster and not access.add_url:
+            raise ResultStoreError(
+                "C2D_IPFS_ADD_URL, or add_url in the connection: must name a kubo node, because pods cannot add to a cluster"
+            )
+        return IpfsApi(access.add_url or _required_url(access), _headers(access, access.add_authorization))
+
+    def reading_node(self) -> IpfsApi:
+        """The kubo node that has the files which pods added, with the operator's authorization.
+
+        :raises c2d.errors.UpstreamUnavailable: as :meth:`get_conn`, or no URL is configured.
+        """
+        access = self.get_conn()
+        if access.add_url is None:
+            return self.pinning_api()
+        return IpfsApi(access.add_url, _headers(access, access.read_authorization or access.authorization))
+
+    def test_connection(self) -> tuple[bool, str]:
+        """For the test button in Airflow's UI: asks the API for its version, and tries what pods must not be able to do."""
+        try:
+            api = self.pinning_api()
+            name, pods_node = _name_of(api), self.adding_node()
+            if name is None:
+                return False, "the API is neither kubo's nor an IPFS Cluster's, or the authorization is wrong"
+            if name != KUBO and self.get_conn().add_url is None:
+                return False, f"{name} answers, but add_url is not set: pods cannot add to a cluster"
+            if probe := pods_node.allowed_probe():
+                return False, f"{name} answers, but add_authorization allows more than adding ({probe})"
+            return True, f"{name} answers, and pods can only add"
+        except (UpstreamUnavailable, ConnectionError) as e:
+            return False, str(e)
+
+
+KUBO, CLUSTER = "kubo", "IPFS Cluster"
+
+
+def _name_of(api: IpfsApi) -> str | None:
+    """Which software the API belongs to; None if it is another one, or does not accept the authorization."""
+    import httpx
+
+    if api.command("version").status_code == 200:
+        return KUBO
+    try:
+        is_cluster = httpx.get(f"{api.url}/id", headers=api.headers, timeout=READ_SECONDS).status_code == 200
+    except httpx.HTTPError as e:
+        raise ConnectionError(f"the IPFS API does not answer ({type(e).__name__})") from None
+    return CLUSTER if is_cluster else None
+
+
+def _access_in(connection: Connection) -> IpfsAccess:
+    """:raises c2d.errors.UpstreamUnavailable: a field is malformed; retrying helps once the operator has corrected it."""
+    from airflow.sdk.log import mask_secret
+
+    authorization = f"basic:{connection.login}:{connection.password or ''}" if connection.login else connection.password
+    standard = {"api_url": _url_in(connection), "authorization": authorization}
+    try:
+        access = IpfsAccess.model_validate({**connection.extra_dejson, **{name: value for name, value in standard.items() if value}})
+    except ValidationError as e:
+        raise UpstreamUnavailable(f"connection {connection.conn_id}: {explain(e)}") from None
+    # Airflow itself masks the password, and extra as a whole.
+    for secret in (access.api_key, *(a.partition(":")[2] for a in (access.add_authorization, access.read_authorization) if a)):
+        if secret:
+            mask_secret(secret)
+    return access
+
+
+def _url_in(connection: Connection) -> str | None:
+    if not connection.host:
+        return None
+    base = connection.host if "://" in connection.host else f"{connection.schema or 'http'}://{connection.host}"
+    return f"{base}:{connection.port}" if connection.port else base
+
+
+def _required_url(access: IpfsAccess) -> str:
+    if access.api_url is None:
+        raise UpstreamUnavailable("the URL of the IPFS API is not set: it is IPFS_OUTPUT, or the connection's host")
+    return access.api_url
+
+
+def _headers(access: IpfsAccess, authorization: str | None) -> dict[str, str]:
+    """X-API-KEY and CLIENT-ID are operator-engine's headers for an API behind a gateway."""
+    headers = {"X-API-KEY": access.api_key, "CLIENT-ID": access.client_id, "Authorization": _authorization_header(authorization)}
+    return {name: value for name, value in headers.items() if value}
+
+
+def _authorization_header(authorization: str | None) -> str | None:
+    """:param authorization: in kubo's form."""
+    if not authorization:
+        return None
+    kind, _, secret = authorization.partition(":")
+    return f"Bearer {secret}" if kind == "bearer" else f"Basic {base64.b64encode(secret.encode()).decode()}"
+
+
+# -- pinning -----------------------------------------------------------------------------------------------------------------------
+
+
+class Pins(Protocol):
+    """Pins of one job, which have the job's name."""
 
     def add(self, cid: str) -> None:
-        """:raises ResultStoreError: not all blocks are there."""
-        raise NotImplementedError
+        """Pins ``cid`` with all its blocks.
 
-    def named(self) -> list[str]:
-        """The CIDs that are pinned in the job's name."""
-        raise NotImplementedError
+        :raises ResultStoreError: it cannot be pinned, for example because blocks are missing.
+        :raises ConnectionError: the API does not answer.
+        """
+
+    def cids(self) -> list[str]:
+        """The CIDs that are pinned with the job's name."""
 
     def remove(self, cid: str) -> None:
-        """One that is not pinned is fine."""
-        raise NotImplementedError
+        """Unpins ``cid``. One that is not pinned is not an error.
+
+        :raises ResultStoreError: it cannot be unpinned.
+        """
 
 
-class NodePins(Pins):
-    """At a kubo."""
+@dataclass(frozen=True)
+class NodePins:
+    """Pins at a kubo node."""
 
-    def _client(self) -> Any:
-        import ipfshttpclient
-
-        parts = urlsplit(self.api)
-        host = parts.hostname or ""
-        kind = "ip6" if ":" in host else "ip4" if host.replace(".", "").isdigit() else "dns"
-        port = parts.port or (443 if parts.scheme == "https" else 80)
-        return ipfshttpclient.Client(
-            f"/{kind}/{host}/tcp/{port}/{parts.scheme}",
-            f"{parts.path.strip('/')}/api/v0".lstrip("/"),
-            headers=account_headers(self.env) | headers_of(self.env.C2D_IPFS_AUTH),
-            timeout=PIN_SECONDS + 30,
-        )
+    api: IpfsApi
+    name: str
 
     def add(self, cid: str) -> None:
         import ipfshttpclient
 
         with self._client() as client:
             try:
-                # A block that is missing is looked for as long as the node is let.
+                # kubo searches for missing blocks until the timeout.
                 client.pin.add(cid, opts={"name": self.name, "timeout": f"{PIN_SECONDS}s"})
             except ipfshttpclient.exceptions.ErrorResponse:
                 raise ResultStoreError("the node does not pin what was sent") from None
 
-    def named(self) -> list[str]:
+    def cids(self) -> list[str]:
         with self._client() as client:
-            pinned = client.pin.ls(type="recursive", opts={"names": "true", "name": self.name})
-        return [cid for cid, pin in pinned["Keys"].items() if pin.get("Name") == self.name]
+            listed = client.pin.ls(type="recursive", opts={"names": "true", "name": self.name})
+        return [cid for cid, pin in listed["Keys"].items() if pin.get("Name") == self.name]
 
     def remove(self, cid: str) -> None:
         import ipfshttpclient
@@ -190,66 +293,17 @@ class NodePins(Pins):
                 if "not pinned" not in str(e):
                     raise ResultStoreError("the node does not unpin") from None
 
+    def _client(self) -> Any:
+        """ipfshttpclient's client, which wants the address as a multiaddress."""
+        import ipfshttpclient
 
-class ClusterPins(Pins):
-    """In an IPFS cluster, on as many peers as the settings say, until the term of IPFS_EXPIRY_TIME is over."""
-
-    def _call(self, method: str, path: str, **parameters: Any) -> Any:
-        import httpx
-
-        headers = account_headers(self.env) | headers_of(self.env.C2D_IPFS_AUTH)
-        try:
-            return httpx.request(method, f"{self.api}/{path}", params=parameters, headers=headers, timeout=READ_SECONDS)
-        except httpx.HTTPError as e:
-            raise ConnectionError(f"the IPFS cluster does not answer ({type(e).__name__})") from None
-
-    def add(self, cid: str) -> None:
-        parameters: dict[str, Any] = {"name": self.name, "mode": "recursive"}
-        least, most = self.env.C2D_IPFS_REPLICATION_MIN, self.env.C2D_IPFS_REPLICATION_MAX
-        if least or most:
-            parameters |= {"replication-min": least or most, "replication-max": most or least}
-        if self.env.IPFS_EXPIRY_TIME:
-            until = datetime.now(UTC) + timedelta(seconds=self.env.IPFS_EXPIRY_TIME)
-            parameters["expire-at"] = until.strftime("%Y-%m-%dT%H:%M:%SZ")
-        answer = self._call("POST", f"pins/{cid}", **parameters)
-        if answer.status_code not in (200, 202):
-            if answer.status_code >= 500:  # too few peers at the moment, perhaps
-                raise ConnectionError(f"the IPFS cluster answered {answer.status_code}")
-            raise ResultStoreError(f"the IPFS cluster does not pin what was sent: it answered {answer.status_code}")
-        deadline = time.monotonic() + PIN_SECONDS
-        pause = 0.1
-        while not self._is_pinned(cid, least):
-            if time.monotonic() > deadline:
-                raise ResultStoreError("the IPFS cluster has not pinned all in time")
-            time.sleep(pause)
-            pause = min(pause * 1.5, 5)
-
-    def _is_pinned(self, cid: str, least: int) -> bool:
-        """Whether as many peers have it as must: all that it was given to where the least is not said."""
-        peers = self._call("GET", f"pins/{cid}").json().get("peer_map", {}).values()
-        states = [peer["status"] for peer in peers if peer["status"] != "remote"]
-        pinned = states.count("pinned")
-        return pinned >= least if least > 0 else bool(states) and pinned == len(states)
-
-    def named(self) -> list[str]:
-        import json
-
-        lines = self._call("GET", "allocations", filter="pin").text.splitlines()
-        found = [pin for line in lines if line.strip() for pin in _pins_of(json.loads(line))]
-        return [str(pin["cid"]) for pin in found if pin.get("name") == self.name]
-
-    def remove(self, cid: str) -> None:
-        answer = self._call("DELETE", f"pins/{cid}")
-        if answer.status_code not in (200, 202, 404):
-            raise ResultStoreError(f"the IPFS cluster does not unpin: it answered {answer.status_code}")
-
-
-def _pins_of(value: Any) -> list[dict[str, Any]]:
-    return value if isinstance(value, list) else [value]
-
-
-def _cid(kept: dict[str, Any], name: str) -> str:
-    cid = str(kept.get(name, ""))
-    if not cid.isalnum():
-        raise ResultStoreError(f"publish did not say the {name} of what it added")
-    return cid
+        parts = urlsplit(self.api.url)
+        host = parts.hostname or ""
+        kind = "ip6" if ":" in host else "ip4" if host.replace(".", "").isdigit() else "dns"
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        return ipfshttpclient.Client(
+            f"/{kind}/{host}/tcp/{port}/{parts.scheme}",
+            f"{parts.path.strip('/')}/api/v0".lstrip("/"),
+            headers=self.api.headers,
+            timeout=PIN_SECONDS + 30,
+        )

@@ -18,7 +18,8 @@ from c2d.jobs import ids
 from c2d.jobs.status import Reason
 from c2d.pods import manifests
 from c2d.results.destinations import Destination, destinations
-from c2d.results.stores import JobResultStores, VolumeResultStore, results_at
+from c2d.results.stores import JobResultStores, result_store
+from c2d.results.volume_store import VolumeResultStore
 from c2d.settings.installation import Environment, Settings
 
 log = logging.getLogger(__name__)
@@ -83,9 +84,7 @@ def partial_upload_remover(settings: Settings) -> Callable[[JobRow], None]:
     def remove(row: JobRow) -> None:
         try:
             env = settings.environment(row.environment)
-            results = JobResultStores(destinations(env), env, settings, row.jobId)
-            for destination in results.destinations.all:
-                results.at(destination).remove({})
+            JobResultStores(destinations(env), env, settings, row.jobId).remove_partial_uploads()
         except Exception as e:
             log.warning("job %s: its partial upload cannot be removed (%s)", row.jobId, _without_secrets(e))
 
@@ -123,7 +122,7 @@ def _empty(environment: str, env: Environment | None, settings: Settings, retent
 
 def _remove(stored: StoredResults, env: Environment | None, settings: Settings, retention: Retention) -> None:
     for record in stored.stores.values():
-        destination = Destination(record["type"], record.get("bucket") or record.get("api") or "")
+        destination = Destination.of_record(record)
         if env is None:
             if destination.type != "directory":
                 raise InvalidSettings(
@@ -135,7 +134,7 @@ def _remove(stored: StoredResults, env: Environment | None, settings: Settings, 
             record = {name: value for name, value in record.items() if name != "cid"}
             if "manifest" not in record:
                 continue
-        results_at(destination, env, settings, stored.jobId).remove(record)
+        result_store(destination, env, settings, stored.jobId).remove(record)
     retention.removed(stored.jobId)
 
 

@@ -17,7 +17,7 @@ from c2d.pods import stage_input
 from c2d.pods.status import PodEnd
 from c2d.results import keys
 from c2d.results.destinations import destinations
-from c2d.results.stores import PLAN_LINE, JobResultStores
+from c2d.results.stores import PLAN_LINE, JobResultStores, Published
 
 
 class PublishOperator(C2DPodOperator):
@@ -27,7 +27,7 @@ class PublishOperator(C2DPodOperator):
     """
 
     stage = Stage.PUBLISH
-    _published: tuple[dict[str, Any], dict[str, Any]] | None = None
+    _published: Published | None = None
     """The manifest and the stores that this try has verified."""
 
     def begin(self) -> None:
@@ -39,7 +39,7 @@ class PublishOperator(C2DPodOperator):
             kept = self.store.store_result_keys(self.job_id, kept)
         encryption = keys.for_publish(kept, self.settings.OPERATOR_PRIVATE_KEY, self.job_id)
         try:
-            rights = self._results.rights(self._seconds)
+            rights = self._results.upload_rights(self._seconds)
         except ResultStoreError as e:
             raise ManifestRejected(str(e)) from None
         return stage_input.stage_input(self.stage, self.job_id, self.job, self.environment, ends_ok, encryption=encryption, rights=rights)
@@ -96,11 +96,11 @@ class PublishOperator(C2DPodOperator):
         if not outcome.ok:
             raise AirflowFailException(f"the job failed, its logs are published: {details['reason']}: {details['message']}")
 
-    def _verified(self, end: StageEnd) -> tuple[dict[str, Any], dict[str, Any]]:
+    def _verified(self, end: StageEnd) -> Published:
         """The manifest and the stores of a publish that went well, once all is seen to be there. :raises ResultStoreError: it is not."""
         kept = self.store.result_keys(self.job_id)
 
         def opened(content: bytes) -> bytes:
             return keys.open_manifest(content, kept, self.settings.OPERATOR_PRIVATE_KEY, self.job_id)
 
-        return self._results.published(end.answer, opened)
+        return self._results.verify_published(end.answer, opened)

@@ -223,14 +223,14 @@ def _volumes(stage: Stage, job_id: str, env: Environment, settings: Settings, se
     if stage is not Stage.ALGORITHM:
         items = [{"key": "stage.json", "path": "stage.json"}]
         volumes.append({"name": "stage", "secret": {"secretName": secret_name, "items": items, "defaultMode": 0o440}})
-    if stage is Stage.PUBLISH and destinations(env).volume:
+    if stage is Stage.PUBLISH and destinations(env).include_volume:
         volumes.append({"name": "results", "persistentVolumeClaim": {"claimName": settings.C2D_RESULTS_CLAIM}})
     return volumes
 
 
 def _ours(stage: Stage, job_id: str, env: Environment, settings: Settings) -> dict[str, Any]:
     mounts = [*_MOUNTS[stage], {"name": "stage", "mountPath": "/c2d", "readOnly": True}]
-    if stage is Stage.PUBLISH and destinations(env).volume:
+    if stage is Stage.PUBLISH and destinations(env).include_volume:
         # Its own folder only: no job sees another's results.
         mounts.append({"name": "results", "mountPath": "/results", "subPath": object_name(job_id)})
     resources = _resources(Decimal("0.1"), max(env.nCPU, Decimal(1)), Decimal("0.5"), env)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
+from c2d.hooks.ipfs import IpfsHook
 from c2d.results.destinations import destinations
 from c2d.settings.installation import Environment, Settings
 
@@ -36,10 +37,10 @@ AMAZON = None
 def endpoints(env: Environment) -> set[str | None]:
     """The URLs that a publish pod of ``env`` talks to."""
     found: set[str | None] = set()
-    for place in destinations(env).all:
-        if place.type == "ipfs":
-            found.add(env.C2D_IPFS_ADD_URL or place.at)
-        elif place.type == "s3":
+    for destination in destinations(env).all:
+        if destination.type == "ipfs":
+            found.add(IpfsHook.of(env, destination.location).adding_node().url)
+        elif destination.type == "s3":
             found.add(env.AWS_ENDPOINT_URL or AMAZON)
     return found
 

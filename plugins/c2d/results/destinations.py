@@ -1,81 +1,101 @@
-"""Where a job's results and admin logs go, by the settings, and what the outside is told of it.
+"""The stores that an environment's settings choose for results and admin logs.
 
-The incumbent's priority: IPFS where IPFS_OUTPUT is set, else S3 where AWS_BUCKET_OUTPUT is set, else the results volume. Admin logs have
-settings of their own, and go where the results go if those are not set.
+The priority is operator-engine's: IPFS if IPFS_OUTPUT is set, else S3 if AWS_BUCKET_OUTPUT is set, else the results volume. Admin logs have
+settings of their own; without these they go where the results go.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal
 
+from c2d.hooks.ipfs import IpfsHook
 from c2d.settings.installation import Environment
 
 
 @dataclass(frozen=True)
 class Destination:
-    """One store. ``at``: the bucket, or the URL of the IPFS API; "" for the results volume. ``prefix``: what a CID is added to."""
+    """One store.
+
+    location: the bucket, or the URL of the IPFS API; empty for the results volume. prefix: an IPFS result's URL is this and its CID.
+    """
 
     type: Literal["directory", "s3", "ipfs"]
-    at: str = ""
+    location: str = ""
     prefix: str = ""
 
-    def dump(self, **more: Any) -> dict[str, Any]:
-        """What the job's row keeps of it: enough to read and remove what lies there when the settings are others."""
-        kept = {"s3": {"bucket": self.at}, "ipfs": {"api": self.at}, "directory": {}}[self.type]
-        return {"type": self.type, **kept, **more}
+    @classmethod
+    def of_record(cls, record: Mapping[str, Any]) -> Destination:
+        """The destination in a record that :meth:`dump` has made."""
+        return cls(record["type"], record.get("bucket") or record.get("api") or "")
+
+    def dump(self, **details: Any) -> dict[str, Any]:
+        """The record in the job's row: what is needed to read and remove the results even if the settings change."""
+        location = {"s3": {"bucket": self.location}, "ipfs": {"api": self.location}, "directory": {}}[self.type]
+        return {"type": self.type, **location, **details}
+
+
+VOLUME = Destination("directory")
 
 
 @dataclass(frozen=True)
 class Destinations:
-    """The stores of a job; the same one twice where admin logs have none of their own."""
+    """The stores of a job; both are the same if admin logs have no store of their own."""
 
     results: Destination
     admin_logs: Destination
 
     @property
     def all(self) -> tuple[Destination, ...]:
+        """One destination or two."""
         return (self.results,) if self.results == self.admin_logs else (self.results, self.admin_logs)
 
-    def dump(self) -> dict[str, Any]:
-        """As the job's row keeps them."""
-        one = {"results": self.results.dump()}
-        return one if self.results == self.admin_logs else {**one, "adminLogs": self.admin_logs.dump()}
-
     @property
-    def volume(self) -> bool:
-        """Whether the results volume is needed."""
-        return any(place.type == "directory" for place in self.all)
+    def include_volume(self) -> bool:
+        """Whether the results volume is one of them."""
+        return VOLUME in self.all
+
+    def dump(self) -> dict[str, Any]:
+        """The record in the job's row."""
+        record = {"results": self.results.dump()}
+        return record if self.results == self.admin_logs else {**record, "adminLogs": self.admin_logs.dump()}
 
 
 def destinations(env: Environment) -> Destinations:
-    """The stores that ``env`` names."""
-    results = _place(env.IPFS_OUTPUT, env.IPFS_OUTPUT_PREFIX, env.AWS_BUCKET_OUTPUT) or Destination("directory")
-    return Destinations(results, _place(env.IPFS_ADMINLOGS, env.IPFS_ADMINLOGS_PREFIX, env.AWS_BUCKET_ADMINLOGS) or results)
+    """The stores of the environment.
+
+    :raises c2d.errors.UpstreamUnavailable: the Airflow connection that C2D_IPFS_CONN_ID names cannot be used.
+    """
+    results = _destination(_ipfs_output(env), env.IPFS_OUTPUT_PREFIX, env.AWS_BUCKET_OUTPUT) or VOLUME
+    admin_logs = _destination(env.IPFS_ADMINLOGS, env.IPFS_ADMINLOGS_PREFIX, env.AWS_BUCKET_ADMINLOGS) or results
+    return Destinations(results, admin_logs)
 
 
-def _place(ipfs: str | None, prefix: str | None, bucket: str | None) -> Destination | None:
-    if ipfs:
-        return Destination("ipfs", ipfs.rstrip("/"), ipfs_prefix(ipfs, prefix))
+def _ipfs_output(env: Environment) -> str | None:
+    """IPFS_OUTPUT, or the host of the connection."""
+    if env.IPFS_OUTPUT or not env.C2D_IPFS_CONN_ID:
+        return env.IPFS_OUTPUT
+    return IpfsHook.of(env).get_conn().api_url
+
+
+def _destination(ipfs_url: str | None, prefix: str | None, bucket: str | None) -> Destination | None:
+    if ipfs_url:
+        return Destination("ipfs", ipfs_url.rstrip("/"), _ipfs_prefix(ipfs_url, prefix))
     return Destination("s3", bucket) if bucket else None
 
 
-def ipfs_prefix(url: str, prefix: str | None) -> str:
-    """What a CID is added to, as the incumbent has it: the prefix, with a slash where it needs one, or the API's own ``/ipfs/``."""
+def _ipfs_prefix(url: str, prefix: str | None) -> str:
+    """As operator-engine has it: the setting, with a slash at its end, or else ``/ipfs/`` at the API."""
     if not prefix:
         return url.rstrip("/") + "/ipfs/"
     return prefix if prefix.endswith("/") else prefix + "/"
 
 
-def kept_for(env: Environment, place: Destination) -> timedelta | None:
-    """How long results at ``place`` stay; None: until they are deleted by hand."""
+def storage_term(env: Environment, destination: Destination) -> timedelta | None:
+    """How long results are stored there; None: until somebody deletes them."""
     terms = [timedelta(hours=env.STORAGE_EXPIRY)] if env.STORAGE_EXPIRY else []
-    if env.IPFS_EXPIRY_TIME and place.type == "ipfs":
+    if env.IPFS_EXPIRY_TIME and destination.type == "ipfs":
         terms.append(timedelta(seconds=env.IPFS_EXPIRY_TIME))
     return min(terms, default=None)
-
-
-def is_admin_log(file: dict[str, Any]) -> bool:
-    """Whether a file of the manifest lies with the admin logs."""
-    return str(file["path"]).startswith("data/adminlogs/")

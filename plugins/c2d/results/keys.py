@@ -1,30 +1,28 @@
-"""The keys that a job's results are encrypted with (:mod:`c2d.crypto.result_files`): made when publish begins, sealed in the job's row.
+"""The keys of a job's encrypted results (:mod:`c2d.crypto.result_files`). They are made when publish begins and stored in the job's row:
 
     {"results": "0x...", "adminlogs": "0x...", "consumer": "0x..."}
 
-``results`` and ``adminlogs`` are sealed to the operator and good for this job alone; ``consumer`` (``encrypt_results: consumer``) is the
-key of the results sealed to the consumer. Once such a job's results are published ``results`` is forgotten, and only the consumer can
-read them.
-With the expiry of the results all keys are deleted.
+``results`` and ``adminlogs`` are the keys of the results and of the admin logs, sealed to the operator for this job. ``consumer`` (only
+with ``encrypt_results: consumer``) is the key of the results sealed to the consumer; in this mode ``results`` is deleted once the results
+are published, so that only the consumer can read them. All keys are deleted when the results expire.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 from c2d.crypto import ecies, result_files
 from c2d.errors import InvalidJob
 from c2d.jobs.model import Job
+from c2d.results.entries import Entry
 from c2d.settings.installation import Environment
 
-OF_TYPE = {"output": "results", "algorithmLog": "results"}
-"""By a file's type, which key it has; the others are admin logs."""
+KEY_OF_TYPE = {"output": "results", "algorithmLog": "results"}
+"""Which key a file has, by its type in the manifest. All other types are admin logs."""
 
 
 def consumers_key(job: Job, env: Environment) -> str | None:
-    """The public key that the job's results are encrypted to; None where they are not encrypted to a consumer.
+    """The public key that the job's results are encrypted to; None if the environment does not encrypt them to the consumer.
 
-    :raises InvalidJob: the environment needs one and the job has none.
+    :raises InvalidJob: the environment does, and the job has no key.
     """
     if env.encryption != "consumer":
         return None
@@ -34,7 +32,7 @@ def consumers_key(job: Job, env: Environment) -> str | None:
 
 
 def new_keys(job_id: str, job: Job, env: Environment, operators_key: str) -> dict[str, str]:
-    """Fresh keys as they are kept; none where the environment does not encrypt.
+    """New keys as they are stored in the job's row; empty if the environment does not encrypt.
 
     :param operators_key: the operator's public key.
     """
@@ -47,7 +45,10 @@ def new_keys(job_id: str, job: Job, env: Environment, operators_key: str) -> dic
 
 
 def for_publish(keys: dict[str, str], private_key: str, job_id: str) -> dict[str, str] | None:
-    """``encryption`` of publish's stage.json: a right to write this job's results, and nothing else. None: nothing is encrypted."""
+    """``encryption`` in publish's stage.json: this job's keys in clear. None if nothing is encrypted.
+
+    :param private_key: the operator's.
+    """
     if not keys:
         return None
     opened = {name: ecies.unseal(private_key, keys[name], job_id) for name in ("results", "adminlogs")}
@@ -55,9 +56,9 @@ def for_publish(keys: dict[str, str], private_key: str, job_id: str) -> dict[str
 
 
 def open_manifest(stored: bytes, keys: dict[str, str] | None, private_key: str, job_id: str) -> bytes:
-    """The manifest that lies beside the results.
+    """The decrypted manifest.
 
-    :raises ValueError: it is not what publish wrote, or its key has been forgotten.
+    :raises ValueError: publish did not write it, or its key has been deleted.
     """
     if not keys:
         return stored
@@ -66,25 +67,14 @@ def open_manifest(stored: bytes, keys: dict[str, str] | None, private_key: str, 
     return result_files.decrypted(stored, bytes.fromhex(ecies.unseal(private_key, keys["results"], job_id)), "manifest.json")
 
 
-def key_of(file: dict[str, Any], keys: dict[str, str] | None, private_key: str, job_id: str) -> bytes | None:
-    """The key that the operator reads a file of the manifest with; None where it is stored as it is, or for the consumer alone.
+def key_of(entry: Entry, keys: dict[str, str] | None, private_key: str, job_id: str) -> bytes | None:
+    """The key that the operator decrypts a file with; None if the file is stored in clear, or only the consumer can decrypt it.
 
-    :raises LookupError: it has been deleted.
+    :raises LookupError: the key has been deleted.
     """
-    if file.get("encrypted") != "store":
+    if entry.get("encrypted") != "store":
         return None
-    name = OF_TYPE.get(file["type"], "adminlogs")
+    name = KEY_OF_TYPE.get(entry["type"], "adminlogs")
     if not keys or name not in keys:
         raise LookupError("the key of these results has been deleted")
     return bytes.fromhex(ecies.unseal(private_key, keys[name], job_id))
-
-
-def offered(file: dict[str, Any]) -> dict[str, Any]:
-    """A file of the manifest as it is given out: ``filename``, ``size``, ``sha256``, ``contentType``, and what the name has after its own.
-
-    What only the consumer can read is given out as it is stored.
-    """
-    if file.get("encrypted") != "consumer":
-        return {**{n: file.get(n) for n in ("filename", "size", "sha256", "contentType")}, "suffix": ""}
-    stored = {n: file["stored"][n] for n in ("size", "sha256")}
-    return {"filename": file["filename"] + result_files.SUFFIX, **stored, "contentType": None, "suffix": result_files.SUFFIX}

@@ -1,4 +1,4 @@
-"""A job's published files, read: any part of any file, decrypted, from the store where it lies, in constant memory."""
+"""Reads a job's published files from their store: any part of any file, decrypted, in constant memory."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from urllib.parse import quote
 
 from c2d.crypto.result_files import Decryption, header_for
 from c2d.database.jobs import JobRow
-from c2d.errors import InvalidSeal, InvalidSettings, ResultNotReadable, TamperedResult
+from c2d.errors import InvalidSeal, InvalidSettings, ResultNotReadable, ResultStoreError, TamperedResult, UpstreamUnavailable
 from c2d.jobs.ids import object_name
-from c2d.results.destinations import is_admin_log
+from c2d.results.destinations import VOLUME, Destination
+from c2d.results.entries import Entry, cid, etag, is_admin_log, stored_path, stored_size
 from c2d.results.keys import key_of
 from c2d.settings.installation import Environment, Settings
 
-PIECE = 1 << 20
+CHUNK_BYTES = 1 << 20
 CLIENT_SECONDS = 600
-CONNECT_SECONDS, READ_SECONDS = 5, 30  # that a store may be silent
-
+CONNECT_SECONDS, READ_SECONDS = 5, 30
+"""How long a store may be silent."""
 
 GONE = "the result is not in the store any more"
 CHANGED = "the result in the store is not what was published"
@@ -34,95 +35,96 @@ EXPIRED = "the results of this job have expired and were removed"
 class Reader:
     """A job's published files.
 
-    :param keys: the job's :meth:`c2d.database.jobs.JobRepository.result_keys`.
+    :param keys: :meth:`c2d.database.jobs.JobRepository.result_keys` of the job.
     """
 
     settings: Settings
     row: JobRow
     keys: dict[str, str] | None
 
-    def read(self, file: dict[str, Any], first: int = 0, last: int | None = None) -> Iterator[bytes]:
-        """The bytes ``first`` up to ``last`` (not included) of a file of the manifest, as it is :func:`c2d.results.keys.offered`.
+    def read(self, entry: Entry, first: int = 0, last: int | None = None) -> Iterator[bytes]:
+        """The bytes from ``first`` up to ``last`` (exclusive) of a file as :func:`c2d.results.entries.downloadable` describes it.
 
         Closing the iterator ends the request to the store.
 
-        :raises ResultNotReadable: before the first piece; or later, if the store fails or the file was changed. No wrong byte comes out.
+        :raises ResultNotReadable: before the first chunk, or later if the store fails or the file was changed. No wrong byte is returned.
         """
         if self.row.removed:
             raise ResultNotReadable(410, EXPIRED)
-        stored = file.get("stored", file)
         try:
-            key = key_of(file, self.keys, self.settings.OPERATOR_PRIVATE_KEY, self.row.jobId)
+            key = key_of(entry, self.keys, self.settings.OPERATOR_PRIVATE_KEY, self.row.jobId)
         except LookupError:
             raise ResultNotReadable(410, EXPIRED) from None
         except InvalidSeal:
             raise ResultNotReadable(502, "the key of these results was sealed to another OPERATOR_PRIVATE_KEY than this one") from None
         if key is None:
-            size = stored["size"]
-            yield from self._stored(file, first, (size if last is None else min(last, size)) - first)
+            size = stored_size(entry)
+            yield from self._stored(entry, first, (size if last is None else min(last, size)) - first)
             return
-        header = header_for(key, file["path"], file["sha256"])
-        decryption = Decryption(key, file["path"], header, file["size"], first, last)
+        header = header_for(key, entry["path"], entry["sha256"])
+        decryption = Decryption(key, entry["path"], header, entry["size"], first, last)
         try:
-            for piece in self._stored(file, decryption.offset, decryption.length):
-                yield from decryption.feed(piece)
+            for chunk in self._stored(entry, decryption.offset, decryption.length):
+                yield from decryption.feed(chunk)
             decryption.end()
         except TamperedResult:
             raise ResultNotReadable(502, CHANGED) from None
 
-    def _stored(self, file: dict[str, Any], offset: int, length: int) -> Iterator[bytes]:
-        """Stored bytes, exactly as many as are asked for."""
-        left = length
-        # No request where nothing is asked for: no store serves an empty range.
-        for piece in self._pieces(file, offset, length) if length else ():
-            left -= len(piece)
-            if left < 0:
+    def _stored(self, entry: Entry, offset: int, length: int) -> Iterator[bytes]:
+        """Exactly ``length`` stored bytes."""
+        remaining = length
+        # No store serves an empty range.
+        for chunk in self._chunks(entry, offset, length) if length else ():
+            remaining -= len(chunk)
+            if remaining < 0:
                 break
-            yield piece
-        if left:
+            yield chunk
+        if remaining:
             raise ResultNotReadable(502, "the store did not give the whole result; try again", again=True)
 
-    def _pieces(self, file: dict[str, Any], offset: int, length: int) -> Iterator[bytes]:
-        stores = self.row.stores or {}
-        place = (stores.get("adminLogs") if is_admin_log(file) else None) or stores.get("results") or {"type": "directory"}
-        folder = object_name(self.row.jobId)
-        if place["type"] == "directory":
-            return _directory(self.settings.C2D_RESULTS_PATH / folder, file, offset, length)
+    def _chunks(self, entry: Entry, offset: int, length: int) -> Iterator[bytes]:
+        destination, folder = self._destination(entry), object_name(self.row.jobId)
+        if destination.type == "directory":
+            return _from_volume(self.settings.C2D_RESULTS_PATH / folder, entry, offset, length)
         try:
             env = self.settings.environment(self.row.environment)
         except InvalidSettings:
             raise ResultNotReadable(
                 502, f"environment {self.row.environment}, whose store has the result, is not in the settings"
             ) from None
-        if place["type"] == "ipfs":
-            return _ipfs(env, place["api"], file, offset, length)
-        return _s3(env, place["bucket"], folder, file, offset, length)
+        if destination.type == "ipfs":
+            return _from_ipfs(env, destination.location, entry, offset, length)
+        return _from_s3(env, destination.location, folder, entry, offset, length)
+
+    def _destination(self, entry: Entry) -> Destination:
+        """The store that the job's row names. Rows of early versions name none: these results are on the volume."""
+        stores = self.row.stores or {}
+        record = (stores.get("adminLogs") if is_admin_log(entry) else None) or stores.get("results")
+        return Destination.of_record(record) if record else VOLUME
 
 
-def _directory(folder: Path, file: dict[str, Any], offset: int, length: int) -> Iterator[bytes]:
-    stored = file.get("stored", file)
-    path = regular_below(folder, str(stored["path"]))
-    if path is None or path.stat().st_size != stored["size"]:
+def _from_volume(folder: Path, entry: Entry, offset: int, length: int) -> Iterator[bytes]:
+    path = regular_file_below(folder, stored_path(entry))
+    if path is None or path.stat().st_size != stored_size(entry):
         raise ResultNotReadable(404, GONE)
     with path.open("rb", buffering=0) as opened:
         opened.seek(offset)
-        while length and (piece := opened.read(min(PIECE, length))):
-            length -= len(piece)
-            yield piece
+        while length and (chunk := opened.read(min(CHUNK_BYTES, length))):
+            length -= len(chunk)
+            yield chunk
 
 
-def _s3(env: Environment, bucket: str, folder: str, file: dict[str, Any], offset: int, length: int) -> Iterator[bytes]:
+def _from_s3(env: Environment, bucket: str, folder: str, entry: Entry, offset: int, length: int) -> Iterator[bytes]:
     from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 
-    stored = file.get("stored", file)
-    wanted = {"Bucket": bucket, "Key": f"{folder}/{stored['path']}", "Range": f"bytes={offset}-{offset + length - 1}"}
-    if file.get("etag"):
-        wanted["IfMatch"] = f'"{file["etag"]}"'
+    request = {"Bucket": bucket, "Key": f"{folder}/{stored_path(entry)}", "Range": f"bytes={offset}-{offset + length - 1}"}
+    if tag := etag(entry):
+        request["IfMatch"] = f'"{tag}"'
     try:
-        body = _s3_client(env, int(time.monotonic() // CLIENT_SECONDS)).get_object(**wanted)["Body"]
+        body = _s3_client(env, int(time.monotonic() // CLIENT_SECONDS)).get_object(**request)["Body"]
         try:
-            while piece := body.read(PIECE):
-                yield piece
+            while chunk := body.read(CHUNK_BYTES):
+                yield chunk
         finally:
             body.close()
     except ClientError as e:
@@ -133,42 +135,48 @@ def _s3(env: Environment, bucket: str, folder: str, file: dict[str, Any], offset
             raise ResultNotReadable(502, CHANGED) from None
         raise ResultNotReadable(502, f"the store of the results refuses ({code})") from None
     except (BotoCoreError, HTTPClientError, OSError) as e:
-        raise ResultNotReadable(502, f"the store of the results does not answer ({type(e).__name__}); try again", again=True) from None
+        raise _no_answer(e) from None
 
 
 @functools.lru_cache(maxsize=16)
 def _s3_client(env: Environment, period: int) -> Any:
-    """Kept, for making one takes longer than most downloads; not for ever, for a connection's keys may be changed."""
-    from c2d.hooks.s3 import client_of
+    """Cached, because creating a client takes longer than most downloads.
 
-    waits = {"connect_timeout": CONNECT_SECONDS, "read_timeout": READ_SECONDS, "retries": {"mode": "standard", "max_attempts": 2}}
-    return client_of(env, max_pool_connections=64, **waits)
+    :param period: changes every CLIENT_SECONDS, so that changed keys of a connection take effect.
+    """
+    from c2d.hooks.s3 import s3_client
+
+    limits = {"connect_timeout": CONNECT_SECONDS, "read_timeout": READ_SECONDS, "retries": {"mode": "standard", "max_attempts": 2}}
+    return s3_client(env, max_pool_connections=64, **limits)
 
 
-def _ipfs(env: Environment, api: str, file: dict[str, Any], offset: int, length: int) -> Iterator[bytes]:
-    """By the node's ``cat``: a part of a file, and bytes that are the CID's or none."""
+def _from_ipfs(env: Environment, api_url: str, entry: Entry, offset: int, length: int) -> Iterator[bytes]:
+    """Reads by the file's CID, so the node cannot return other bytes than were published."""
     from urllib3.exceptions import HTTPError
 
-    from c2d.hooks.ipfs import node_of
+    from c2d.hooks.ipfs import IpfsHook
 
-    node, headers = node_of(env, api)
-    # The node that has pinned it need not look for it elsewhere: what is gone is said at once.
-    offline = "&offline=true" if node == api else ""
-    command = f"{node}/api/v0/cat?arg={quote(str(file['cid']))}&offset={offset}&length={length}{offline}"
     try:
-        answer = _connections().request("POST", command, headers=headers, preload_content=False, redirect=False, retries=False)
+        node = IpfsHook.of(env, api_url).reading_node()
+    except (UpstreamUnavailable, ResultStoreError) as e:
+        raise ResultNotReadable(502, f"the store of the results cannot be used: {e}", again=True) from None
+    # The node that pinned the file has it, and need not search the network if it is lost.
+    offline = "&offline=true" if node.url == api_url else ""
+    command = f"{node.url}/api/v0/cat?arg={quote(str(cid(entry)))}&offset={offset}&length={length}{offline}"
+    try:
+        response = _connections().request("POST", command, headers=node.headers, preload_content=False, redirect=False, retries=False)
         try:
-            if answer.status != 200:
-                told = answer.read(4096, decode_content=False)
-                if b"not found" in told or b"could not find" in told:
+            if response.status != 200:
+                error = response.read(4096, decode_content=False)
+                if b"not found" in error or b"could not find" in error:
                     raise ResultNotReadable(404, GONE)
-                raise ResultNotReadable(502, f"the store of the results refuses ({answer.status})")
-            while piece := answer.read(PIECE, decode_content=False):
-                yield piece
+                raise ResultNotReadable(502, f"the store of the results refuses ({response.status})")
+            while chunk := response.read(CHUNK_BYTES, decode_content=False):
+                yield chunk
         finally:
-            answer.close()
+            response.close()
     except (HTTPError, OSError) as e:
-        raise ResultNotReadable(502, f"the store of the results does not answer ({type(e).__name__}); try again", again=True) from None
+        raise _no_answer(e) from None
 
 
 @functools.cache
@@ -178,18 +186,22 @@ def _connections() -> Any:
     return urllib3.PoolManager(maxsize=64, timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS))
 
 
-def regular_below(folder: Path, path: str) -> Path | None:
-    """The regular file at ``path`` below ``folder``; None where there is none, or where a symbolic link is on the way."""
+def _no_answer(error: Exception) -> ResultNotReadable:
+    return ResultNotReadable(502, f"the store of the results does not answer ({type(error).__name__}); try again", again=True)
+
+
+def regular_file_below(folder: Path, path: str) -> Path | None:
+    """The regular file at ``path`` below ``folder``; None if there is none, or if a symbolic link leads to it."""
     parts = path.split("/")
     if any(part in ("", ".", "..") for part in parts):
         return None
-    at = folder
+    current = folder
     for n, part in enumerate(parts):
-        at = at / part
+        current = current / part
         try:
-            mode = os.lstat(at).st_mode
+            mode = os.lstat(current).st_mode
         except OSError:
             return None
         if not (stat.S_ISREG(mode) if n == len(parts) - 1 else stat.S_ISDIR(mode)):
             return None
-    return at
+    return current

@@ -1,113 +1,121 @@
-"""Where ``c2d results`` gets a job's results from: the stores themselves (the operator), or an API (a Provider, a consumer)."""
+"""Where ``c2d results`` downloads from: the stores themselves (the operator), or an API (a Provider or a consumer)."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Generator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from c2d.crypto.signatures import address_of, sign_hash
 from c2d.database.jobs import JobRepository
 from c2d.errors import DownloadFailed, DownloadInterrupted, ResultNotReadable
-from c2d.results.download import Result, path_of
-from c2d.results.keys import offered
+from c2d.results.download import Result
+from c2d.results.entries import Entry, downloadable
 from c2d.results.reader import Reader
 from c2d.settings.installation import Settings
 
+if TYPE_CHECKING:
+    import httpx
+
 OPERATOR_SERVICE, PROVIDER = "Operator service", "Provider"
-SECONDS = 60
+TIMEOUT = 60
+CHUNK_BYTES = 1 << 20
 
 
-class Stores:
-    """The operator's way: the database says what there is, and the stores have it.
+class StoreSource:
+    """The operator's source: the database lists the results, and the stores have them.
 
     :raises DownloadFailed: there is no such job.
     """
 
     def __init__(self, settings: Settings, job_id: str):
-        store = JobRepository(settings.C2D_DATABASE_URL)
-        row = store.job(job_id)
+        jobs = JobRepository(settings.C2D_DATABASE_URL)
+        row = jobs.job(job_id)
         if row is None:
             raise DownloadFailed(f"{job_id}: there is no such job")
-        self.reader = Reader(settings, row, store.result_keys(job_id))
+        self.row, self.reader = row, Reader(settings, row, jobs.result_keys(job_id))
 
     def list(self) -> list[Result]:
-        if self.reader.row.removed:
-            raise DownloadFailed(f"{self.reader.row.jobId}: its results have expired and were removed")
-        return [result_of(n, offered(f)["filename"], offered(f)["size"], f["type"]) for n, f in enumerate(self.reader.row.results)]
+        """:raises DownloadFailed: the results have expired."""
+        if self.row.removed:
+            raise DownloadFailed(f"{self.row.jobId}: its results have expired and were removed")
+        results = []
+        for index, entry in enumerate(self.row.results):
+            file = downloadable(entry)
+            results.append(Result.of(index, file.filename, file.size, entry["type"]))
+        return results
 
     def sha256(self, index: int) -> str:
-        return str(offered(self.reader.row.results[index])["sha256"])
+        return downloadable(self.row.results[index]).sha256
 
     def open(self, index: int, first: int) -> tuple[str, Generator[bytes]]:
-        file = self.reader.row.results[index]
-        return self.sha256(index), self._read(file, first)
+        return self.sha256(index), self._read(self.row.results[index], first)
 
-    def _read(self, file: dict[str, Any], first: int) -> Generator[bytes]:
+    def _read(self, entry: Entry, first: int) -> Generator[bytes]:
         try:
-            yield from self.reader.read(file, first)
+            yield from self.reader.read(entry, first)
         except ResultNotReadable as e:
             raise (DownloadInterrupted if e.again else DownloadFailed)(e.text) from None
 
 
-class Api:
-    """An API's way: what it gives to who signs with ``private_key``.
+class ApiSource:
+    """An API as source. It gives out what the owner of ``private_key`` may read.
 
-    :param url: of the operator-service (then the key is a Provider's, and ``owner`` the consumer's address) or of the Provider API (then it
-        is the consumer's).
-    :raises DownloadFailed: there is no such API.
+    :param url: of an operator-service (``private_key`` is a Provider's, ``owner`` the consumer's address) or of a Provider API
+        (``private_key`` is the consumer's).
+    :raises DownloadFailed: there is no such API at ``url``.
     """
 
     def __init__(self, url: str, job_id: str, private_key: str, owner: str | None = None):
         import httpx
 
         self.url, self.job_id, self._key = url.rstrip("/"), job_id, private_key
-        self.client = httpx.Client(timeout=SECONDS, follow_redirects=False)
-        self.software = str(self._json(f"{self.url}/").get("software"))
-        if self.software not in (OPERATOR_SERVICE, PROVIDER):
+        self.client = httpx.Client(timeout=TIMEOUT, follow_redirects=False)
+        software = str(self._json(f"{self.url}/").get("software"))
+        if software not in (OPERATOR_SERVICE, PROVIDER):
             raise DownloadFailed(
                 "--url: must be an operator-service or a Provider of Compute-to-Data, such as https://host/operator-service"
             )
-        if self.software == OPERATOR_SERVICE and owner is None:
+        self.is_provider = software == PROVIDER
+        if owner is None and not self.is_provider:
             raise DownloadFailed("--owner: is required with an operator-service: the address of the consumer whose job it is")
         self.owner = owner or address_of(private_key)
 
     def list(self) -> list[Result]:
-        if self.software == PROVIDER:
-            status = f"{self.url}/api/services/compute"
-            jobs = self._json(status, consumerAddress=self.owner, jobId=self.job_id)
+        """:raises DownloadFailed: there is no such job, or the API refuses."""
+        if self.is_provider:
+            jobs = self._json(f"{self.url}/api/services/compute", consumerAddress=self.owner, jobId=self.job_id)
         else:
             jobs = self._json(f"{self.url}/api/v1/operator/compute", **self._signed_by_provider())
         if not isinstance(jobs, list) or not jobs:
             raise DownloadFailed(f"{self.job_id}: there is no such job of {self.owner}")
         results = jobs[0].get("results") or []
-        return [result_of(n, str(r["filename"]), int(r["filesize"]), str(r["type"])) for n, r in enumerate(results)]
+        return [Result.of(n, str(r["filename"]), int(r["filesize"]), str(r["type"])) for n, r in enumerate(results)]
 
     def sha256(self, index: int) -> str:
-        sha256, pieces = self.open(index, 0)
-        for _ in pieces:
-            break
-        pieces.close()
+        sha256, chunks = self.open(index, 0)
+        next(chunks, None)  # a generator that has not begun would not close its response
+        chunks.close()
         return sha256
 
     def open(self, index: int, first: int) -> tuple[str, Generator[bytes]]:
         import httpx
 
-        if self.software == PROVIDER:
+        if self.is_provider:
             url, query = f"{self.url}/api/services/computeResult", self._signed_by_consumer(index)
         else:
             url, query = f"{self.url}/api/v1/operator/getResult", {**self._signed_by_provider(), "index": index}
         headers = {"Range": f"bytes={first}-"} if first else {}
         try:
-            answer = self.client.send(self.client.build_request("GET", url, params=query, headers=headers), stream=True)
+            response = self.client.send(self.client.build_request("GET", url, params=query, headers=headers), stream=True)
         except httpx.TransportError as e:
             raise DownloadInterrupted(f"the API does not answer ({type(e).__name__})") from None
-        if answer.status_code != (206 if first else 200):
-            answer.read()
-            answer.close()
-            again = "retry-after" in answer.headers or answer.status_code in (500, 503, 504)
-            raise (DownloadInterrupted if again else DownloadFailed)(_error(answer))
-        return answer.headers.get("etag", "").strip('"'), _pieces(answer)
+        if response.status_code != (206 if first else 200):
+            response.read()
+            response.close()
+            try_again = "retry-after" in response.headers or response.status_code in (500, 503, 504)
+            raise (DownloadInterrupted if try_again else DownloadFailed)(_error_in(response))
+        return response.headers.get("etag", "").strip('"'), _chunks(response)
 
     def _signed_by_provider(self) -> dict[str, Any]:
         nonce = time.time_ns()
@@ -124,35 +132,31 @@ class Api:
         import httpx
 
         try:
-            answer = self.client.get(url, params=query)
+            response = self.client.get(url, params=query)
         except (httpx.TransportError, httpx.InvalidURL) as e:
             raise DownloadFailed(f"--url: the API does not answer ({type(e).__name__})") from None
-        if answer.status_code != 200:
-            raise DownloadFailed(_error(answer))
+        if response.status_code != 200:
+            raise DownloadFailed(_error_in(response))
         try:
-            return answer.json()
+            return response.json()
         except ValueError:
-            raise DownloadFailed("--url: what answers there is no API of Compute-to-Data") from None
+            raise DownloadFailed("--url: this is not an API of Compute-to-Data") from None
 
 
-def result_of(index: int, filename: str, size: int, kind: str) -> Result:
-    return Result(index, path_of(filename, kind), size, kind)
-
-
-def _pieces(answer: Any) -> Generator[bytes]:
+def _chunks(response: httpx.Response) -> Generator[bytes]:
     import httpx
 
     try:
-        yield from answer.iter_raw(1 << 20)
+        yield from response.iter_raw(CHUNK_BYTES)
     except httpx.TransportError as e:
         raise DownloadInterrupted(f"the connection broke ({type(e).__name__})") from None
     finally:
-        answer.close()
+        response.close()
 
 
-def _error(answer: Any) -> str:
+def _error_in(response: httpx.Response) -> str:
     try:
-        told = answer.json()
-        return f"the API answered {answer.status_code}: {told.get('error') or told}"
+        body = response.json()
+        return f"the API answered {response.status_code}: {body.get('error') or body}"
     except (ValueError, AttributeError):
-        return f"the API answered {answer.status_code}"
+        return f"the API answered {response.status_code}"

@@ -1,87 +1,79 @@
-"""The stores of a job's results, as the operators see them: what a pod may do there, whether all has arrived, and its removal."""
+"""The stores of a job's results from the operator's side: what publish may do there, whether the results have arrived, their removal."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from c2d.errors import ResultStoreError
-from c2d.hooks.ipfs import IpfsResultStore
-from c2d.hooks.s3 import S3ResultStore
 from c2d.jobs.ids import object_name
-from c2d.results.destinations import Destination, Destinations, is_admin_log, kept_for
+from c2d.results.destinations import Destination, Destinations, storage_term
+from c2d.results.entries import Entry, is_admin_log
+from c2d.results.ipfs_store import IpfsResultStore
+from c2d.results.s3_store import S3ResultStore
+from c2d.results.volume_store import VolumeResultStore
 from c2d.settings.installation import Environment, Settings
 
 PLAN_LINE = "plan "
-"""How a line of publish's log begins that says: a plan is in the store, please answer."""
+"""A line of publish's log that begins so announces an upload plan in the store."""
+
+Cids = dict[str, Any]
+"""``cid`` of the job's directory and ``manifest`` of its manifest, as publish answered them; empty unless the store is IPFS."""
 
 
 class ResultStore(Protocol):
-    """One store of one job. What publish answered about it is ``kept`` (``stores`` of its answer)."""
+    """One job's part of one store."""
 
-    def right(self, seconds: int, log_bytes: int) -> dict[str, Any]:
-        """``store`` or ``adminLogs`` of publish's stage.json: a right that ends after ``seconds``."""
+    def upload_rights(self, seconds: int, log_bytes: int) -> dict[str, Any]:
+        """The target in publish's stage.json (``store`` or ``adminLogs``), with rights that end after ``seconds``.
 
-    def answer(self, seconds: int) -> bool:
-        """Answers the plan that the pod has put into the store; False: there is none."""
+        :param log_bytes: the size of the largest log.
+        :raises ResultStoreError: the store cannot give the pod these rights, or gives it more.
+        """
 
-    def manifest(self, kept: dict[str, Any]) -> bytes:
-        """The manifest as it lies in the store. :raises ResultStoreError: there is none."""
+    def answer_plan(self, seconds: int) -> bool:
+        """Answers the upload plan that the pod has put into the store; False if there is none.
 
-    def verify(self, files: list[dict[str, Any]], kept: dict[str, Any]) -> None:
-        """:raises ResultStoreError: a file of the manifest is not in the store as it was sent."""
+        :raises ResultStoreError: the plan asks for something outside the job's results.
+        """
 
-    def remove(self, kept: dict[str, Any]) -> None:
-        """Removes everything of the job, also what a failed run left half."""
+    def manifest(self, cids: Cids) -> bytes:
+        """The stored manifest.
 
+        :raises ResultStoreError: there is none.
+        """
 
-class VolumeResultStore:
-    """The results volume; each job has its folder."""
+    def verify(self, entries: list[Entry], cids: Cids) -> None:
+        """Returns if the store has every file as the pod sent it. IPFS pins them.
 
-    def __init__(self, path: Path, job_name: str):
-        self.folder = path / job_name
+        :raises ResultStoreError: naming the first file that is missing or different.
+        """
 
-    def right(self, seconds: int, log_bytes: int) -> dict[str, Any]:
-        return {"type": "directory", "path": "/results"}
+    def remove(self, cids: Cids) -> None:
+        """Removes everything of the job, including partial uploads of a failed run.
 
-    def answer(self, seconds: int) -> bool:
-        return False
-
-    def manifest(self, kept: dict[str, Any]) -> bytes:
-        try:
-            return (self.folder / "manifest.json").read_bytes()
-        except OSError as e:
-            raise ResultStoreError(f"the manifest cannot be read ({e.strerror})") from None
-
-    def verify(self, files: list[dict[str, Any]], kept: dict[str, Any]) -> None:
-        for file in files:
-            lies = file.get("stored", file)
-            path = self.folder / lies["path"]
-            if not path.is_file() or path.stat().st_size != lies["size"]:
-                raise ResultStoreError(f"{file['path']}: is not in the store as it was sent")
-
-    def remove(self, kept: dict[str, Any]) -> None:
-        try:
-            shutil.rmtree(self.folder)
-        except FileNotFoundError:
-            return
-        except OSError as e:
-            raise ResultStoreError(f"the results volume cannot be written ({e.strerror})") from None
+        :raises ResultStoreError: the store refuses.
+        """
 
 
-def results_at(place: Destination, env: Environment, settings: Settings, job_id: str) -> ResultStore:
-    """The job's part of one store."""
+def result_store(destination: Destination, env: Environment, settings: Settings, job_id: str) -> ResultStore:
+    """The job's part of the store."""
     name = object_name(job_id)
-    if place.type == "s3":
-        return S3ResultStore(env, place.at, name)
-    if place.type == "ipfs":
-        return IpfsResultStore(env, place.at, place.prefix, name)
+    if destination.type == "s3":
+        return S3ResultStore(env, destination.location, name)
+    if destination.type == "ipfs":
+        return IpfsResultStore(env, destination.location, destination.prefix, name)
     return VolumeResultStore(settings.C2D_RESULTS_PATH, name)
+
+
+class Published(NamedTuple):
+    """manifest: of the published files. stores: the record of the stores in the job's row."""
+
+    manifest: dict[str, Any]
+    stores: dict[str, Any]
 
 
 @dataclass
@@ -93,47 +85,66 @@ class JobResultStores:
     settings: Settings
     job_id: str
 
-    def at(self, place: Destination) -> ResultStore:
-        return results_at(place, self.env, self.settings, self.job_id)
+    def store(self, destination: Destination) -> ResultStore:
+        """The job's part of one of its stores."""
+        return result_store(destination, self.env, self.settings, self.job_id)
 
-    def rights(self, seconds: int) -> dict[str, Any]:
-        """``store`` and ``adminLogs`` of publish's stage.json."""
-        given = {"store": self.at(self.destinations.results).right(seconds, self.env.C2D_LOG_BYTES)}
+    @property
+    def results(self) -> ResultStore:
+        """The store of the results and the manifest."""
+        return self.store(self.destinations.results)
+
+    def upload_rights(self, seconds: int) -> dict[str, Any]:
+        """``store`` and ``adminLogs`` of publish's stage.json.
+
+        :raises ResultStoreError: as :meth:`ResultStore.upload_rights`.
+        """
+        rights = {"store": self.results.upload_rights(seconds, self.env.C2D_LOG_BYTES)}
         if self.destinations.admin_logs != self.destinations.results:
-            given["adminLogs"] = self.at(self.destinations.admin_logs).right(seconds, self.env.C2D_LOG_BYTES)
-        return given
+            rights["adminLogs"] = self.store(self.destinations.admin_logs).upload_rights(seconds, self.env.C2D_LOG_BYTES)
+        return rights
 
     def answer_plans(self, seconds: int) -> None:
-        """Answers what a pod asks for in a plan; a line of its log does not say in which store that is.
+        """Answers the pod's plan. The line in its log does not name the store, so all are searched.
 
-        :raises ResultStoreError: in none, or it asks for what is not the job's.
+        :raises ResultStoreError: no store has a plan, or it asks for something outside the job's results.
         """
-        if not any([self.at(place).answer(seconds) for place in self.destinations.all]):
+        if not any([self.store(destination).answer_plan(seconds) for destination in self.destinations.all]):
             raise ResultStoreError("the plan is not in the store")
 
-    def published(self, answer: dict[str, Any], opened: Callable[[bytes], bytes] = bytes) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The manifest, once everything in it is seen to be in its store, and what the job's row keeps of the stores.
+    def remove_partial_uploads(self) -> None:
+        """Removes what a run that failed has left in the stores."""
+        for destination in self.destinations.all:
+            self.store(destination).remove({})
+
+    def verify_published(self, answer: dict[str, Any], open_manifest: Callable[[bytes], bytes] = bytes) -> Published:
+        """The manifest and the stores, once every file of the manifest has been found in its store.
 
         :param answer: publish's.
-        :param opened: gives the manifest's text for what lies in the store; raises ValueError where it is not what publish wrote.
-        :raises ResultStoreError: something is not there, or not as it was sent.
+        :param open_manifest: decrypts the stored manifest; raises ValueError if publish did not write it.
+        :raises ResultStoreError: a file is missing or different.
         """
-        kept = answer.get("stores") or {}
-        of_results = dict(kept.get("results") or {})
+        all_cids = answer.get("stores") or {}
+        cids = dict(all_cids.get("results") or {})
+        manifest = self._manifest(answer, cids, open_manifest)
+        term = storage_term(self.env, self.destinations.results)
+        # Expiry needs the term in the row if the environment is no longer in the settings.
+        details = {**cids, **({"keptSeconds": int(term.total_seconds())} if term else {})}
+        stores = {"results": self.destinations.results.dump(**details)}
+        entries = manifest["files"]
+        if self.destinations.admin_logs == self.destinations.results:
+            self.results.verify(entries, cids)
+            return Published(manifest, stores)
+        admin_cids = dict(all_cids.get("adminLogs") or {})
+        self.results.verify([e for e in entries if not is_admin_log(e)], cids)
+        self.store(self.destinations.admin_logs).verify([e for e in entries if is_admin_log(e)], admin_cids)
+        return Published(manifest, {**stores, "adminLogs": self.destinations.admin_logs.dump(**admin_cids)})
+
+    def _manifest(self, answer: dict[str, Any], cids: Cids, open_manifest: Callable[[bytes], bytes]) -> dict[str, Any]:
         try:
-            content = opened(self.at(self.destinations.results).manifest(of_results))
+            content = open_manifest(self.results.manifest(cids))
         except ValueError as e:
             raise ResultStoreError(str(e)) from None
         if hashlib.sha256(content).hexdigest() != answer.get("manifestSha256"):
-            raise ResultStoreError("the manifest's sha256 is not what publish said")
-        manifest = dict(json.loads(content))
-        kept_here = kept_for(self.env, self.destinations.results)
-        term = {"keptSeconds": int(kept_here.total_seconds())} if kept_here else {}  # for when the environment is not in the settings
-        stores = {"results": self.destinations.results.dump(**of_results, **term)}
-        if self.destinations.admin_logs == self.destinations.results:
-            self.at(self.destinations.results).verify(manifest["files"], of_results)
-            return manifest, stores
-        of_logs = dict(kept.get("adminLogs") or {})
-        for place, files_of, named in ((self.destinations.results, False, of_results), (self.destinations.admin_logs, True, of_logs)):
-            self.at(place).verify([f for f in manifest["files"] if is_admin_log(f) == files_of], named)
-        return manifest, {**stores, "adminLogs": self.destinations.admin_logs.dump(**of_logs)}
+            raise ResultStoreError("the manifest's sha256 differs from publish's answer")
+        return dict(json.loads(content))

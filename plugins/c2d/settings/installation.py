@@ -66,7 +66,7 @@ class Environment(Variables):
         default=None, pattern=r"^[0-9]+(\s*,\s*[0-9]+)*$", description="chain ids, with commas; unset: every chain"
     )
     encrypt_results: Literal["store", "consumer", "none"] | None = Field(
-        default=None, description="store where results go to IPFS, else none, if it is not set"
+        default=None, description="if unset: store if IPFS_OUTPUT or C2D_IPFS_CONN_ID is set, else none"
     )
     access_control: Literal["datatoken", "provider", "open"] = Field(
         default="provider", description="whose jobs it takes (c2d.access.admission)"
@@ -94,6 +94,9 @@ class Environment(Variables):
         default=None, description="at rest, by the store; the bucket's own setting where it is not set"
     )
     C2D_S3_KMS_KEY_ID: str | None = Field(default=None, description="for aws:kms; the account's default key where it is not set")
+    C2D_IPFS_CONN_ID: str | None = Field(
+        default=None, description="Airflow connection (type ipfs) for the URL and the credentials that the IPFS settings leave unset"
+    )
     C2D_IPFS_AUTH: Auth = Field(default=None, repr=False, description="the operator's right at IPFS_OUTPUT; never in a pod")
     C2D_IPFS_ADD_URL: str | None = Field(default=None, description="the kubo that pods add to; IPFS_OUTPUT where it is not set")
     C2D_IPFS_ADD_AUTH: Auth = Field(default=None, repr=False, description="a pod's right there: to add, and nothing else")
@@ -104,6 +107,9 @@ class Environment(Variables):
     C2D_UPLOAD_RETRY_SECONDS: int = Field(default=600, ge=0, le=YEAR, description="that a store may be away before publishing has failed")
     NOTIFY_START_URL: str | None = None
     NOTIFY_STOP_URL: str | None = None
+    C2D_NOTIFY_CONN_ID: str | None = Field(
+        default=None, description="Airflow connection (type http) with credentials and headers for the receivers of notifications"
+    )
 
     STORAGE_CLASS: str | None = Field(default=None, pattern=NAME, description="the cluster's default where it is not set")
     SERVICE_ACCOUNT: str | None = Field(
@@ -137,7 +143,8 @@ class Environment(Variables):
             raise ValueError("AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY: must both be set, or neither")
         if self.C2D_S3_KMS_KEY_ID and self.C2D_S3_ENCRYPTION != "aws:kms":
             raise ValueError("C2D_S3_KMS_KEY_ID: is for C2D_S3_ENCRYPTION aws:kms")
-        if self.IPFS_TYPE == "CLUSTER" and (self.IPFS_OUTPUT or self.IPFS_ADMINLOGS) and not self.C2D_IPFS_ADD_URL:
+        in_ipfs = self.IPFS_OUTPUT or self.IPFS_ADMINLOGS
+        if self.IPFS_TYPE == "CLUSTER" and in_ipfs and not self.C2D_IPFS_ADD_URL and not self.C2D_IPFS_CONN_ID:
             raise ValueError("C2D_IPFS_ADD_URL: must name a kubo that pods add to; a cluster's own API gives no right to add alone")
         return self
 
@@ -149,7 +156,7 @@ class Environment(Variables):
     @property
     def encryption(self) -> str:
         """Who holds the key of stored results: store (the database), consumer, or none (they are not encrypted). docs/encryption.md"""
-        return self.encrypt_results or ("store" if self.IPFS_OUTPUT else "none")
+        return self.encrypt_results or ("store" if self.IPFS_OUTPUT or self.C2D_IPFS_CONN_ID else "none")
 
     @property
     def at_once(self) -> int:

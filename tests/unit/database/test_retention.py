@@ -157,7 +157,7 @@ def test_the_expiry_term_is_stored_with_the_results(tmp_path: Path, expiry: str,
     (tmp_path / "j1").mkdir()
     (tmp_path / "j1/manifest.json").write_bytes(manifest)
     answer = {"manifestSha256": hashlib.sha256(manifest).hexdigest()}
-    _, stores = JobResultStores(destinations(env), env, settings, "j1").published(answer)
+    _, stores = JobResultStores(destinations(env), env, settings, "j1").verify_published(answer)
     assert stores == {"results": {"type": "directory", **term}}
 
 

@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse, Response
 
 from c2d.errors import ResultNotReadable
 from c2d.results.archive import Archive
-from c2d.results.keys import offered
+from c2d.results.entries import downloadable
 from c2d.results.reader import Reader
 
 log = logging.getLogger(__name__)
@@ -40,10 +40,10 @@ def file_answer(reader: Reader, file: dict[str, Any], headers: Mapping[str, str]
 
     :param headers: the request's.
     """
-    given = offered(file)
-    kind = given["contentType"] or "application/octet-stream"
+    result = downloadable(file)
     read = functools.partial(reader.read, file)
-    return _answer(read, given["filename"].rsplit("/", 1)[-1], given["size"], given["sha256"], kind, headers)
+    name, kind = result.filename.rsplit("/", 1)[-1], result.contentType or "application/octet-stream"
+    return _answer(read, name, result.size, result.sha256, kind, headers)
 
 
 def archive_answer(reader: Reader, headers: Mapping[str, str]) -> Response:

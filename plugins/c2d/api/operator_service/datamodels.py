@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from c2d.database.jobs import JobRow
-from c2d.results.keys import offered
+from c2d.results.entries import downloadable
 from c2d.settings.installation import Environment, Settings
 
 
@@ -82,8 +82,8 @@ def status_of(row: JobRow) -> dict[str, Any]:
 
 
 def _result_of(file: dict[str, Any]) -> dict[str, Any]:
-    given = offered(file)
-    return {"filename": given["filename"], "filesize": given["size"], "type": file["type"]}
+    result = downloadable(file)
+    return {"filename": result.filename, "filesize": result.size, "type": file["type"]}
 
 
 def running_of(row: JobRow) -> dict[str, Any]:
