@@ -116,6 +116,21 @@ def test_admin_logs_have_a_node_of_their_own(outputs: Pod, kubo: Any) -> None:
     assert kubo.pins().keys() >= {stores["results"]["cid"], stores["results"]["manifest"], stores["adminLogs"]["cid"]}
 
 
+def test_url_and_credentials_can_be_those_of_an_airflow_connection(outputs: Pod, kubo: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    extra = {"add_authorization": f"bearer:{kubo.pod_token}"}
+    fields = {"conn_type": "ipfs", "host": "127.0.0.1", "port": kubo.port, "password": f"bearer:{kubo.operator_token}", "extra": extra}
+    monkeypatch.setenv("AIRFLOW_CONN_OUR_KUBO", json.dumps(fields))
+    job = Publishing(outputs, C2D_IPFS_CONN_ID="our_kubo", encrypt_results="none")
+    job.filter()
+    rights = job.results.upload_rights(60)
+    assert rights["store"]["headers"] == {"Authorization": f"Bearer {kubo.pod_token}"} and kubo.operator_token not in str(rights)
+    _, stores = job.verified(job.publish())
+    assert (stores["results"]["type"], stores["results"]["api"]) == ("ipfs", kubo.url)
+    assert kubo.pins()[stores["results"]["cid"]] == job.job
+    job.results.results.remove(stores["results"])
+    assert job.job not in kubo.pins().values()
+
+
 def test_ipfs_comes_before_s3(outputs: Pod, kubo: Any, minio: Any) -> None:
     bucket, logs = minio.bucket(), minio.bucket()
     job = job_at(outputs, kubo, **minio.settings(AWS_BUCKET_OUTPUT=bucket, AWS_BUCKET_ADMINLOGS=logs))

@@ -147,9 +147,7 @@ class IpfsHook(BaseHook):
         """
         access = self.get_conn()
         if self.cluster and not access.add_url:
-            raise ResultStoreError(
-                "C2D_IPFS_ADD_URL, or add_url in the connection: must name a kubo node, because pods cannot add to a cluster"
-            )
+            raise ResultStoreError("C2D_IPFS_ADD_URL (or add_url in the connection): must name a kubo node; pods cannot add to a cluster")
         return IpfsApi(access.add_url or _required_url(access), _headers(access, access.add_authorization))
 
     def reading_node(self) -> IpfsApi:
@@ -204,10 +202,10 @@ def _access_in(connection: Connection) -> IpfsAccess:
         access = IpfsAccess.model_validate({**connection.extra_dejson, **{name: value for name, value in standard.items() if value}})
     except ValidationError as e:
         raise UpstreamUnavailable(f"connection {connection.conn_id}: {explain(e)}") from None
-    # Airflow itself masks the password, and extra as a whole.
-    for secret in (access.api_key, *(a.partition(":")[2] for a in (access.add_authorization, access.read_authorization) if a)):
-        if secret:
-            mask_secret(secret)
+    # Airflow masks the password and the whole of extra, but not the parts that become headers.
+    authorizations = (access.authorization, access.add_authorization, access.read_authorization)
+    for secret in filter(None, (access.api_key, *(each.partition(":")[2] for each in authorizations if each))):
+        mask_secret(secret)
     return access
 
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from c2d.access.compute_access import ComputeAccess
 from c2d.crypto import signatures
 from c2d.errors import AccessDenied, UpstreamUnavailable
 from c2d.hooks.policy_server import PolicyServerHook
-from c2d.access.compute_access import ComputeAccess
 from c2d.market.case import OperatorRules
 from tests.unit import sample_market as m
 

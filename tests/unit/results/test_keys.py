@@ -1,3 +1,5 @@
+"""The keys of encrypted results: who gets which, and when they are deleted."""
+
 from __future__ import annotations
 
 import hashlib
@@ -33,7 +35,7 @@ def a_job(public_key: str | None = None) -> Job:
     return Job.parse(job(**({"output": {"publicKey": public_key}} if public_key else {})), "ocean-compute")
 
 
-def made(mode: str) -> dict[str, str]:
+def new_keys(mode: str) -> dict[str, str]:
     (env,) = read(encrypt_results=mode).environments
     return keys.new_keys("j1", a_job(ecies.public_key(CONSUMER)), env, ecies.public_key(OPERATOR))
 
@@ -43,103 +45,107 @@ def made(mode: str) -> dict[str, str]:
     [
         ({}, "none"),
         ({"IPFS_OUTPUT": "http://ipfs:5001"}, "store"),
+        ({"C2D_IPFS_CONN_ID": "ours"}, "store"),
         ({"IPFS_OUTPUT": "http://ipfs:5001", "encrypt_results": "none"}, "none"),
         ({"encrypt_results": "store"}, "store"),
         ({"encrypt_results": "consumer"}, "consumer"),
         ({"encrypt_results": " "}, "none"),
     ],
 )
-def test_what_goes_to_ipfs_is_encrypted_unless_the_operator_says_otherwise(variables: dict[str, str], mode: str) -> None:
+def test_results_in_ipfs_are_encrypted_by_default(variables: dict[str, str], mode: str) -> None:
     assert read(**variables).environments[0].encryption == mode
 
 
-def test_the_publish_stage_gets_the_jobs_keys_and_no_more() -> None:
+def test_publish_gets_the_jobs_keys_and_nothing_else() -> None:
     for mode in ("store", "consumer"):
-        kept = made(mode)
-        given = keys.for_publish(kept, OPERATOR, "j1")
-        assert given and set(given) == {"results", "adminlogs"} | ({"sealedKey"} if mode == "consumer" else set())
-        assert given["results"] != given["adminlogs"] and not any(k in json.dumps(kept) for k in (given["results"], given["adminlogs"]))
+        stored_keys = new_keys(mode)
+        opened = keys.for_publish(stored_keys, OPERATOR, "j1")
+        assert opened and set(opened) == {"results", "adminlogs"} | ({"sealedKey"} if mode == "consumer" else set())
+        assert opened["results"] != opened["adminlogs"]
+        assert not any(key in json.dumps(stored_keys) for key in (opened["results"], opened["adminlogs"]))
         (env,) = read(encrypt_results=mode).environments
-        content = json.loads(stage_input.stage_input(Stage.PUBLISH, "j1", a_job(), env, {}, encryption=given)["stage.json"])
-        assert content["encryption"] == given and OPERATOR[2:] not in json.dumps(content)
+        content = json.loads(stage_input.stage_input(Stage.PUBLISH, "j1", a_job(), env, {}, encryption=opened)["stage.json"])
+        assert content["encryption"] == opened and OPERATOR[2:] not in json.dumps(content)
         with pytest.raises(InvalidSeal):
-            keys.for_publish(kept, OPERATOR, "j2")
-    assert made("none") == {} and keys.for_publish({}, OPERATOR, "j1") is None
+            keys.for_publish(stored_keys, OPERATOR, "j2")
+    assert new_keys("none") == {} and keys.for_publish({}, OPERATOR, "j1") is None
 
 
-def test_the_consumer_can_open_its_key_and_the_operator_soon_cannot() -> None:
-    kept = made("consumer")
-    given = keys.for_publish(kept, OPERATOR, "j1")
-    assert given and ecies.unseal(CONSUMER, given["sealedKey"], "") == given["results"]
-    later = keys_after_publishing(kept)
-    assert later == {n: kept[n] for n in ("adminlogs", "consumer")}
+def test_only_the_consumer_can_open_the_results_key_after_publishing() -> None:
+    stored_keys = new_keys("consumer")
+    opened = keys.for_publish(stored_keys, OPERATOR, "j1")
+    assert opened and ecies.unseal(CONSUMER, opened["sealedKey"], "") == opened["results"]
+    later = keys_after_publishing(stored_keys)
+    assert later == {n: stored_keys[n] for n in ("adminlogs", "consumer")}
     assert keys.key_of({"type": "output", "encrypted": "consumer"}, later, OPERATOR, "j1") is None
     log = keys.key_of({"type": "configrationLog", "encrypted": "store"}, later, OPERATOR, "j1")
-    assert log and log.hex() == given["adminlogs"]
+    assert log and log.hex() == opened["adminlogs"]
 
 
-def test_the_operator_verifies_the_manifest_that_was_stored() -> None:
-    kept = made("consumer")
-    given = keys.for_publish(kept, OPERATOR, "j1")
-    assert given
-    key = bytes.fromhex(given["results"])
+def test_the_stored_manifest_is_decrypted_only_if_publish_wrote_it() -> None:
+    stored_keys = new_keys("consumer")
+    opened = keys.for_publish(stored_keys, OPERATOR, "j1")
+    assert opened
+    key = bytes.fromhex(opened["results"])
     stored = result_files.Encrypted(
         lambda offset, length: b"{}"[offset : offset + length],
         2,
         hashlib.sha256(b"{}").hexdigest(),
         key,
         "manifest.json",
-        result_files.prefix_for(key, given["sealedKey"], "manifest.json"),
+        result_files.prefix_for(key, opened["sealedKey"], "manifest.json"),
     ).read(0, 10_000)
-    assert keys.open_manifest(stored, kept, OPERATOR, "j1") == b"{}" == keys.open_manifest(b"{}", None, OPERATOR, "j1")
-    for wrong, with_keys in ((stored[:-1], kept), (b"{}", kept), (stored, keys_after_publishing(kept))):
+    assert keys.open_manifest(stored, stored_keys, OPERATOR, "j1") == b"{}" == keys.open_manifest(b"{}", None, OPERATOR, "j1")
+    for wrong, with_keys in ((stored[:-1], stored_keys), (b"{}", stored_keys), (stored, keys_after_publishing(stored_keys))):
         with pytest.raises(ValueError, match=r"truncated|another|forgotten|changed"):
             keys.open_manifest(wrong, with_keys, OPERATOR, "j1")
 
 
-def test_what_the_operator_reads_with_which_key() -> None:
-    kept = made("store")
-    given = keys.for_publish(kept, OPERATOR, "j1")
-    assert given and keys_after_publishing(kept) == kept
+def test_results_and_admin_logs_have_different_keys() -> None:
+    stored_keys = new_keys("store")
+    opened = keys.for_publish(stored_keys, OPERATOR, "j1")
+    assert opened and keys_after_publishing(stored_keys) == stored_keys
     for kind, name in (("output", "results"), ("algorithmLog", "results"), ("filteringLog", "adminlogs"), ("publishLog", "adminlogs")):
-        key = keys.key_of({"type": kind, "encrypted": "store"}, kept, OPERATOR, "j1")
-        assert key and key.hex() == given[name]
+        key = keys.key_of({"type": kind, "encrypted": "store"}, stored_keys, OPERATOR, "j1")
+        assert key and key.hex() == opened[name]
         with pytest.raises(LookupError, match="has been deleted"):
             keys.key_of({"type": kind, "encrypted": "store"}, None, OPERATOR, "j1")
     assert keys.key_of({"type": "output"}, None, OPERATOR, "j1") is None
 
 
-def test_a_second_try_of_publish_has_the_same_keys(database_url: str) -> None:
+def test_a_second_run_of_publish_has_the_same_keys(database_url: str) -> None:
     """So that what it uploads is the same, part by part."""
-    store, first = JobRepository(database_url), made("store")
+    store, first = JobRepository(database_url), new_keys("store")
     store.open_job("j1", "ocean-compute", a_job())
     assert store.result_keys("j1") is None
     assert store.store_result_keys("j1", first) == first
-    assert store.store_result_keys("j1", made("store")) == first == store.result_keys("j1")
+    assert store.store_result_keys("j1", new_keys("store")) == first == store.result_keys("j1")
 
 
 @pytest.mark.parametrize("published", [True, False])
-def test_the_consumers_key_is_forgotten_once_the_results_are_published_and_not_before(database_url: str, published: bool) -> None:
-    store, kept = JobRepository(database_url), made("consumer")
+def test_the_operators_key_is_deleted_once_the_results_are_published_and_not_before(database_url: str, published: bool) -> None:
+    store, stored_keys = JobRepository(database_url), new_keys("consumer")
     store.open_job("j1", "ocean-compute", a_job())
-    store.store_result_keys("j1", kept)
+    store.store_result_keys("j1", stored_keys)
     store.end_stage("j1", StageEnd(Stage.PUBLISH, Reason.COMPLETED if published else Reason.ERROR, 0, "", {}), None, None)
     store.finish_job("j1", MANIFEST if published else None)
-    assert store.result_keys("j1") == (keys_after_publishing(kept) if published else kept)
+    assert store.result_keys("j1") == (keys_after_publishing(stored_keys) if published else stored_keys)
 
 
-def test_a_job_without_the_consumers_key_is_refused_where_it_is_needed(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_without_a_public_key_is_refused_if_the_consumer_decrypts_the_results(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     loaded = read(encrypt_results="consumer", C2D_DATABASE_URL=database_url, access_control="open")
-    wanted = "output.publicKey: is required, for environment ocean-compute encrypts results to the consumer"
-    with pytest.raises(InvalidJob, match=wanted):
+    sentence = "output.publicKey: is required, for environment ocean-compute encrypts results to the consumer"
+    with pytest.raises(InvalidJob, match=sentence):
         submit.submit(loaded, JobQueue(database_url), a_job(), "ocean-compute", Caller("0xprovider", 1))
     monkeypatch.setattr(installation, "load", lambda: loaded)
-    with pytest.raises(InvalidJob, match=wanted):
+    with pytest.raises(InvalidJob, match=sentence):
         trigger.guarded(json.dumps({"conf": job()}).encode(), "ocean-compute")
     trigger.guarded(json.dumps({"conf": job(output={"publicKey": ecies.public_key(CONSUMER)})}).encode(), "ocean-compute")
 
 
 @pytest.mark.parametrize("key", ["0x04", "no hex", "0x04" + "11" * 64, "0x" + "02" * 300])
-def test_a_key_that_nothing_can_be_encrypted_to_is_refused(key: str) -> None:
+def test_a_malformed_public_key_is_refused(key: str) -> None:
     with pytest.raises(InvalidJob, match=r"output\.publicKey"):
         a_job(key)
