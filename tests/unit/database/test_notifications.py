@@ -24,10 +24,8 @@ from c2d.errors import InvalidSettings
 from c2d.jobs.model import Job
 from c2d.lifecycle.airflow_runs import AirflowRuns
 from c2d.lifecycle.dispatch import Dispatcher
-from c2d.lifecycle.notify import body_of
 from c2d.lifecycle.submit import submit
 from c2d.settings import installation
-from tests.unit.crypto.test_signatures import ENGINE, NOTIFY_SIGNATURE
 from tests.unit.database.test_queue import NONCES, PROVIDER
 from tests.unit.examples import job
 
@@ -108,17 +106,6 @@ def due_now(service: Service) -> None:
 
 def states(service: Service) -> list[tuple[str, str, int]]:
     return [(n["event"], n["state"], n["attempts"]) for n in reversed(service.notifications.entries())]
-
-
-def test_the_body_is_that_of_operator_engine() -> None:
-    body = body_of(ENGINE, "j1", "did:op:cc", ["did:op:aa", "did:op:bb"], "s3cr3t")
-    assert body == {
-        "algoDID": "did:op:cc",
-        "jobId": "j1",
-        "secret": "s3cr3t",
-        "DID": ["did:op:aa", "did:op:bb"],
-        "signature": NOTIFY_SIGNATURE,
-    }
 
 
 def test_start_and_stop_are_notified_once(variables: dict[str, str], receiver: Receiver) -> None:

@@ -59,9 +59,14 @@ def test_the_receiver_gets_operator_engines_signed_body(server: Server) -> None:
     assert signer_of_text('"hush"["did:op:data"]"j1""did:op:algo"', signature) == address_of(KEY)
 
 
-def test_the_signature_is_the_one_that_operator_engine_makes() -> None:
-    body = signed_body(ENGINE, "j1", "did:op:cc", ["did:op:aa", "did:op:bb"], "s3cr3t")
-    assert body["signature"] == NOTIFY_SIGNATURE
+def test_body_and_signature_are_those_of_operator_engine() -> None:
+    assert signed_body(ENGINE, "j1", "did:op:cc", ["did:op:aa", "did:op:bb"], "s3cr3t") == {
+        "algoDID": "did:op:cc",
+        "jobId": "j1",
+        "secret": "s3cr3t",
+        "DID": ["did:op:aa", "did:op:bb"],
+        "signature": NOTIFY_SIGNATURE,
+    }
 
 
 def test_an_algorithm_without_a_did_is_null(server: Server) -> None:
