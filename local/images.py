@@ -18,7 +18,6 @@ from typing import Any
 import yaml
 
 from local.home import PROJECT
-from local.venv import install, run
 
 STORE = PROJECT / ".venv" / "images"
 POD_IMAGES = PROJECT / "pod_images"
@@ -31,12 +30,13 @@ def environment(name: str, requirements: Path) -> Path:
     if (folder / "complete").exists():
         return folder
     shutil.rmtree(folder, ignore_errors=True)
-    uv = PROJECT / ".venv/bin/uv"
-    made = uv.exists() and run([str(uv), "venv", "--quiet", "--python", sys.executable, str(folder)])
-    if not made and subprocess.run([sys.executable, "-m", "venv", str(folder)]).returncode:
-        raise SystemExit(f"the environment of image {name} could not be made")
-    if not install(folder, ["-r", str(requirements)]):
-        raise SystemExit(f"the packages of image {name} could not be installed ({requirements.relative_to(PROJECT)})")
+    uv = [sys.executable, "-m", "local.uv"]
+    for command in (
+        [*uv, "venv", "--quiet", "--python", sys.executable, str(folder)],
+        [*uv, "pip", "install", "--quiet", "--python", str(folder), "-r", str(requirements)],
+    ):
+        if subprocess.run(command, cwd=PROJECT).returncode:
+            raise SystemExit(f"The Python environment of image {name} could not be created (reason above).")
     compiled(folder)
     (folder / "complete").touch()
     return folder
