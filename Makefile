@@ -49,7 +49,7 @@ clean: ## stop the stack; delete its data and the virtual environment
 # The virtual environment. Make repeats an install when its requirements are newer than its stamp file.
 # `requires-python` of pyproject.toml as two minor versions: the first that works and the first that does not.
 PYTHON_MINORS = $(shell sed -n "s/^requires-python = .>=3\.\([0-9]*\),<3\.\([0-9]*\).*/\1 \2/p" pyproject.toml)
-INSTALL := $(PY) -m local.uv pip install --quiet --python $(PY)
+INSTALL := $(PY) -m local.uv pip install --quiet
 UNREACHABLE := { echo "The packages could not be installed (reason above). Is the package registry reachable? 'pip config list' shows its address." >&2; exit 1; }
 
 venv: $(VENV)/installed

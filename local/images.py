@@ -33,9 +33,9 @@ def environment(name: str, requirements: Path) -> Path:
     uv = [sys.executable, "-m", "local.uv"]
     for command in (
         [*uv, "venv", "--quiet", "--python", sys.executable, str(folder)],
-        [*uv, "pip", "install", "--quiet", "--python", str(folder), "-r", str(requirements)],
+        [*uv, "pip", "install", "--quiet", "-r", str(requirements)],
     ):
-        if subprocess.run(command, cwd=PROJECT).returncode:
+        if subprocess.run(command, cwd=PROJECT, env={**os.environ, "UV_PYTHON": str(folder)}).returncode:
             raise SystemExit(f"The Python environment of image {name} could not be created (reason above).")
     compiled(folder)
     (folder / "complete").touch()

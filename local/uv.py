@@ -1,6 +1,9 @@
 """Run uv with pip's settings: ``python -m local.uv pip install ...``.
 
-uv does not read pip.conf or the ``PIP_*`` variables, and on some machines only those name the package registry.
+uv installs packages several times faster than pip, but it does not read pip.conf or the ``PIP_*`` variables, and on some machines only
+those name the package registry. If uv cannot install, pip tries: it accepts settings that uv does not have, and other certificates.
+
+Packages go into the environment of ``UV_PYTHON``; the default is the one that this process runs in.
 """
 
 import ast
@@ -34,17 +37,28 @@ def uv_variables(pip_config_list: str) -> dict[str, str]:
     for section in SECTIONS:
         for name, _, value in settings:
             prefix, _, option = name.rpartition(".")
-            if prefix == section and option in VARIABLES:
-                separator = "," if option == "find-links" else " "
-                variables[VARIABLES[option]] = separator.join(ast.literal_eval(value).split())
+            if prefix != section or option not in VARIABLES:
+                continue
+            values = ast.literal_eval(value).split()
+            if option == "find-links":
+                # pip ignores a folder that does not exist; uv fails.
+                variables[VARIABLES[option]] = ",".join(link for link in values if "://" in link or Path(link).exists())
+            else:
+                variables[VARIABLES[option]] = " ".join(values)
     return variables
 
 
 def main() -> None:
-    pip = [sys.executable, "-m", "pip", "config", "list"]
-    listing = subprocess.run(pip, stdout=subprocess.PIPE, text=True, check=True).stdout
+    arguments = sys.argv[1:]
+    pip = [sys.executable, "-m", "pip"]
+    target = os.environ.get("UV_PYTHON", sys.executable)
+    listing = subprocess.run([*pip, "config", "list"], stdout=subprocess.PIPE, text=True, check=True).stdout
     # A variable that is set for uv itself overrides pip's settings.
-    os.execve(UV, [str(UV), *sys.argv[1:]], {**uv_variables(listing), **os.environ})
+    code = subprocess.run([UV, *arguments], env={**uv_variables(listing), "UV_PYTHON": target, **os.environ}).returncode
+    if code and arguments[:2] == ["pip", "install"]:
+        print("uv could not install the packages (reason above). Trying pip ...", file=sys.stderr, flush=True)
+        code = subprocess.run([*pip, "--python", target, *arguments[1:]]).returncode
+    sys.exit(code)
 
 
 if __name__ == "__main__":
