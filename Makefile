@@ -40,8 +40,8 @@ bench: venv-dev ## measure what a job costs beside a bare chain of the same pods
 lint: venv-dev ## check style, types and the imports between packages
 	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/mypy && $(VENV)/bin/lint-imports --no-logo
 lock: venv ## write requirements.lock after a change of requirements.txt; ARGS=--upgrade takes the newest versions
-	@$(PY) -m local.uv pip compile --quiet --universal --generate-hashes --python-version 3.$(firstword $(PYTHON_MINORS)) $(ARGS) \
-	  requirements.txt -o requirements.lock
+	@$(PY) -m local.uv pip compile --quiet --universal --generate-hashes --python-version=3.$(firstword $(PYTHON_MINORS)) $(ARGS) \
+	  --output-file=requirements.lock requirements.txt
 clean: ## stop the stack; delete its data and the virtual environment
 	@if [ -x $(PY) ]; then for home in $(C2D_HOME)/market $(C2D_HOME); do if [ -e $$home/secrets.json ] || [ $$home = $(C2D_HOME) ]; then C2D_HOME=$$home $(PY) -m local.stack clean; fi; done; fi
 	@rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .coverage
