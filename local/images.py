@@ -18,7 +18,6 @@ from typing import Any
 import yaml
 
 from local.home import PROJECT
-from local.venv import install, run
 
 STORE = PROJECT / ".venv" / "images"
 POD_IMAGES = PROJECT / "pod_images"
@@ -31,12 +30,13 @@ def environment(name: str, requirements: Path) -> Path:
     if (folder / "complete").exists():
         return folder
     shutil.rmtree(folder, ignore_errors=True)
-    uv = PROJECT / ".venv/bin/uv"
-    created = uv.exists() and run([str(uv), "venv", "--quiet", "--python", sys.executable, str(folder)])
-    if not created and subprocess.run([sys.executable, "-m", "venv", str(folder)]).returncode:
-        raise SystemExit(f"The virtual environment of the image {name} could not be created; the reason is above.")
-    if not install(folder, ["-r", str(requirements)]):
-        raise SystemExit(f"The packages of the image {name} could not be installed; the reason is above.")
+    uv = [sys.executable, "-m", "local.uv"]
+    for command in (
+        [*uv, "venv", "--quiet", "--python", sys.executable, str(folder)],
+        [*uv, "pip", "install", "--quiet", "-r", str(requirements)],
+    ):
+        if subprocess.run(command, cwd=PROJECT, env={**os.environ, "UV_PYTHON": str(folder)}).returncode:
+            raise SystemExit(f"The Python environment of the image {name} could not be created; the reason is above.")
     compile_folder(folder)
     (folder / "complete").touch()
     return folder

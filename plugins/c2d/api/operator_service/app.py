@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator
 
 from fastapi import Depends, FastAPI
 
+from c2d import __version__
 from c2d.api.operator_service import errors
 from c2d.api.operator_service.auth import admit
 from c2d.api.operator_service.routes import admin, compute, environments, live, results, root, running_jobs
-from c2d.api.operator_service.routes.root import our_version
 from c2d.api.operator_service.service import Service
 from c2d.lifecycle.airflow_runs import AirflowRuns, Runs
 from c2d.lifecycle.dispatch import Dispatcher
@@ -38,7 +38,7 @@ def create_app(settings: Settings, runs: Runs | None = None, work: bool = True) 
     app = FastAPI(
         title="Operator service",
         description="Ocean's Operator-Service for Compute-to-Data, on Apache Airflow.",
-        version=our_version(),
+        version=__version__,
         docs_url="/api/v1/docs",
         redoc_url=None,
         openapi_url="/spec",

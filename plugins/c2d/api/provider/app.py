@@ -7,7 +7,7 @@ import sys
 from fastapi import Depends, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 
-from c2d.api.operator_service.routes.root import our_version
+from c2d import __version__
 from c2d.api.provider import errors
 from c2d.api.provider.auth import admit
 from c2d.api.provider.routes import (
@@ -34,7 +34,7 @@ def create_app(service: ProviderService) -> FastAPI:
     app = FastAPI(
         title="Provider",
         description="Ocean's Provider, for Compute-to-Data on Apache Airflow.",
-        version=our_version(),
+        version=__version__,
         docs_url="/api/docs",
         redoc_url=None,
         openapi_url="/spec",

@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
-from c2d.api.operator_service.routes.root import our_version
+from c2d import __version__
 from c2d.api.provider.auth import requires
 from c2d.api.provider.service import service_of
 
@@ -43,7 +43,7 @@ def root(request: Request) -> dict[str, Any]:
     chains = service.chains()
     return {
         "software": "Provider",
-        "version": our_version(),
+        "version": __version__,
         "providerAddresses": {str(chain): service.own.address(chain) for chain in chains},
         "chainIds": chains,
         "serviceEndpoints": {name: [method, f"{SERVICES}/{path}"] for name, (method, path) in ENDPOINTS.items()},
