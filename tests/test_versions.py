@@ -1,11 +1,14 @@
-"""requirements.lock belongs to requirements.txt, and a version that appears in several files is the same in each."""
+"""Versions that appear in several files agree, and requirements.lock is up to date."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
+import yaml
 from packaging.requirements import Requirement
+
+from c2d import __version__
 
 ROOT = Path(__file__).parents[1]
 
@@ -45,3 +48,17 @@ def test_requirements_files_pin_exact_versions() -> None:
 def test_the_stage_image_encrypts_with_the_same_version_that_decrypts() -> None:
     (stage,) = (pin for pin in pins("pod_images/requirements.txt") if pin.startswith("cryptography=="))
     assert stage in pins("requirements.txt")
+
+
+def test_the_hosted_workflow_runs_every_supported_python() -> None:
+    supported = re.search(r'requires-python = ">=3\.(\d+),<3\.(\d+)"', (ROOT / "pyproject.toml").read_text())
+    assert supported
+    minors = range(int(supported[1]), int(supported[2]))
+    jobs = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())["jobs"]
+    for name in ("tests", "demo"):
+        assert jobs[name]["strategy"]["matrix"]["python"] == [f"3.{minor}" for minor in minors]
+
+
+def test_the_changelog_begins_with_the_version_of_the_code() -> None:
+    sections = re.findall(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert sections[0] == __version__
