@@ -19,8 +19,8 @@ from c2d.results.destinations import destinations
 from c2d.results.stores import JobResultStores
 from c2d.settings import installation
 from tests.conformance.provider import API, Provider
-from tests.pod_images.conftest import Pod
-from tests.pod_images.publishing import Publishing
+from tests.stages.conftest import Pod
+from tests.stages.publishing import Publishing
 
 PROVIDER = Provider()
 CONSUMER = ecies.new_private_key()
