@@ -18,7 +18,6 @@ import pytest
 
 POD_IMAGES = Path(__file__).parents[2] / "pod_images"
 PYTHONPATH = f"{POD_IMAGES}:{POD_IMAGES.parent / 'plugins'}"  # as the image has it; the packages are this environment's
-sys.path.insert(0, str(POD_IMAGES))
 
 
 @dataclass
