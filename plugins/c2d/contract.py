@@ -15,6 +15,7 @@ Names of fields are Ocean's where Ocean has one. A field that is None is left ou
 from dataclasses import field
 from typing import Annotated, Any, Literal, NamedTuple
 
+from c2d.errors import InvalidField
 from c2d.shared.records import AtLeast, JsonObject, Matches, Record, record
 
 Count = Annotated[int, AtLeast(0)]
@@ -127,7 +128,7 @@ class ConfigureLimits(Record):
     totalBytes: Count  # of all files together
     seconds: Positive  # of all downloads together
     connections: Positive = 4  # downloads at once
-    stallSeconds: Positive | None = None  # silence that counts as a broken connection; null: the stage's own limit
+    stallSeconds: Positive | None = None  # silence that counts as a broken connection; null: the stage's own number
     publicOnly: bool = False  # whether to connect to public addresses only
 
 
@@ -280,7 +281,7 @@ class PublishLimits(Record):
     logBytes: Count  # of each log that no filter has judged
     seconds: Positive  # of the whole stage
     retrySeconds: Count = 600  # for which one request may go on failing
-    connections: Positive = 8  # uploads at once
+    connections: Positive | None = None  # uploads at once; null: the stage's own number
 
 
 @record
@@ -331,17 +332,22 @@ MANIFEST = "manifest.json"
 FileType = Literal["output", "algorithmLog", "configrationLog", "filteringLog", "publishLog"]
 """Ocean's types of results, in Ocean's spelling."""
 
-ADMIN_LOGS: dict[str, FileType] = {"configure": "configrationLog", "filter": "filteringLog", "publish": "publishLog"}
-"""The type of each stage's own log. The operator can always read these admin logs, and may keep them in a store of their own."""
+LOGS: dict[str, FileType] = {
+    "configure": "configrationLog",
+    "algorithm": "algorithmLog",
+    "filter": "filteringLog",
+    "publish": "publishLog",
+}
+"""The type of each stage's log. All but the algorithm's are admin logs."""
 
 
-def folder_of(type: FileType) -> str:
+def folder_of(type: str) -> str:
     """The folder of the job's volume that files of this type come from."""
     return {"output": "outputs", "algorithmLog": "logs"}.get(type, "adminlogs")
 
 
-def is_admin_log(type: FileType) -> bool:
-    """Whether files of this type go to the admin logs' store and are encrypted with their key."""
+def is_admin_log(type: str) -> bool:
+    """Whether files of this type are admin logs: the operator can always read them, and may keep them in a store of their own."""
     return folder_of(type) == "adminlogs"
 
 
@@ -385,6 +391,29 @@ class Manifest(Record):
     job: Text  # the job's id
     files: tuple[ManifestEntry, ...]  # outputs, logs, admin logs
     withheld: tuple[Withheld, ...]  # what the filter did not let go
+
+
+Answer = ConfigureAnswer | FilterAnswer | PublishAnswer | Failure
+
+_ANSWERS: dict[str, type[ConfigureAnswer | FilterAnswer | PublishAnswer]] = {
+    "configure": ConfigureAnswer,
+    "filter": FilterAnswer,
+    "publish": PublishAnswer,
+}
+
+
+def read_answer(stage: str, message: object) -> Answer | None:
+    """The answer in a stage's decoded termination message; None if it is not one."""
+    if isinstance(message, dict) and message.get("ok") is False:
+        kind: type[Answer] = Failure
+    elif stage in _ANSWERS:
+        kind = _ANSWERS[stage]
+    else:
+        return None
+    try:
+        return kind.from_json(message)
+    except InvalidField:
+        return None
 
 
 # -- large files to S3 ---------------------------------------------------------------------------------------------------------

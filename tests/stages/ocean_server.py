@@ -1,6 +1,6 @@
 """A loopback server that is an Aquarius and a Provider at once, as strict as Provider v2.1.6 is about signatures and nonces.
 
-Its file system is `assets`; whoever overrides a route of its WebServer makes it misbehave.
+Its files are `assets`. A test makes it misbehave by overriding a route of its WebServer.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The publish stage as a process on one side, and on the other what the operators do with its store: rights, plans, the look afterwards."""
+"""The publish stage as a process, and beside it what the operators do with its stores: rights, plans, verification."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from c2d.contract import PLAN_LINE, PublishAnswer
+from c2d.jobs.status import Stage
+from c2d.pods.stage_input import publish_input
 from c2d.results.destinations import destinations
-from c2d.results.stores import PLAN_LINE, JobResultStores
+from c2d.results.stores import JobResultStores, Published
 from c2d.settings.installation import Settings, read
 from tests.stages.conftest import Outcome, Pod
 
@@ -37,17 +40,17 @@ class Publishing:
         assert self.pod.finish(self.pod.start("filter", stage), timeout=300).answer["ok"] is True
 
     def stage_json(self, **limits: int) -> dict[str, Any]:
-        limits = {"logBytes": 100_000, "seconds": 600, "retrySeconds": 300, **limits}
-        return {"stage": "publish", "job": self.job, "release": "filtered", **self.results.rights(3600), "limits": limits}
+        stage = publish_input(self.job, self.env, {Stage.FILTER: True}, *self.results.rights(3600)).to_json()
+        return {**stage, "limits": {"logBytes": 100_000, "seconds": 600, "retrySeconds": 300, **limits}}
 
     def start(self, change: Callable[[dict[str, Any]], None] | None = None, **limits: int) -> Any:
-        """The stage's process, whose plans are answered as the operator does."""
+        """The stage's process, whose plans `follow` answers as the operator does."""
         stage = self.stage_json(**limits)
         if change:
             change(stage)
         return self.pod.start("publish", stage)
 
-    def follow(self, process: Any, heard: Callable[[str], None] = lambda line: None, timeout: float = 300) -> Outcome:
+    def follow(self, process: Any, on_line: Callable[[str], None] = lambda line: None, timeout: float = 300) -> Outcome:
         """Answers plans until the process has ended."""
         lines: list[str] = []
         killer = threading.Timer(timeout, process.kill)
@@ -55,7 +58,7 @@ class Publishing:
         try:
             for line in process.stdout:
                 lines.append(line)
-                heard(line)
+                on_line(line)
                 if line.startswith(PLAN_LINE):
                     self.plans += 1
                     self.results.answer_plans(3600)
@@ -69,6 +72,10 @@ class Publishing:
         return self.follow(self.start(None, **limits))
 
     def verified(self, outcome: Outcome) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The manifest and the stores of a run that went well, as the operator sees them."""
+        """The manifest and the stores of a run that went well, as the operator sees them and the job's row stores them."""
+        published = self.published(outcome)
+        return published.manifest.to_json(), published.stores
+
+    def published(self, outcome: Outcome, opened: Callable[[bytes], bytes] = bytes) -> Published:
         assert outcome.answer.get("ok") is True, outcome
-        return self.results.published(outcome.answer)
+        return self.results.published(PublishAnswer.from_json(outcome.answer), opened)

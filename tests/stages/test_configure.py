@@ -19,7 +19,7 @@ from tests.stages.conftest import Pod, WebServer, sha256
 
 def test_configure_makes_the_layout_that_an_algorithm_expects(pod: Pod, web: WebServer) -> None:
     urls = [web.serve(f"/{name}", body(name.encode())) for name in ("a", "b", "c", "code", "helper")]
-    wanted = {
+    stage = {
         "stage": "configure",
         "job": "j1",
         "inputs": [
@@ -35,13 +35,13 @@ def test_configure_makes_the_layout_that_an_algorithm_expects(pod: Pod, web: Web
         "customData": {"k": 1},
         "limits": {"totalBytes": 1000, "seconds": 20, "connections": 4},
     }
-    outcome = pod.run("configure", wanted)
+    outcome = pod.run("configure", stage)
     assert outcome.code == 0, outcome
     assert outcome.answer.pop("seconds") >= 0
     assert outcome.answer == {"ok": True, "files": 5, "bytes": 13}
-    found = {str(path.relative_to(pod.data)): path.read_bytes() for path in pod.data.rglob("*") if path.is_file()}
-    assert found.pop("adminlogs/configure.log")
-    assert found == {
+    files = {str(path.relative_to(pod.data)): path.read_bytes() for path in pod.data.rglob("*") if path.is_file()}
+    assert files.pop("adminlogs/configure.log")
+    assert files == {
         "inputs/aa/0": b"a",
         "inputs/aa/1": b"b",
         "inputs/bb/0": b"c",
@@ -71,7 +71,7 @@ def test_configure_makes_the_layout_that_an_algorithm_expects(pod: Pod, web: Web
     assert all(request.headers["Accept-Encoding"] == "identity" for request in web.requests)
 
 
-def test_rawcode_becomes_the_algorithm_and_custom_data_is_there_even_without_any(pod: Pod) -> None:
+def test_rawcode_becomes_the_algorithms_file_and_custom_data_defaults_to_an_empty_object(pod: Pod) -> None:
     outcome = pod.run("configure", stage_json(algorithm={"id": None, "rawcode": "print('é')"}))
     assert outcome.answer["ok"] is True
     algorithm = pod.data / "transformations/algorithm"
@@ -80,21 +80,21 @@ def test_rawcode_becomes_the_algorithm_and_custom_data_is_there_even_without_any
 
 
 def test_a_second_run_on_the_same_volume_gives_the_same_files(pod: Pod, web: WebServer) -> None:
-    wanted = stage_json(web.serve("/a", body(b"new")))
+    stage = stage_json(web.serve("/a", body(b"new")))
     pod.write("data/inputs/aa/0", b"of the first run")
     pod.write("data/inputs/aa/0.part", b"of the first run")
-    assert pod.run("configure", wanted).answer["ok"] is True
+    assert pod.run("configure", stage).answer["ok"] is True
     assert (pod.data / "inputs/aa/0").read_bytes() == b"new"
     assert pod.parts() == []
 
 
-def test_an_empty_file_is_a_file(pod: Pod, web: WebServer) -> None:
-    wanted = stage_json({"url": web.serve("/empty", body(b"")), "checksum": "sha256:" + sha256(b"")})
-    assert pod.run("configure", wanted).answer["bytes"] == 0
+def test_an_empty_file_is_downloaded(pod: Pod, web: WebServer) -> None:
+    stage = stage_json({"url": web.serve("/empty", body(b"")), "checksum": "sha256:" + sha256(b"")})
+    assert pod.run("configure", stage).answer["bytes"] == 0
     assert (pod.data / "inputs/aa/0").read_bytes() == b""
 
 
-def test_a_failed_algorithm_download_has_status_32(pod: Pod, web: WebServer) -> None:
+def test_a_failed_download_of_the_algorithm_has_status_32(pod: Pod, web: WebServer) -> None:
     outcome = pod.run("configure", stage_json(algorithm={"id": "did:op:cc", "files": [{"type": "url", "url": web.url + "/none"}]}))
     assert (outcome.answer["status"], outcome.answer["resource"]) == (32, "algorithm.files[0]")
 
@@ -141,36 +141,36 @@ BAD_DID = "inputs[0].id: must be a DID: did:op: and 1 to 200 letters, digits or 
         ({"limits": {"totalBytes": 1, "seconds": 0}}, "limits.seconds: must be a whole number of at least 1"),
     ],
 )
-def test_a_wrong_stage_json_is_told_by_its_field(pod: Pod, change: dict[str, Any], message: str) -> None:
+def test_an_error_in_stage_json_names_the_field(pod: Pod, change: dict[str, Any], message: str) -> None:
     with pytest.raises(StageError) as caught:
         configure.work({**stage_json(), **change}, Paths(str(pod.root), ""), StageLog(str(pod.root / "log")))
     assert str(caught.value).startswith(message)
     assert caught.value.status == (32 if "algorithm" in change else 31)
 
 
-def test_the_stage_json_of_another_stage_is_refused(pod: Pod) -> None:
+def test_the_stage_json_of_another_stage_is_rejected(pod: Pod) -> None:
     outcome = pod.run("configure", {**stage_json(), "stage": "publish"})
     assert outcome.code == 1 and outcome.answer["status"] == 31
     assert outcome.answer["message"] == 'stage: must be "configure"'
 
 
-def test_a_stage_json_that_is_no_json_is_told(pod: Pod) -> None:
+def test_a_stage_json_that_is_not_json_is_rejected(pod: Pod) -> None:
     assert pod.run("configure", "{").answer["message"] == "/c2d/stage.json must be one JSON object"
 
 
-def test_an_answer_never_outgrows_a_termination_message() -> None:
+def test_a_long_answer_is_cut_to_the_size_of_a_termination_message() -> None:
     text = answer_text(Failure(status=31, resource="r", message="\N{GRINNING FACE}" * 10_000))
     assert len(text) <= 4096 and json.loads(text)["message"].endswith("...")
 
 
-def test_secrets_are_not_in_the_text_of_the_parsed_input() -> None:
-    wanted = ConfigureInput.from_json(stage_json({"url": "https://h/s3cret", "headers": {"X": "s3cret"}}))
-    (source,) = assets_of(wanted)[0].sources
+def test_the_text_of_the_parsed_input_shows_no_secret() -> None:
+    stage_input = ConfigureInput.from_json(stage_json({"url": "https://h/s3cret", "headers": {"X": "s3cret"}}))
+    (source,) = assets_of(stage_input)[0].sources
     assert not isinstance(source, Text)
-    assert "s3cret" not in repr(wanted) and "s3cret" not in repr(source) and "s3cret" not in repr(source.request())
+    assert "s3cret" not in repr(stage_input) and "s3cret" not in repr(source) and "s3cret" not in repr(source.request())
 
 
-def test_an_error_of_the_stage_itself_gives_no_text_away(
+def test_an_unexpected_error_is_reported_without_its_text(
     pod: Pod, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def broken(*arguments: Any) -> None:
@@ -184,7 +184,7 @@ def test_an_error_of_the_stage_itself_gives_no_text_away(
     assert "RuntimeError at" in output and "s3cret" not in output
 
 
-def test_the_body_of_a_post_is_sent_and_a_text_is_laid_down(pod: Pod, web: WebServer) -> None:
+def test_the_body_of_a_post_is_sent_and_a_text_file_is_written(pod: Pod, web: WebServer) -> None:
     def echo(request: BaseHTTPRequestHandler) -> None:
         body(request.rfile.read(int(request.headers["Content-Length"])))(request)
 

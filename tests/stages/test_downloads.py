@@ -19,7 +19,7 @@ from tests.stages.configuring import CONTENT, MIB, body, dropping, stage_json
 from tests.stages.conftest import Answer, Pod, WebServer, sha256, status
 
 
-def test_a_broken_download_goes_on_where_it_broke(pod: Pod, web: WebServer) -> None:
+def test_a_broken_download_is_resumed_where_it_broke(pod: Pod, web: WebServer) -> None:
     url = web.serve("/a", dropping(CONTENT, after=MIB + 7))
     outcome = pod.run("configure", stage_json({"url": url, "checksum": "sha256:" + sha256(CONTENT)}))
     assert outcome.answer["ok"] is True, outcome
@@ -28,7 +28,7 @@ def test_a_broken_download_goes_on_where_it_broke(pod: Pod, web: WebServer) -> N
     assert (resumed.headers["Range"], resumed.headers["If-Range"]) == (f"bytes={MIB + 7}-", '"v1"')
 
 
-def test_a_last_modified_date_is_enough_to_go_on_and_a_weak_etag_is_not(pod: Pod, web: WebServer) -> None:
+def test_a_download_is_resumed_with_a_last_modified_date_but_not_with_a_weak_etag(pod: Pod, web: WebServer) -> None:
     dated = web.serve("/a", dropping(CONTENT, 2 * MIB, {"ETag": 'W/"1"', "Last-Modified": "Mon, 02 Nov 2026 10:00:00 GMT"}))
     assert pod.run("configure", stage_json(dated)).answer["ok"] is True
     assert web.seen("/a")[1].headers["If-Range"] == "Mon, 02 Nov 2026 10:00:00 GMT"
@@ -38,7 +38,7 @@ def test_a_last_modified_date_is_enough_to_go_on_and_a_weak_etag_is_not(pod: Pod
     assert "Range" not in web.seen("/b")[1].headers
 
 
-def test_a_server_that_does_not_know_range_is_asked_for_the_whole_file_again(pod: Pod, web: WebServer) -> None:
+def test_a_server_that_ignores_range_may_send_the_whole_file_again(pod: Pod, web: WebServer) -> None:
     answers = [dropping(CONTENT, 2 * MIB), body(CONTENT[::-1])]
     url = web.serve("/a", lambda request: answers.pop(0)(request))
     assert pod.run("configure", stage_json(url)).answer["ok"] is True
@@ -51,7 +51,7 @@ def test_a_server_that_does_not_know_range_is_asked_for_the_whole_file_again(pod
     [dropping(CONTENT, MIB, shift=1), dropping(CONTENT, MIB, {"ETag": '"v2"'}), dropping(CONTENT + b"x", MIB)],
     ids=["start", "version", "length"],
 )
-def test_a_part_that_does_not_fit_makes_the_download_start_again(pod: Pod, web: WebServer, wrong: Answer) -> None:
+def test_a_wrong_part_restarts_the_download(pod: Pod, web: WebServer, wrong: Answer) -> None:
     answers = [dropping(CONTENT, 2 * MIB), wrong, body(CONTENT)]
     url = web.serve("/a", lambda request: answers.pop(0)(request))
     outcome = pod.run("configure", stage_json(url))
@@ -60,14 +60,14 @@ def test_a_part_that_does_not_fit_makes_the_download_start_again(pod: Pod, web: 
     assert "Range" not in web.seen("/a")[2].headers
 
 
-def test_416_makes_the_download_start_again(pod: Pod, web: WebServer) -> None:
+def test_status_416_restarts_the_download(pod: Pod, web: WebServer) -> None:
     answers = [dropping(CONTENT, 2 * MIB), status(416, Content_Range="bytes */5"), body(b"short")]
     url = web.serve("/a", lambda request: answers.pop(0)(request))
     assert pod.run("configure", stage_json(url)).answer["ok"] is True
     assert (pod.data / "inputs/aa/0").read_bytes() == b"short"
 
 
-def test_a_chunked_body_that_breaks_is_not_taken_for_complete(pod: Pod, web: WebServer) -> None:
+def test_a_broken_chunked_body_is_not_taken_as_complete(pod: Pod, web: WebServer) -> None:
     def chunked(whole: bool) -> Answer:
         def answer(request: BaseHTTPRequestHandler) -> None:
             request.send_response(200)
@@ -102,7 +102,7 @@ def test_a_silent_server_counts_as_broken(pod: Pod, web: WebServer) -> None:
     assert (pod.data / "inputs/aa/0").read_bytes() == CONTENT
 
 
-def test_an_overloaded_server_is_asked_again_when_it_says(pod: Pod, web: WebServer) -> None:
+def test_an_overloaded_server_is_asked_again_after_its_retry_after(pod: Pod, web: WebServer) -> None:
     answers = [status(429, Retry_After="1"), status(503, Retry_After="0"), body(b"now")]
     url = web.serve("/a", lambda request: answers.pop(0)(request))
     started = time.monotonic()
@@ -121,7 +121,7 @@ def test_a_server_that_stays_broken_is_given_up(pod: Pod, web: WebServer) -> Non
     assert outcome.code == 1 and len(web.requests) == 6
 
 
-def test_404_is_not_asked_again_and_the_message_names_the_file_but_not_the_url(pod: Pod, web: WebServer) -> None:
+def test_status_404_fails_at_once_with_a_message_that_names_the_file_but_not_the_url(pod: Pod, web: WebServer) -> None:
     good = web.serve("/good", body(b"x"))
     bad = web.url.replace("http://", "http://user:pa55@") + "/secret-path?token=t0ken"
     outcome = pod.run("configure", stage_json(good, {"url": bad, "headers": {"X-Key": "h3ader"}}))
@@ -158,7 +158,7 @@ def test_custom_headers_and_credentials_do_not_follow_a_redirect_to_another_host
 
 
 @pytest.mark.parametrize("location", ["file:///etc/passwd", "ftp://127.0.0.1/x", "http://[bad", "data:,x"])
-def test_a_redirect_leads_to_http_or_nowhere(pod: Pod, web: WebServer, location: str) -> None:
+def test_a_redirect_to_anything_but_http_is_rejected(pod: Pod, web: WebServer, location: str) -> None:
     outcome = pod.run("configure", stage_json(web.serve("/a", status(302, Location=location))))
     assert outcome.answer["message"].endswith("the server redirects to something that is not an http or https url")
     assert len(web.requests) == 1
@@ -170,7 +170,7 @@ def test_an_endless_redirect_ends(pod: Pod, web: WebServer) -> None:
     assert len(web.requests) == 6
 
 
-def test_a_file_that_says_it_is_too_large_is_not_downloaded(pod: Pod, web: WebServer) -> None:
+def test_a_file_that_announces_too_many_bytes_is_not_downloaded(pod: Pod, web: WebServer) -> None:
     sent = threading.Event()
 
     def huge(request: BaseHTTPRequestHandler) -> None:
@@ -242,7 +242,7 @@ def test_the_first_failure_ends_the_other_downloads(pod: Pod, web: WebServer) ->
     assert pod.parts() == []
 
 
-def test_sigterm_ends_it_at_once_without_half_files(pod: Pod, web: WebServer) -> None:
+def test_sigterm_ends_the_stage_at_once_without_partial_files(pod: Pod, web: WebServer) -> None:
     begun, done = threading.Event(), threading.Event()
 
     def slow(request: BaseHTTPRequestHandler) -> None:
@@ -264,7 +264,7 @@ def test_sigterm_ends_it_at_once_without_half_files(pod: Pod, web: WebServer) ->
     assert os.listdir(pod.data / "inputs/aa") == []
 
 
-def test_a_full_volume_is_called_by_its_name(pod: Pod, web: WebServer) -> None:
+def test_a_full_volume_is_reported_as_such(pod: Pod, web: WebServer) -> None:
     def small_files() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (MIB, MIB))
 
@@ -273,12 +273,12 @@ def test_a_full_volume_is_called_by_its_name(pod: Pod, web: WebServer) -> None:
     assert volume_error(OSError(errno.ENOSPC, "x")).startswith("no space is left")
 
 
-def test_a_host_that_refuses_is_told_without_its_address(pod: Pod) -> None:
+def test_a_refused_connection_is_reported_without_the_address(pod: Pod) -> None:
     outcome = pod.run("configure", stage_json("http://127.0.0.1:1/x", seconds=1))
     assert "the connection was refused" in outcome.output and "127.0.0.1" not in outcome.output
 
 
-def test_a_url_is_made_fit_for_the_wire_without_changing_what_is_already_encoded() -> None:
+def test_a_url_is_percent_encoded_where_needed_and_not_twice() -> None:
     parts = transfer.split_url("https://h/a b/é%20%2F?q=a b&x=%41#fragment")
     assert transfer.request_target(parts) == "/a%20b/%C3%A9%20%2F?q=a%20b&x=%41"
     with pytest.raises(transfer.PermanentError):

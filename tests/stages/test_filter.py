@@ -1,4 +1,4 @@
-"""The filter stage, against outputs that an algorithm made to get something past it or to stop it."""
+"""The filter stage, against outputs that an algorithm made to smuggle something past it or to stop it."""
 
 import json
 import os
@@ -52,7 +52,7 @@ def test_regular_files_are_released_with_size_and_sha256_outputs_first(pod: Pod)
     }
 
 
-def test_what_is_not_a_plain_file_is_withheld_by_name_and_nothing_waits(pod: Pod) -> None:
+def test_special_files_are_withheld_by_name_and_never_block_the_filter(pod: Pod) -> None:
     outputs = pod.write("data/outputs/plain").parent
     pod.write("data/inputs/aa/0", b"secret rows")
     os.symlink("/etc/passwd", outputs / "link")
@@ -69,11 +69,11 @@ def test_what_is_not_a_plain_file_is_withheld_by_name_and_nothing_waits(pod: Pod
             os.mknod(outputs / "null", 0o20666, os.makedev(1, 3))
         except PermissionError:
             pass
-    assert run(pod).answer["ok"] is True  # whatever hung would run into the fixture's time limit
+    assert run(pod).answer["ok"] is True  # a stage that blocks would run into the time limit of `finish`
     assert released(pod) == ["outputs/plain"]
-    found = reasons(pod)
-    assert found.pop("outputs/null", "a device").startswith("a device")
-    assert {path: reason.split(" is not released")[0] for path, reason in found.items()} == {
+    withheld = reasons(pod)
+    assert withheld.pop("outputs/null", "a device").startswith("a device")
+    assert {path: reason.split(" is not released")[0] for path, reason in withheld.items()} == {
         "outputs/link": "a symbolic link",
         "outputs/folder-link": "a symbolic link",
         "outputs/broken-link": "a symbolic link",
@@ -85,7 +85,7 @@ def test_what_is_not_a_plain_file_is_withheld_by_name_and_nothing_waits(pod: Pod
     assert "withheld outputs/link: a symbolic link is not released; write a regular file" in log
 
 
-def test_outputs_that_are_a_link_themselves_release_nothing(pod: Pod) -> None:
+def test_an_outputs_folder_that_is_a_link_releases_nothing(pod: Pod) -> None:
     pod.write("data/inputs/aa/0", b"secret rows")
     os.symlink("inputs/aa", pod.data / "outputs")
     pod.write("data/filter/release.json", b"{}")
@@ -111,7 +111,7 @@ def test_names_that_could_mislead_a_reader_are_withheld_and_shown_escaped(pod: P
     assert "\x1b" not in outcome.output and len(outcome.output.splitlines()) == 7
 
 
-def test_a_path_that_no_store_could_keep_is_withheld(pod: Pod) -> None:
+def test_a_path_that_is_too_long_for_a_store_is_withheld(pod: Pod) -> None:
     folder = pod.data / "outputs"
     for _ in range(5):
         folder = folder / ("d" * 200)
@@ -129,7 +129,7 @@ def test_folders_are_entered_up_to_the_limit(pod: Pod) -> None:
     assert reasons(pod) == {"outputs/1/2/3/4": "a folder more than 3 deep (limits.depth)"}
 
 
-def test_what_its_maker_locked_is_opened(pod: Pod, no_privileges: tuple[str, ...]) -> None:
+def test_locked_files_and_folders_are_opened(pod: Pod, no_privileges: tuple[str, ...]) -> None:
     locked = pod.write("data/outputs/dir/sub/file").parent.parent
     (locked / "sub/file").chmod(0)
     (locked / "sub").chmod(0)
@@ -139,7 +139,7 @@ def test_what_its_maker_locked_is_opened(pod: Pod, no_privileges: tuple[str, ...
     assert released(pod) == ["outputs/dir/sub/file"]
 
 
-def test_the_total_is_filled_in_sorted_order_and_what_fits_still_goes(pod: Pod) -> None:
+def test_files_are_released_in_sorted_order_while_they_fit_in_the_total(pod: Pod) -> None:
     for name, size in (("a", 5_000), ("b", 4_000), ("c", 2_000), ("d", 1_000), ("e", 1)):
         pod.write(f"data/outputs/{name}", b"x" * size)
     run(pod)
@@ -157,7 +157,7 @@ def test_a_sparse_file_counts_with_its_apparent_size(pod: Pod) -> None:
     assert reasons(pod) == {"outputs/sparse": "1099511627776 bytes; 5000 are allowed for a file (limits.fileBytes)"}
 
 
-def test_the_beginning_of_a_log_that_is_too_long_is_released_whatever_else_there_is(pod: Pod) -> None:
+def test_the_beginning_of_a_long_algorithm_log_is_released_before_anything_else(pod: Pod) -> None:
     pod.write("data/logs/a-first.log", b"y" * 1_000)
     pod.write("data/logs/algorithm.log", b"x" * 100_000)
     pod.write("data/outputs/big", b"z" * 5_000)
@@ -168,14 +168,14 @@ def test_the_beginning_of_a_log_that_is_too_long_is_released_whatever_else_there
     assert "logs/a-first.log" in reasons(pod)
 
 
-def test_a_log_that_is_a_link_is_withheld_like_anything_else(pod: Pod) -> None:
+def test_a_log_that_is_a_link_is_withheld(pod: Pod) -> None:
     pod.write("data/logs/other")
     os.symlink("/etc/passwd", pod.data / "logs/algorithm.log")
     run(pod)
     assert released(pod) == ["logs/other"]
 
 
-def test_the_number_of_files_is_limited_and_the_report_of_the_others_too(pod: Pod) -> None:
+def test_the_number_of_released_and_of_reported_files_is_limited(pod: Pod) -> None:
     outputs = pod.write("data/outputs/0000").parent
     for number in range(1, 1_500):
         (outputs / f"{number:04}").touch()
@@ -187,7 +187,7 @@ def test_the_number_of_files_is_limited_and_the_report_of_the_others_too(pod: Po
     assert "more" in withheld[-1]["reason"]
 
 
-def test_a_folder_with_too_many_names_is_looked_at_up_to_a_limit_and_told(pod: Pod, tmp_path: Path) -> None:
+def test_a_folder_with_too_many_names_is_examined_up_to_a_limit(pod: Pod, tmp_path: Path) -> None:
     outputs = pod.write("data/outputs/a").parent
     for number in range(2_000):
         (outputs / f"n{number:05}").touch()
@@ -198,7 +198,7 @@ def test_a_folder_with_too_many_names_is_looked_at_up_to_a_limit_and_told(pod: P
     assert release_module.smallest_names(os.open(outputs, os.O_RDONLY), 0) == ([], 2_001)
 
 
-def test_folders_that_are_missing_or_empty_are_no_failure(pod: Pod) -> None:
+def test_missing_or_empty_folders_are_not_an_error(pod: Pod) -> None:
     outcome = run(pod)
     assert outcome.answer == {"ok": True, "released": 0, "withheld": 0, "bytes": 0}
     (pod.data / "outputs").mkdir()
@@ -214,7 +214,7 @@ def test_any_error_fails_closed(pod: Pod, wrong: dict[str, Any]) -> None:
     assert not (pod.data / "filter/release.json").exists()
 
 
-def test_an_unexpected_error_fails_closed_and_keeps_its_text(pod: Pod, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unexpected_error_fails_closed_and_does_not_show_its_text(pod: Pod, monkeypatch: pytest.MonkeyPatch) -> None:
     pod.write("data/outputs/a")
     pod.write("c2d/stage.json", json.dumps(stage_json()).encode())
     monkeypatch.setattr(release_module, "name_problem", lambda *arguments: 1 / 0)

@@ -19,12 +19,12 @@ def target(server: socket.socket) -> dict[str, str]:
     return {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": str(server.getsockname()[1])}
 
 
-def test_a_pod_that_reaches_the_api_server_is_not_let_through() -> None:
+def test_the_gate_fails_while_the_pod_reaches_the_api_server() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         assert isolated.wait(target(server), within=0.3) == 1
 
 
-def test_a_pod_is_let_through_once_the_api_server_is_out_of_reach() -> None:
+def test_the_gate_opens_once_the_api_server_is_out_of_reach() -> None:
     server = socket.create_server(("127.0.0.1", 0))
     environment = target(server)
     closing = threading.Timer(0.2, server.close)
@@ -33,10 +33,10 @@ def test_a_pod_is_let_through_once_the_api_server_is_out_of_reach() -> None:
     closing.join()
 
 
-def test_a_pod_without_any_interface_is_let_through_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_gate_opens_at_once_in_a_pod_without_network_interfaces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "if_nameindex", lambda: [(1, "lo")])
     assert isolated.wait({}) == 0
 
 
-def test_where_nothing_can_be_known_nothing_is_let_through() -> None:
+def test_the_gate_fails_if_the_api_servers_address_is_unknown() -> None:
     assert isolated.wait({}) == 1

@@ -67,7 +67,7 @@ def test_the_manifest_lists_outputs_logs_and_admin_logs_in_oceans_order(filtered
     assert store["data/adminlogs/publish.log"] == b"6 files, this log is the last; 1 withheld\n"
 
 
-def test_a_second_run_finds_its_work_done(filtered: Pod) -> None:
+def test_a_second_run_finds_the_results_and_changes_nothing(filtered: Pod) -> None:
     first = filtered.run("publish", stage_json())
     before = {path: path.stat().st_mtime_ns for path in filtered.results.rglob("*")}
     second = filtered.run("publish", stage_json())
@@ -82,7 +82,7 @@ def test_a_store_whose_files_were_damaged_is_written_again(filtered: Pod) -> Non
     assert (filtered.results / "data/outputs/sub/a.csv").read_bytes() == b"a,b\n"
 
 
-def test_the_store_of_another_job_is_left_alone(filtered: Pod) -> None:
+def test_the_results_of_another_job_are_not_replaced(filtered: Pod) -> None:
     filtered.run("publish", stage_json())
     before = contents(filtered.results)
     outcome = filtered.run("publish", stage_json(job="j2"))
@@ -188,7 +188,7 @@ def test_without_the_filters_list_nothing_is_published(pod: Pod) -> None:
     "path",
     ["inputs/aa/0", "outputs/../inputs/0", "/etc/passwd", "outputs", "outputs//a", "outputs/", "logs/x", "outputs/\x1b", "outputs/./a"],
 )
-def test_a_list_that_points_elsewhere_is_refused(filtered: Pod, path: str) -> None:
+def test_a_release_list_with_a_path_outside_of_outputs_is_rejected(filtered: Pod, path: str) -> None:
     filtered.write("data/inputs/aa/0", b"a,b\n")
     entry = {"path": path, "size": 4, "sha256": sha256(b"a,b\n"), "type": "output"}
     filtered.write("data/filter/release.json", json.dumps({"version": 1, "files": [entry], "withheld": []}).encode())
@@ -198,7 +198,7 @@ def test_a_list_that_points_elsewhere_is_refused(filtered: Pod, path: str) -> No
     assert os.listdir(filtered.results) == []
 
 
-def test_after_a_failed_filter_only_logs_are_published_and_the_algorithms_is_cut(filtered: Pod) -> None:
+def test_after_a_failed_filter_only_logs_are_published_and_a_long_algorithm_log_is_cut(filtered: Pod) -> None:
     filtered.write("data/logs/algorithm.log", b"x" * 5_000)
     (filtered.data / "filter/release.json").unlink()
     outcome = filtered.run("publish", stage_json(release="logs"))
@@ -212,7 +212,7 @@ def test_after_a_failed_filter_only_logs_are_published_and_the_algorithms_is_cut
     assert manifest["files"][-1]["type"] == "publishLog"
 
 
-def test_the_log_that_the_filter_cut_is_published_as_far_as_it_was_released(filtered: Pod) -> None:
+def test_a_log_that_the_filter_cut_is_published_up_to_the_cut(filtered: Pod) -> None:
     filtered.write("data/logs/algorithm.log", b"x" * 5_000)
     filtered.run("filter", FILTER)
     assert filtered.run("publish", stage_json()).answer["ok"] is True
@@ -259,7 +259,7 @@ def test_ten_thousand_files_arrive(pod: Pod) -> None:
     assert sum(1 for _ in (pod.results / "data/outputs").rglob("??/??")) == 10_000
 
 
-def test_publishing_keeps_to_its_time(filtered: Pod, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_publishing_stops_at_its_time_limit(filtered: Pod, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(0, 10**6, 100))
     monkeypatch.setattr(time, "monotonic", lambda: next(clock))
     with pytest.raises(StageError, match=r"limits\.seconds"):
@@ -285,12 +285,12 @@ def test_the_content_type_follows_the_name(name: str, expected: str) -> None:
 @pytest.mark.parametrize(
     "store", [{"type": "s3"}, {"type": "directory"}, {"type": "directory", "path": "results"}, {"type": "directory", "path": "/a/../b"}]
 )
-def test_a_store_that_does_not_exist_is_told_by_its_field(pod: Pod, store: dict[str, str]) -> None:
+def test_an_error_in_the_store_names_the_field(pod: Pod, store: dict[str, str]) -> None:
     outcome = pod.run("publish", {**stage_json(), "store": store})
     assert outcome.code == 1 and outcome.answer["message"].startswith("store.")
 
 
-def test_its_progress_is_in_the_pods_log_as_the_live_view_reads_it_and_not_in_the_published_one(
+def test_progress_is_logged_in_the_form_that_the_live_view_reads_but_not_published(
     filtered: Pod, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from c2d.api.operator_service.routes.live import moved
@@ -302,5 +302,5 @@ def test_its_progress_is_in_the_pods_log_as_the_live_view_reads_it_and_not_in_th
     progress = store.Progress(StageLog(str(filtered.root / "log")))
     progress.begin(3_000_000)
     assert list(progress.counted([b"x" * 1_000_000] * 4))  # a part of it is sent twice
-    said = capsys.readouterr().out
-    assert "store: 1.0 of 3.0 MB, " in said and moved(said) == {"bytes": 3_000_000, "totalBytes": 3_000_000}
+    printed = capsys.readouterr().out
+    assert "store: 1.0 of 3.0 MB, " in printed and moved(printed) == {"bytes": 3_000_000, "totalBytes": 3_000_000}

@@ -33,7 +33,7 @@ def published(pod: Pod, keys: dict[str, str]) -> tuple[dict[str, Any], dict[str,
 
 
 @pytest.mark.parametrize("keys", [STORE, TO_CONSUMER], ids=["store", "consumer"])
-def test_what_is_stored_tells_nothing_and_the_keys_open_it(filtered: Pod, keys: dict[str, str]) -> None:
+def test_stored_files_reveal_nothing_and_the_keys_decrypt_them(filtered: Pod, keys: dict[str, str]) -> None:
     clear = {**contents(filtered.data), "adminlogs/publish.log": b"6 files, this log is the last; 1 withheld\n"}
     manifest, store = published(filtered, keys)
     assert sorted(store) == [f"data/{n}" for n in range(6)]
@@ -54,7 +54,7 @@ def test_what_is_stored_tells_nothing_and_the_keys_open_it(filtered: Pod, keys: 
     assert manifest["files"][0]["contentType"] == "text/csv"
 
 
-def test_a_second_run_finds_its_work_done_and_one_with_damaged_files_does_it_again(filtered: Pod) -> None:
+def test_a_second_run_replaces_damaged_results_only(filtered: Pod) -> None:
     published(filtered, STORE)
     first, before = contents(filtered.results), {path: path.stat().st_mtime_ns for path in filtered.results.rglob("*")}
     published(filtered, STORE)
@@ -89,7 +89,7 @@ def test_any_part_of_an_encrypted_file_can_be_read_again(pod: Pod) -> None:
 
 @pytest.mark.parametrize("name", ["results", "adminlogs"])
 @pytest.mark.parametrize("value", [None, "", "zz", "00" * 31, 7])
-def test_a_wrong_key_is_named_and_not_shown(name: str, value: Any) -> None:
+def test_an_error_in_a_key_names_the_field_and_does_not_show_the_key(name: str, value: Any) -> None:
     with pytest.raises(InvalidField, match=rf"encryption\.{name}: must be") as caught:
         EncryptionKeys.from_json({**STORE, name: value}, "encryption")
     assert not value or str(value) not in str(caught.value)

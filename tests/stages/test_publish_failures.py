@@ -1,4 +1,4 @@
-"""publish to stores that are away, refuse, are full, slow or broken, or die in the middle: real ones, behind a network that misbehaves."""
+"""publish to real stores that are unreachable, full, slow or broken, that refuse or crash, behind a network that misbehaves."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from tests.proxy import Proxy
 from tests.services import Kubo, Minio
 from tests.stages.conftest import Pod, sha256
 from tests.stages.publishing import Publishing, settings_of
+from tests.stages.test_publish_s3 import right_of
 
 MIB = 1 << 20
 MARK = b"MARKMARKMARKMARK"
@@ -62,7 +63,7 @@ def job_at(pod: Pod, service: Any, proxy: Proxy | None = None, **more: str) -> P
     return job
 
 
-def test_a_store_that_is_away_is_told_after_the_time_for_attempts(pod: Pod, store: Any) -> None:
+def test_an_unreachable_store_is_given_up_after_the_time_for_attempts(pod: Pod, store: Any) -> None:
     job = job_at(pod, store)
     process = job.start(change=lambda stage: store.kill(), retrySeconds=2)
     outcome = job.follow(process)
@@ -73,20 +74,20 @@ def test_a_store_that_is_away_is_told_after_the_time_for_attempts(pod: Pod, stor
     assert job.verified(job.publish())[0]["files"], "and the outputs were there still"
 
 
-def test_a_store_that_comes_back_in_time_gets_everything(pod: Pod, store: Any) -> None:
+def test_a_store_that_comes_back_in_time_receives_everything(pod: Pod, store: Any) -> None:
     job = job_at(pod, store)
     process = job.start(change=lambda stage: store.kill())
 
-    def heard(line: str) -> None:
+    def on_line(line: str) -> None:
         if "again in" in line and store.process is None:
             store.start()
 
-    outcome = job.follow(process, heard)
+    outcome = job.follow(process, on_line)
     assert "the connection was refused; again in" in outcome.output
     assert job.verified(outcome)[0]["files"]
 
 
-def test_a_right_that_is_refused_is_not_tried_again(pod: Pod, store: Any) -> None:
+def test_a_refused_right_is_not_tried_again(pod: Pod, store: Any) -> None:
     job = job_at(pod, store)
 
     def spoil(stage: dict[str, Any]) -> None:
@@ -109,7 +110,7 @@ def test_a_connection_that_breaks_is_made_again(pod: Pod, store: Any, proxies: C
     assert job.verified(outcome)[0]["files"]
 
 
-def test_bytes_that_are_damaged_on_the_way_are_noticed_by_the_store_or_by_us(pod: Pod, store: Any, proxies: Callable[[str], Proxy]) -> None:
+def test_bytes_that_are_damaged_on_the_way_are_sent_again(pod: Pod, store: Any, proxies: Callable[[str], Proxy]) -> None:
     proxy = proxies(store.endpoint if isinstance(store, Minio) else store.url)
     job = job_at(pod, store, proxy)
     proxy.mark, proxy.damage = MARK, 1
@@ -119,7 +120,7 @@ def test_bytes_that_are_damaged_on_the_way_are_noticed_by_the_store_or_by_us(pod
     assert job.verified(outcome)[0]["files"]
 
 
-def test_a_slow_store_gets_everything(pod: Pod, store: Any, proxies: Callable[[str], Proxy]) -> None:
+def test_a_slow_store_receives_everything(pod: Pod, store: Any, proxies: Callable[[str], Proxy]) -> None:
     proxy = proxies(store.endpoint if isinstance(store, Minio) else store.url)
     job = job_at(pod, store, proxy)
     proxy.rate = 2_000_000
@@ -155,7 +156,7 @@ def with_large(pod: Pod, size: int = 170 * MIB) -> None:
         file.truncate(size)
 
 
-def test_a_store_that_is_full_is_told(pod: Pod, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_a_full_store_is_reported(pod: Pod, tmp_path_factory: pytest.TempPathFactory) -> None:
     full = Minio(tmp_path_factory.mktemp("full"), size="60m")
     full.start()
     try:
@@ -166,14 +167,14 @@ def test_a_store_that_is_full_is_told(pod: Pod, tmp_path_factory: pytest.TempPat
     assert outcome.code == 1 and "507 (XMinioStorageFull)" in outcome.answer["message"], outcome.answer
 
 
-def test_after_a_crash_of_the_pod_what_has_arrived_is_not_sent_again(pod: Pod, own_minio: Minio, proxies: Callable[[str], Proxy]) -> None:
+def test_after_a_pods_crash_parts_that_arrived_are_not_sent_again(pod: Pod, own_minio: Minio, proxies: Callable[[str], Proxy]) -> None:
     with_large(pod)
     pod.write("data/outputs/small", b"small" * 100)
     proxy = proxies(own_minio.endpoint)
     job = job_at(pod, own_minio, proxy)
     proxy.rate = 40 * MIB  # of each connection
     process = job.start()
-    client, bucket = own_minio.client(), job.results.places.results.at
+    client, bucket = own_minio.client(), job.results.destinations.results.at
     key = f"{job.job}/data/outputs/large"
 
     def parts() -> list[Any]:
@@ -198,7 +199,7 @@ def test_after_a_crash_of_the_pod_what_has_arrived_is_not_sent_again(pod: Pod, o
     assert sha256(client.get_object(Bucket=bucket, Key=key)["Body"].read()) == sha256((pod.data / "outputs/large").read_bytes())
 
 
-def test_a_store_that_dies_in_the_middle_of_a_large_file_goes_on_with_it(
+def test_an_upload_continues_after_the_store_has_crashed_in_the_middle_of_it(
     pod: Pod, own_minio: Minio, proxies: Callable[[str], Proxy]
 ) -> None:
     with_large(pod)
@@ -226,7 +227,7 @@ def test_a_store_that_dies_in_the_middle_of_a_large_file_goes_on_with_it(
     assert job.verified(outcome)[0]["files"]
 
 
-def test_a_second_worker_answers_the_plan_that_the_first_did_not(pod: Pod, own_minio: Minio) -> None:
+def test_a_second_worker_answers_a_plan_that_the_first_has_left_unanswered(pod: Pod, own_minio: Minio) -> None:
     with_large(pod)
     job = job_at(pod, own_minio)
     process = job.start()
@@ -234,14 +235,14 @@ def test_a_second_worker_answers_the_plan_that_the_first_did_not(pod: Pod, own_m
     for line in process.stdout:
         lines.append(line)
         if line.startswith("plan "):
-            break  # the worker that heard this is gone; the next one follows the log from its first line
+            break  # the worker that read this line is gone; the next one follows the log from its first line
     for line in lines:
         if line.startswith("plan "):
             job.results.answer_plans(3600)
             job.results.answer_plans(3600)  # and a third, which finds the upload begun
     outcome = job.follow(process)
     assert job.verified(outcome)[0]["files"]
-    uploads = own_minio.client().list_multipart_uploads(Bucket=job.results.places.results.at, Prefix=f"{job.job}/data/outputs/large")
+    uploads = own_minio.client().list_multipart_uploads(Bucket=job.results.destinations.results.at, Prefix=f"{job.job}/data/outputs/large")
     assert not uploads.get("Uploads")
 
 
@@ -258,25 +259,25 @@ def test_the_store_encrypts_at_rest_as_the_settings_say(pod: Pod, minio: Minio, 
         assert head["ServerSideEncryption"] == encryption["C2D_S3_ENCRYPTION"]
 
 
-def test_a_file_that_disappears_from_the_store_is_seen_before_the_job_ends(pod: Pod, minio: Minio) -> None:
+def test_a_file_that_disappears_from_the_store_is_noticed_before_the_job_ends(pod: Pod, minio: Minio) -> None:
     from c2d.errors import ResultStoreError
 
     job = job_at(pod, minio)
     outcome = job.publish()
-    minio.client().delete_object(Bucket=job.results.places.results.at, Key=f"{job.job}/data/outputs/a.bin")
+    minio.client().delete_object(Bucket=job.results.destinations.results.at, Key=f"{job.job}/data/outputs/a.bin")
     with pytest.raises(ResultStoreError, match=r"data/outputs/a\.bin: is not in the store as it was sent"):
         job.verified(outcome)
 
 
-def test_a_plan_for_another_jobs_place_is_refused(pod: Pod, minio: Minio) -> None:
+def test_a_plan_for_another_jobs_prefix_is_rejected(pod: Pod, minio: Minio) -> None:
     import json
 
     from c2d.errors import ResultStoreError
 
     job = job_at(pod, minio)
     for path in ("data/../../other/data/x", "other", "data/", "/data/x"):
-        plan = {"id": "x", "files": [{"path": path, "size": 1, "sha256": "00" * 32}]}
-        minio.client().put_object(Bucket=job.results.places.results.at, Key=f"{job.job}/.publish/plan.json", Body=json.dumps(plan))
+        plan = {"id": "x", "files": [{"path": path, "size": 1, "contentType": "a/b", "sha256": "00" * 32}]}
+        minio.client().put_object(Bucket=job.results.destinations.results.at, Key=f"{job.job}/.publish/plan.json", Body=json.dumps(plan))
         with pytest.raises(ResultStoreError, match="outside of the job's results"):
             job.results.answer_plans(60)
 
@@ -290,19 +291,19 @@ def test_a_plan_for_another_jobs_place_is_refused(pod: Pod, minio: Minio) -> Non
     ],
     ids=["another job's prefix", "another checksum", "as it is meant"],
 )
-def test_a_pods_policy_is_good_for_its_own_prefix_and_content_as_it_was_meant(pod: Pod, minio: Minio, change: Any, refused: bool) -> None:
+def test_a_pods_policy_allows_its_own_prefix_and_the_announced_content_only(pod: Pod, minio: Minio, change: Any, refused: bool) -> None:
     import httpx
 
     job = job_at(pod, minio)
-    post = job.results.rights(60)["store"]["post"]
+    post = right_of(job).post
     digest = base64.b64encode(hashlib.sha256(b"x").digest()).decode()
-    fields = {**post["fields"], "key": f"{job.job}/data/outputs/a", "Content-Type": "text/plain", "x-amz-checksum-sha256": digest}
+    fields = {**post.fields, "key": f"{job.job}/data/outputs/a", "Content-Type": "text/plain", "x-amz-checksum-sha256": digest}
     change(fields)
-    answer = httpx.post(post["url"], data=fields, files={"file": b"x"})
+    answer = httpx.post(post.url, data=fields, files={"file": b"x"})
     assert (answer.status_code >= 400) == refused, answer.text
 
 
-def test_hundreds_of_megabytes_take_no_more_memory_than_a_few(pod: Pod, minio: Minio) -> None:
+def test_a_large_file_is_published_in_constant_memory(pod: Pod, minio: Minio) -> None:
     """The stage may use 100 MiB of memory in all (RLIMIT_DATA), for a file of 400 MB."""
     with_large(pod, 400 * MIB)
     job = job_at(pod, minio)
@@ -322,7 +323,7 @@ def test_a_large_file_that_was_changed_after_the_filter_is_not_published(pod: Po
     assert outcome.answer["message"] == "outputs/large: is not what the filter released; nothing is published"
 
 
-def test_a_silent_store_does_not_hold_the_pod_back(pod: Pod, tmp_path: Path, proxies: Callable[[str], Proxy]) -> None:
+def test_a_silent_store_does_not_delay_the_pod(pod: Pod, tmp_path: Path, proxies: Callable[[str], Proxy]) -> None:
     """The operator asks it once and leaves the waiting to the pod, which can be stopped."""
     minio = Minio(tmp_path / "minio")
     minio.start()
@@ -331,7 +332,7 @@ def test_a_silent_store_does_not_hold_the_pod_back(pod: Pod, tmp_path: Path, pro
     minio.pause()
     try:
         right = S3ResultStore(env, str(env.AWS_BUCKET_OUTPUT), "job").right(60, 1000)
-        assert right["resume"] and proxy.connections == 1
+        assert right.resume and proxy.connections == 1
     finally:
         minio.resume()
         minio.stop()

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from c2d.contract import IpfsTarget, StoreCids
 from c2d.errors import ResultStoreError
 from tests.stages.conftest import Pod, sha256
 from tests.stages.publishing import Publishing
@@ -61,19 +62,19 @@ def test_cids_are_computed_as_kubo_does(pod: Pod, kubo: Any, size: int) -> None:
     assert cid.text() == answer.json()["Hash"]
 
 
-def test_what_was_kept_is_unpinned_and_then_nothing_is_pinned_in_the_jobs_name(outputs: Pod, kubo: Any) -> None:
+def test_removing_the_results_leaves_nothing_pinned_in_the_jobs_name(outputs: Pod, kubo: Any) -> None:
     job = job_at(outputs, kubo)
     _, stores = job.verified(job.publish())
-    place = job.results.at(job.results.places.results)
-    place.remove(stores["results"])
+    place = job.results.at(job.results.destinations.results)
+    place.remove(StoreCids.from_json(stores["results"]))
     assert job.job not in kubo.pins().values()
-    place.remove(stores["results"])  # again is fine
+    place.remove(StoreCids.from_json(stores["results"]))  # again is fine
 
 
-def test_what_a_crash_left_pinned_is_found_by_the_jobs_name(outputs: Pod, kubo: Any) -> None:
+def test_pins_that_a_crash_has_left_are_found_by_the_jobs_name(outputs: Pod, kubo: Any) -> None:
     job = job_at(outputs, kubo)
     job.verified(job.publish())
-    job.results.at(job.results.places.results).remove({})
+    job.results.at(job.results.destinations.results).remove(StoreCids())
     assert job.job not in kubo.pins().values()
 
 
@@ -99,11 +100,11 @@ def test_a_second_run_gives_the_same_cids(outputs: Pod, kubo: Any) -> None:
         ("", "{api}/ipfs/{cid}/data/outputs/sub/a.csv"),
     ],
 )
-def test_urls_have_the_incumbents_forms(outputs: Pod, kubo: Any, prefix: str, url: str) -> None:
+def test_urls_have_the_forms_of_operator_engine(outputs: Pod, kubo: Any, prefix: str, url: str) -> None:
     job = job_at(outputs, kubo, IPFS_OUTPUT_PREFIX=prefix)
     manifest, stores = job.verified(job.publish())
-    told = next(f["url"] for f in manifest["files"] if f["path"] == "data/outputs/sub/a.csv")
-    assert told == url.format(cid=stores["results"]["cid"], api=kubo.url)
+    actual = next(f["url"] for f in manifest["files"] if f["path"] == "data/outputs/sub/a.csv")
+    assert actual == url.format(cid=stores["results"]["cid"], api=kubo.url)
 
 
 def test_admin_logs_have_a_node_of_their_own(outputs: Pod, kubo: Any) -> None:
@@ -124,19 +125,20 @@ def test_ipfs_comes_before_s3(outputs: Pod, kubo: Any, minio: Any) -> None:
     assert minio.client().list_objects_v2(Bucket=bucket)["KeyCount"] == 0
 
 
-def test_encrypted_results_are_useless_in_ipfs(outputs: Pod, kubo: Any) -> None:
+def test_encrypted_results_in_ipfs_reveal_nothing(outputs: Pod, kubo: Any) -> None:
     from c2d.jobs.model import Job
     from c2d.results import keys
 
     job = Publishing(outputs, **kubo.settings())  # encrypt_results: store, where results go to IPFS
     job.filter()
     conf = Job.parse({"algorithm": {"container": {"image": "a", "tag": "1", "entrypoint": "x"}}, "owner": "0x" + "ab" * 20}, job.env.id)
-    kept = keys.new_keys(job.job, conf, job.env, job.settings.public_key)
-    given = keys.for_publish(kept, job.settings.OPERATOR_PRIVATE_KEY, job.job)
-    outcome = job.follow(job.start(change=lambda stage: stage.update(encryption=given)))
+    result_keys = keys.new_keys(job.job, conf, job.env, job.settings.public_key)
+    encryption_keys = keys.for_publish(result_keys, job.settings.OPERATOR_PRIVATE_KEY, job.job)
+    outcome = job.follow(job.start(change=lambda stage: stage.update(encryption=encryption_keys and encryption_keys.to_json())))
     assert outcome.answer["ok"] is True, outcome
-    opened = lambda content: keys.open_manifest(content, kept, job.settings.OPERATOR_PRIVATE_KEY, job.job)  # noqa: E731
-    manifest, stores = job.results.published(outcome.answer, opened)
+    opened = lambda content: keys.open_manifest(content, result_keys, job.settings.OPERATOR_PRIVATE_KEY, job.job)  # noqa: E731
+    published = job.published(outcome, opened)
+    manifest, stores = published.manifest.to_json(), published.stores
     root = stores["results"]["cid"]
     for file in manifest["files"]:
         stored = kubo.cat(f"{root}/{file['stored']['path']}")
@@ -144,18 +146,19 @@ def test_encrypted_results_are_useless_in_ipfs(outputs: Pod, kubo: Any) -> None:
         assert b"a,b" not in stored and file["filename"] not in str(file["stored"]["path"])
 
 
-def test_a_pod_is_not_given_more_than_a_right_to_add(outputs: Pod, kubo: Any) -> None:
+def test_rights_that_allow_more_than_add_are_not_given_to_a_pod(outputs: Pod, kubo: Any) -> None:
     job = job_at(outputs, kubo, C2D_IPFS_ADD_AUTH=f"bearer:{kubo.operator_token}")
     with pytest.raises(ResultStoreError, match=r"C2D_IPFS_ADD_AUTH: at the IPFS API a pod could do more than add \(pin/ls\)") as e:
         job.results.rights(60)
     assert kubo.operator_token not in str(e.value) and kubo.url not in str(e.value)
 
 
-def test_the_operators_right_is_not_in_what_a_pod_gets(outputs: Pod, kubo: Any) -> None:
+def test_a_pod_does_not_get_the_operators_rights(outputs: Pod, kubo: Any) -> None:
     job = job_at(outputs, kubo, IPFS_API_KEY="account", IPFS_API_CLIENT="client")
     right = job.results.rights(60)
-    assert right["store"]["headers"] == {"Authorization": f"Bearer {kubo.pod_token}", "X-API-KEY": "account", "CLIENT-ID": "client"}
-    assert kubo.operator_token not in str(right)
+    assert isinstance(right.store, IpfsTarget)
+    assert right.store.headers == {"Authorization": f"Bearer {kubo.pod_token}", "X-API-KEY": "account", "CLIENT-ID": "client"}
+    assert kubo.operator_token not in str(right.store.to_json())
 
 
 def test_thousands_of_files_in_one_folder_arrive(pod: Pod, kubo: Any) -> None:
@@ -168,7 +171,7 @@ def test_thousands_of_files_in_one_folder_arrive(pod: Pod, kubo: Any) -> None:
     assert len(manifest["files"]) == 6_002
 
 
-def test_a_cluster_has_the_results_on_as_many_peers_as_it_must(outputs: Pod, ipfs_cluster: Any) -> None:
+def test_a_cluster_pins_the_results_on_the_required_number_of_peers(outputs: Pod, ipfs_cluster: Any) -> None:
     job = job_at(outputs, ipfs_cluster, C2D_IPFS_REPLICATION_MIN="2", IPFS_OUTPUT_PREFIX="ipfs://", IPFS_EXPIRY_TIME="3600")
     _, stores = job.verified(job.publish())
     peer = ipfs_cluster.peers[0]
@@ -177,10 +180,10 @@ def test_a_cluster_has_the_results_on_as_many_peers_as_it_must(outputs: Pod, ipf
         allocation = peer.api("GET", f"allocations/{stores['results'][name]}").json()
         assert (allocation["name"], allocation["replication_factor_min"]) == (job.job, 2)
         assert allocation["expire_at"] > "2026"
-    place = job.results.at(job.results.places.results)
-    place.remove({})
+    place = job.results.at(job.results.destinations.results)
+    place.remove(StoreCids())
     assert peer.api("GET", f"allocations/{stores['results']['cid']}").status_code == 404
-    place.remove(stores["results"])  # again is fine
+    place.remove(StoreCids.from_json(stores["results"]))  # again is fine
 
 
 @pytest.mark.parametrize(
@@ -192,7 +195,7 @@ def test_a_cluster_has_the_results_on_as_many_peers_as_it_must(outputs: Pod, ipf
     ],
     ids=["refuses", "away", "too few peers"],
 )
-def test_a_cluster_that_does_not_pin_is_told(
+def test_a_cluster_that_does_not_pin_is_reported(
     outputs: Pod, ipfs_cluster: Any, wrong: dict[str, str], error: type[Exception], sentence: str
 ) -> None:
     job = job_at(outputs, ipfs_cluster, **wrong)
@@ -202,11 +205,11 @@ def test_a_cluster_that_does_not_pin_is_told(
     assert "SECRET" not in str(e.value) and "127.0.0.1" not in str(e.value)
 
 
-def test_a_directory_that_is_not_whole_is_not_pinned(outputs: Pod, kubo: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_incomplete_directory_is_not_pinned(outputs: Pod, kubo: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("c2d.hooks.ipfs.PIN_SECONDS", 2)
     job = job_at(outputs, kubo)
     outcome = job.publish()
-    manifest = job.results.at(job.results.places.results).manifest(outcome.answer["stores"]["results"])
+    manifest = job.results.at(job.results.destinations.results).manifest(StoreCids.from_json(outcome.answer["stores"]["results"]))
     # The log is of this test alone: what another test has pinned too the node would not let go of.
     lost = next(f["cid"] for f in json.loads(manifest)["files"] if f["path"] == "data/logs/algorithm.log")
     assert "Error" not in kubo.api("block/rm", arg=lost).json()

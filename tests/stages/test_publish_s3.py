@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from c2d.contract import S3Target
 from tests.stages.conftest import Pod, sha256
 from tests.stages.publishing import Publishing
 
@@ -35,7 +36,7 @@ def job(pod: Pod, minio: Any, bucket: str) -> Publishing:
 def objects(minio: Any, bucket: str, prefix: str = "") -> dict[str, bytes]:
     client = minio.client()
     listed = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
-    keys = [found["Key"] for page in listed for found in page.get("Contents", [])]
+    keys = [entry["Key"] for page in listed for entry in page.get("Contents", [])]
     return {key: client.get_object(Bucket=bucket, Key=key)["Body"].read() for key in keys}
 
 
@@ -43,7 +44,7 @@ def test_results_lie_below_the_jobs_prefix_as_the_manifest_says(job: Publishing,
     job.filter()
     outcome = job.publish()
     manifest, stores = job.verified(outcome)
-    kept = objects(minio, bucket)
+    stored = objects(minio, bucket)
     assert [f["path"] for f in manifest["files"]] == [
         "data/outputs/empty",
         "data/outputs/größe 数据 + #?.txt",
@@ -53,9 +54,9 @@ def test_results_lie_below_the_jobs_prefix_as_the_manifest_says(job: Publishing,
         "data/adminlogs/filter.log",
         "data/adminlogs/publish.log",
     ]
-    assert set(kept) == {f"{job.job}/{f['path']}" for f in manifest["files"]} | {f"{job.job}/manifest.json"}
+    assert set(stored) == {f"{job.job}/{f['path']}" for f in manifest["files"]} | {f"{job.job}/manifest.json"}
     for file in manifest["files"]:
-        content = kept[f"{job.job}/{file['path']}"]
+        content = stored[f"{job.job}/{file['path']}"]
         assert (len(content), sha256(content)) == (file["size"], file["sha256"])
     assert stores == {"results": {"type": "s3", "bucket": bucket}} and job.plans == 0
     head = minio.client().head_object(Bucket=bucket, Key=f"{job.job}/data/outputs/sub/a.csv", ChecksumMode="ENABLED")
@@ -63,7 +64,7 @@ def test_results_lie_below_the_jobs_prefix_as_the_manifest_says(job: Publishing,
     assert head["ChecksumSHA256"] == base64.b64encode(hashlib.sha256(b"a,b\n").digest()).decode()
 
 
-def test_the_url_is_the_objects_own(job: Publishing, minio: Any, bucket: str) -> None:
+def test_the_manifests_urls_are_those_of_the_objects(job: Publishing, minio: Any, bucket: str) -> None:
     job.filter()
     manifest, _ = job.verified(job.publish())
     from urllib.parse import unquote
@@ -84,6 +85,12 @@ def test_admin_logs_go_to_a_bucket_of_their_own(pod: Pod, minio: Any, bucket: st
     names = ("configure", "filter", "publish")
     assert {key.split("/", 1)[1] for key in objects(minio, logs)} == {f"data/adminlogs/{name}.log" for name in names}
     assert stores["adminLogs"] == {"type": "s3", "bucket": logs}
+
+
+def right_of(job: Publishing) -> S3Target:
+    store, _ = job.results.rights(60)
+    assert isinstance(store, S3Target)
+    return store
 
 
 def sparse(path: Path, size: int) -> None:
@@ -107,7 +114,7 @@ def test_a_large_file_goes_in_parts_that_the_operator_signed(job: Publishing, mi
     assert not [key for key in objects(minio, bucket, f"{job.job}/.publish")], "plan and answer are removed"
 
 
-def test_a_bucket_that_refuses_is_told_before_there_is_a_pod(pod: Pod, minio: Any) -> None:
+def test_a_bucket_that_refuses_access_is_reported_before_the_pod_starts(pod: Pod, minio: Any) -> None:
     from c2d.errors import ResultStoreError
 
     job = Publishing(pod, **minio.settings(AWS_BUCKET_OUTPUT="no-such-bucket"))
@@ -115,9 +122,9 @@ def test_a_bucket_that_refuses_is_told_before_there_is_a_pod(pod: Pod, minio: An
         job.results.rights(60)
 
 
-def test_a_store_that_is_away_is_left_to_the_pod_to_wait_for(pod: Pod, minio: Any) -> None:
+def test_an_unreachable_store_does_not_keep_the_pod_from_starting(pod: Pod, minio: Any) -> None:
     job = Publishing(pod, **minio.settings(AWS_BUCKET_OUTPUT="b", AWS_ENDPOINT_URL="http://127.0.0.1:1"))
-    assert job.results.rights(60)["store"]["resume"] is True
+    assert right_of(job).resume is True
 
 
 def test_an_airflow_connection_is_as_good_as_the_settings(

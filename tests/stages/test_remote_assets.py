@@ -31,7 +31,7 @@ def ocean(web: WebServer) -> Ocean:
 def stage_json(
     ocean: Ocean, *dids: str, algorithm: bool = False, start: int | None = None, number: int = 32, **more: Any
 ) -> dict[str, Any]:
-    """Inputs by transaction (the last one is the algorithm where that is said), with the operator's own grants."""
+    """Inputs by transaction (the last one is the algorithm if `algorithm` is set), with the operator's own grants."""
     begin = int(time.time() * 1000) if start is None else start
     granted = download_grants.grant(KEY, dids, begin, number, 7200)
     assets = [
@@ -55,9 +55,9 @@ def test_the_assets_of_a_job_are_fetched_from_their_provider(pod: Pod, ocean: Oc
     outcome = pod.run("configure", stage_json(ocean, A, B, C, algorithm=True))
     assert outcome.code == 0, outcome
     assert (outcome.answer["files"], outcome.answer["bytes"]) == (5, 16)
-    found = {str(p.relative_to(pod.data)): p.read_bytes() for p in pod.data.rglob("*") if p.is_file() and "adminlogs" not in str(p)}
-    assert {name: json.loads(found.pop(f"ddos/{name}")) for name in ("aa", "bb", "cc")} == dict(zip(("aa", "bb", "cc"), ddos, strict=True))
-    assert found == {
+    files = {str(p.relative_to(pod.data)): p.read_bytes() for p in pod.data.rglob("*") if p.is_file() and "adminlogs" not in str(p)}
+    assert {name: json.loads(files.pop(f"ddos/{name}")) for name in ("aa", "bb", "cc")} == dict(zip(("aa", "bb", "cc"), ddos, strict=True))
+    assert files == {
         "inputs/aa/0": b"a0",
         "inputs/aa/1": b"a1",
         "inputs/bb/0": b"b0",
@@ -68,7 +68,7 @@ def test_the_assets_of_a_job_are_fetched_from_their_provider(pod: Pod, ocean: Oc
     assert (pod.data / "transformations/algorithm").stat().st_mode & 0o777 == 0o755
 
 
-def test_every_download_has_a_nonce_of_its_own_that_rises_over_all_assets_and_is_alone(pod: Pod, ocean: Ocean) -> None:
+def test_downloads_run_one_by_one_with_rising_nonces_over_all_assets(pod: Pod, ocean: Ocean) -> None:
     ocean.add(A, *[b"x" * MIB] * 6)
     ocean.add(B, *[b"y"] * 6)
     assert pod.run("configure", stage_json(ocean, A, B)).answer["ok"] is True
@@ -76,7 +76,7 @@ def test_every_download_has_a_nonce_of_its_own_that_rises_over_all_assets_and_is
     assert ocean.most_at_once == 1
 
 
-def test_plain_urls_are_fetched_meanwhile(pod: Pod, ocean: Ocean, web: WebServer) -> None:
+def test_plain_urls_are_downloaded_at_the_same_time(pod: Pod, ocean: Ocean, web: WebServer) -> None:
     ocean.add(A, b"a")
     gate = threading.Event()
     slow = ocean._download
@@ -90,22 +90,22 @@ def test_plain_urls_are_fetched_meanwhile(pod: Pod, ocean: Ocean, web: WebServer
         send_json(request, b"plain")
 
     web.routes["/api/services/download"] = waits
-    wanted = stage_json(ocean, A)
-    wanted["inputs"].append({"id": B, "files": [{"url": web.serve("/plain", opens)}]})
-    assert pod.run("configure", wanted).answer["files"] == 2
+    stage = stage_json(ocean, A)
+    stage["inputs"].append({"id": B, "files": [{"url": web.serve("/plain", opens)}]})
+    assert pod.run("configure", stage).answer["files"] == 2
     assert (pod.data / "inputs/bb/0").read_bytes() == b"plain"
 
 
-def test_userdata_goes_along_as_json(pod: Pod, ocean: Ocean) -> None:
+def test_userdata_is_sent_as_json(pod: Pod, ocean: Ocean) -> None:
     ocean.add(A, b"a")
-    wanted = stage_json(ocean, A)
-    wanted["inputs"][0]["remote"]["userdata"] = {"name": "é &?", "n": 1}
+    stage = stage_json(ocean, A)
+    stage["inputs"][0]["remote"]["userdata"] = {"name": "é &?", "n": 1}
     ocean.file_info = [{"index": 0, "valid": False}]  # made without userdata, so it may be wrong
-    assert pod.run("configure", wanted).answer["ok"] is True
+    assert pod.run("configure", stage).answer["ok"] is True
     assert json.loads(ocean.queries[0]["userdata"]) == {"name": "é &?", "n": 1}
 
 
-def test_a_broken_download_goes_on_with_a_fresh_grant(pod: Pod, ocean: Ocean) -> None:
+def test_a_broken_download_is_resumed_with_a_fresh_grant(pod: Pod, ocean: Ocean) -> None:
     ocean.add(A, CONTENT)
     ocean.drop_after = MIB + 7
     outcome = pod.run("configure", stage_json(ocean, A))
@@ -115,7 +115,7 @@ def test_a_broken_download_goes_on_with_a_fresh_grant(pod: Pod, ocean: Ocean) ->
     assert [r.headers.get("Range") for r in ocean.web.seen("/api/services/download")][1] == f"bytes={MIB + 7}-"
 
 
-def test_a_nonce_that_another_job_has_overtaken_is_made_good_by_a_higher_one(pod: Pod, ocean: Ocean) -> None:
+def test_a_nonce_that_another_job_has_overtaken_is_replaced_by_a_higher_one(pod: Pod, ocean: Ocean) -> None:
     ocean.add(A, b"a0", b"a1")
     start = int(time.time() * 1000)
     ocean.nonce = start + 15_000  # a job that began 15 s later
@@ -139,13 +139,13 @@ def test_two_jobs_at_once_take_turns(tmp_path: Any, ocean: Ocean) -> None:
 
 def test_a_second_try_with_the_same_grants_succeeds(pod: Pod, ocean: Ocean) -> None:
     ocean.add(A, b"a0", b"a1")
-    wanted = stage_json(ocean, A)
+    stage = stage_json(ocean, A)
     for _ in range(2):
-        assert pod.run("configure", wanted).answer["ok"] is True
+        assert pod.run("configure", stage).answer["ok"] is True
     assert len(set(ocean.used)) == 4
 
 
-def test_grants_that_are_used_up_are_told(pod: Pod, ocean: Ocean) -> None:
+def test_used_up_grants_are_reported(pod: Pod, ocean: Ocean) -> None:
     ocean.add(A, *[b"x"] * 9)
     outcome = pod.run("configure", stage_json(ocean, A, number=8))
     assert outcome.answer["resource"] == "inputs[0].files[8]" and outcome.answer["status"] == 31
@@ -154,7 +154,7 @@ def test_grants_that_are_used_up_are_told(pod: Pod, ocean: Ocean) -> None:
     )
 
 
-def test_a_provider_far_ahead_of_all_grants_ends_at_once(pod: Pod, ocean: Ocean) -> None:
+def test_a_provider_whose_nonce_is_above_all_grants_is_given_up_at_once(pod: Pod, ocean: Ocean) -> None:
     ocean.add(A, b"a")
     ocean.nonce = 10**30
     assert "grants for downloads are used up" in pod.run("configure", stage_json(ocean, A)).answer["message"]
@@ -162,28 +162,28 @@ def test_a_provider_far_ahead_of_all_grants_ends_at_once(pod: Pod, ocean: Ocean)
 
 
 @pytest.mark.parametrize("nonce", [as_json({"nonce": 1}), as_json({"nonce": "1"}), as_json({}), as_json(b"no"), as_json([]), status(404)])
-def test_a_refusal_stands_where_the_nonce_is_not_to_blame(pod: Pod, ocean: Ocean, nonce: Any) -> None:
+def test_a_refusal_that_the_nonce_does_not_explain_stands(pod: Pod, ocean: Ocean, nonce: Any) -> None:
     ocean.add(A, b"a")
     ocean.web.routes["/api/services/nonce"] = nonce
-    wanted = stage_json(ocean, A)
-    wanted["inputs"][0]["remote"]["txId"] = "0x" + "00" * 32
-    outcome = pod.run("configure", wanted)
+    stage = stage_json(ocean, A)
+    stage["inputs"][0]["remote"]["txId"] = "0x" + "00" * 32
+    outcome = pod.run("configure", stage)
     assert outcome.answer["message"] == "inputs[0].files[0] (did:op:aa): the server answered 400, 200 is needed"
     assert len(ocean.queries) == 1
 
 
-def test_nothing_that_a_server_wrote_and_no_grant_is_told(pod: Pod, ocean: Ocean) -> None:
+def test_messages_show_neither_grants_nor_anything_that_a_server_wrote(pod: Pod, ocean: Ocean) -> None:
     ocean.add(A, b"a")
-    wanted = stage_json(ocean, A)
+    stage = stage_json(ocean, A)
     ocean.web.routes["/api/services/download"] = as_json({"error": "PROVIDERSECRET"}, 401)
-    outcome = pod.run("configure", wanted)
+    outcome = pod.run("configure", stage)
     text = json.dumps(outcome.answer) + outcome.output + (pod.data / "adminlogs/configure.log").read_text()
     assert "answered 401" in text
-    signatures = [signature for _, signature in wanted["inputs"][0]["remote"]["grants"]]
+    signatures = [signature for _, signature in stage["inputs"][0]["remote"]["grants"]]
     assert not any(secret in text for secret in ("PROVIDERSECRET", "127.0.0.1", TX, *signatures))
 
 
-def test_a_failing_algorithm_has_status_32(pod: Pod, ocean: Ocean) -> None:
+def test_a_remote_algorithm_that_fails_has_status_32(pod: Pod, ocean: Ocean) -> None:
     ocean.add(A, b"a")
     outcome = pod.run("configure", stage_json(ocean, A, C, algorithm=True))
     assert (outcome.answer["status"], outcome.answer["resource"]) == (32, "algorithm")
@@ -212,7 +212,7 @@ BAD_DDOS = {
 
 
 @pytest.mark.parametrize(("ddo", "sentence"), BAD_DDOS.values(), ids=BAD_DDOS)
-def test_a_bad_ddo_is_told_in_one_sentence(pod: Pod, ocean: Ocean, ddo: Any, sentence: str) -> None:
+def test_a_bad_ddo_is_reported_in_one_sentence(pod: Pod, ocean: Ocean, ddo: Any, sentence: str) -> None:
     ocean.web.routes[f"/api/aquarius/assets/ddo/{A}"] = as_json(ddo)
     outcome = pod.run("configure", stage_json(ocean, A))
     assert outcome.answer == {"ok": False, "status": 31, "resource": "inputs[0]", "message": f"inputs[0] (did:op:aa): {sentence}"}
@@ -230,14 +230,14 @@ BAD_FILE_INFO = {
 
 
 @pytest.mark.parametrize(("info", "sentence"), BAD_FILE_INFO.values(), ids=BAD_FILE_INFO)
-def test_a_bad_list_of_files_is_told_in_one_sentence(pod: Pod, ocean: Ocean, info: Any, sentence: str) -> None:
+def test_a_bad_list_of_files_is_reported_in_one_sentence(pod: Pod, ocean: Ocean, info: Any, sentence: str) -> None:
     ocean.add(A, b"a")
     ocean.file_info = info
     message = pod.run("configure", stage_json(ocean, A)).answer["message"]
     assert message == f"inputs[0] (did:op:aa): the Provider's list of the files: {sentence}"
 
 
-def test_a_provider_without_the_endpoint_is_told(pod: Pod, ocean: Ocean) -> None:
+def test_a_provider_without_the_endpoint_is_reported(pod: Pod, ocean: Ocean) -> None:
     ocean.add(A, b"a")
     del ocean.web.routes["/api/services/fileinfo"]
     assert pod.run("configure", stage_json(ocean, A)).answer["message"] == (
@@ -254,7 +254,7 @@ def test_an_overloaded_metadata_service_is_asked_again(pod: Pod, ocean: Ocean) -
     assert outcome.answer["ok"] is True and "inputs[0] (did:op:aa): the server answered 503; again in 0 s" in outcome.output
 
 
-def test_the_time_limit_holds_while_a_ddo_is_awaited(pod: Pod, ocean: Ocean) -> None:
+def test_the_time_limit_applies_while_a_ddo_is_fetched(pod: Pod, ocean: Ocean) -> None:
     done = threading.Event()
     ocean.web.routes[f"/api/aquarius/assets/ddo/{A}"] = lambda request: done.wait(10) and None
     outcome = pod.run("configure", stage_json(ocean, A, seconds=1))
@@ -290,23 +290,26 @@ GRANT = [5, "0x" + "1" * 130]
         ({"userdata": "x"}, "inputs[0].remote.userdata: must be an object"),
     ],
 )
-def test_a_wrong_remote_is_told_by_its_field(pod: Pod, ocean: Ocean, remote: dict[str, Any], message: str) -> None:
-    wanted = stage_json(ocean, A)
-    wanted["inputs"][0]["remote"] = {"txId": TX, "serviceId": SERVICE, "grants": [GRANT], **remote}
+def test_an_error_in_remote_names_the_field(pod: Pod, ocean: Ocean, remote: dict[str, Any], message: str) -> None:
+    stage = stage_json(ocean, A)
+    stage["inputs"][0]["remote"] = {"txId": TX, "serviceId": SERVICE, "grants": [GRANT], **remote}
     with pytest.raises(StageError) as caught:
-        configure.work(wanted, Paths(str(pod.root), ""), StageLog(str(pod.root / "log")))
+        configure.work(stage, Paths(str(pod.root), ""), StageLog(str(pod.root / "log")))
     assert str(caught.value).startswith(message)
 
 
-def test_remote_excludes_files_and_rawcode_and_needs_the_metadata_service(pod: Pod, ocean: Ocean) -> None:
-    def told(change: Any) -> str:
-        wanted = stage_json(ocean, A, C, algorithm=True)
-        change(wanted)
+def test_remote_excludes_files_and_rawcode_and_needs_id_and_metadata_service(pod: Pod, ocean: Ocean) -> None:
+    def error_after(change: Any) -> str:
+        stage = stage_json(ocean, A, C, algorithm=True)
+        change(stage)
         with pytest.raises(StageError) as caught:
-            configure.work(wanted, Paths(str(pod.root), ""), StageLog(str(pod.root / "log")))
+            configure.work(stage, Paths(str(pod.root), ""), StageLog(str(pod.root / "log")))
         return str(caught.value)
 
-    assert told(lambda w: w["inputs"][0].update(files=[{"url": "http://h"}])) == "inputs[0].remote: must be absent if the asset has files"
-    assert told(lambda w: w["algorithm"].update(rawcode="x")) == "algorithm.rawcode: must be absent if the algorithm has remote"
-    assert told(lambda w: w["algorithm"].update(id=None)) == "algorithm.remote: needs the asset's id"
-    assert told(lambda w: w.update(metadataUri="ftp://h")) == "metadataUri: must start with http:// or https://"
+    assert (
+        error_after(lambda w: w["inputs"][0].update(files=[{"url": "http://h"}]))
+        == "inputs[0].remote: must be absent if the asset has files"
+    )
+    assert error_after(lambda w: w["algorithm"].update(rawcode="x")) == "algorithm.rawcode: must be absent if the algorithm has remote"
+    assert error_after(lambda w: w["algorithm"].update(id=None)) == "algorithm.remote: needs the asset's id"
+    assert error_after(lambda w: w.update(metadataUri="ftp://h")) == "metadataUri: must start with http:// or https://"

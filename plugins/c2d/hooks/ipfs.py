@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import base64
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
+from c2d.contract import MANIFEST, IpfsTarget, ManifestEntry, StoreCids
 from c2d.errors import ResultStoreError
 from c2d.settings.installation import Environment
 
@@ -48,7 +50,7 @@ def node_of(env: Environment, api: str) -> tuple[str, dict[str, str]]:
 
 
 class IpfsResultStore:
-    """A job's directory in IPFS, and beside it its manifest (``kept``: ``cid`` and ``manifest``)."""
+    """A job's directory in IPFS, and beside it its manifest (``cids``)."""
 
     def __init__(self, env: Environment, api: str, prefix: str, job_name: str):
         self.env, self.prefix, self.name = env, prefix, job_name
@@ -57,7 +59,7 @@ class IpfsResultStore:
 
     # -- before the pod --------------------------------------------------------------------------------------------------------
 
-    def right(self, seconds: int, log_bytes: int) -> dict[str, Any]:
+    def right(self, seconds: int, log_bytes: int) -> IpfsTarget:
         """``store`` of publish's stage.json.
 
         :raises ResultStoreError: the right that the settings give to pods is more than to add.
@@ -68,7 +70,7 @@ class IpfsResultStore:
                 f"C2D_IPFS_ADD_AUTH: at the IPFS API a pod could do more than add ({more}); let API.Authorizations of kubo give it"
                 f' AllowedPaths ["{ADD}"], or accept this with C2D_IPFS_OPEN=1'
             )
-        return {"type": "ipfs", "url": self.node, "headers": headers, "prefix": self.prefix}
+        return IpfsTarget(url=self.node, headers=headers, prefix=self.prefix)
 
     def more_than_add(self, headers: dict[str, str]) -> str | None:
         """A command beside ``add`` that the node runs for these headers; None: it runs none."""
@@ -83,27 +85,27 @@ class IpfsResultStore:
 
     # -- after the pod -----------------------------------------------------------------------------------------------------------
 
-    def manifest(self, kept: dict[str, Any]) -> bytes:
+    def manifest(self, cids: StoreCids) -> bytes:
         """:raises ResultStoreError: there is none."""
-        answer = self._post(f"cat?arg={_cid(kept, 'manifest')}/manifest.json&offline=true", self._node_headers)
+        answer = self._post(f"cat?arg={_added(cids.manifest, 'manifest')}/{MANIFEST}&offline=true", self._node_headers)
         if answer.status_code != 200:
             raise ResultStoreError(f"the manifest cannot be read: the node answered {answer.status_code}")
         return bytes(answer.content[:MANIFEST_BYTES])
 
-    def verify(self, files: list[dict[str, Any]], kept: dict[str, Any]) -> None:
+    def verify(self, files: Sequence[ManifestEntry], cids: StoreCids) -> None:
         """Pins the job's directory and manifest, with all their blocks; and whether each file is in the directory under its own CID.
 
         :raises ResultStoreError: naming the first file that is not.
         """
-        root = _cid(kept, "cid")
-        for cid in filter(None, (root, kept.get("manifest"))):
+        root = _added(cids.cid, "cid")
+        for cid in filter(None, (root, cids.manifest)):
             self.pins.add(cid)
-        wanted = {f.get("stored", f)["path"]: f.get("cid") for f in files}
+        wanted = {file.in_store.path: file.cid for file in files}
         there: dict[str, str] = {}
         for folder in sorted({path.rsplit("/", 1)[0] for path in wanted}):
             there |= self._listed(root, folder)
-        for path, cid in wanted.items():
-            if not cid or there.get(path) != cid:
+        for path, own_cid in wanted.items():
+            if not own_cid or there.get(path) != own_cid:
                 raise ResultStoreError(f"{path}: is not in IPFS as it was sent")
 
     def _listed(self, root: str, folder: str) -> dict[str, str]:
@@ -115,9 +117,9 @@ class IpfsResultStore:
             raise ResultStoreError(f"{folder}: cannot be listed: the node answered {answer.status_code}")
         return {f"{folder}/{link['Name']}": link["Hash"] for link in answer.json()["Objects"][0]["Links"]}
 
-    def remove(self, kept: dict[str, Any]) -> None:
+    def remove(self, cids: StoreCids) -> None:
         """Unpins what was kept; else whatever is pinned in the job's name."""
-        for cid in [kept[name] for name in ("cid", "manifest") if kept.get(name)] or self.pins.named():
+        for cid in [cid for cid in (cids.cid, cids.manifest) if cid] or self.pins.named():
             self.pins.remove(cid)
 
     def _post(self, command: str, headers: dict[str, str]) -> Any:
@@ -248,8 +250,8 @@ def _pins_of(value: Any) -> list[dict[str, Any]]:
     return value if isinstance(value, list) else [value]
 
 
-def _cid(kept: dict[str, Any], name: str) -> str:
-    cid = str(kept.get(name, ""))
-    if not cid.isalnum():
-        raise ResultStoreError(f"publish did not say the {name} of what it added")
+def _added(cid: str | None, name: str) -> str:
+    """A CID that publish must have answered. :raises ResultStoreError: it has not."""
+    if not cid or not cid.isalnum():
+        raise ResultStoreError(f"publish did not answer the {name} of what it added")
     return cid

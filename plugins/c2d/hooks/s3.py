@@ -12,18 +12,31 @@ import contextlib
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import quote
 
-from c2d.errors import ResultStoreError
+from c2d.contract import (
+    MANIFEST,
+    PLAN,
+    PLAN_ANSWER,
+    ManifestEntry,
+    Plan,
+    PlanAnswer,
+    PlannedFile,
+    PlannedFileAnswer,
+    S3Post,
+    S3Target,
+    SignedPart,
+    StoreCids,
+)
+from c2d.errors import InvalidField, ResultStoreError
 from c2d.settings.installation import Environment
 
 POST_BYTES = 64 * 2**20
 """Up to here a file is one POST; S3 would take 5 GiB, but an upload that breaks is sent again as a whole."""
 
-PLAN, ANSWER, MANIFEST = ".publish/plan.json", ".publish/answer.json", "manifest.json"
 PLAN_BYTES = 256 * 2**20
 LONGEST_SECONDS = 7 * 24 * 3600  # that S3 lets a signature live
 AT_ONCE = 16
@@ -83,7 +96,7 @@ class S3ResultStore:
 
     # -- before the pod --------------------------------------------------------------------------------------------------------
 
-    def right(self, seconds: int, log_bytes: int) -> dict[str, Any]:
+    def right(self, seconds: int, log_bytes: int) -> S3Target:
         """``store`` of publish's stage.json: what the pod may do, for ``seconds``."""
         seconds = min(seconds, LONGEST_SECONDS)
         most = max(POST_BYTES, log_bytes)
@@ -98,17 +111,16 @@ class S3ResultStore:
             self.bucket, self.prefix + "${filename}", Fields=dict(fields), Conditions=conditions, ExpiresIn=seconds
         )
         answer = self.client.generate_presigned_url(
-            "get_object", Params={"Bucket": self.bucket, "Key": self.prefix + ANSWER}, ExpiresIn=seconds
+            "get_object", Params={"Bucket": self.bucket, "Key": self.prefix + PLAN_ANSWER}, ExpiresIn=seconds
         )
-        return {
-            "type": "s3",
-            "post": post,
-            "prefix": self.prefix,
-            "postBytes": most,
-            "answer": answer,
-            "url": f"{post['url'].rstrip('/')}/{quote(self.prefix)}",
-            "resume": self._holds_something(),
-        }
+        return S3Target(
+            post=S3Post(url=post["url"], fields=post["fields"]),
+            prefix=self.prefix,
+            postBytes=most,
+            answer=answer,
+            url=f"{post['url'].rstrip('/')}/{quote(self.prefix)}",
+            resume=self._holds_something(),
+        )
 
     def _holds_something(self) -> bool:
         """Whether an earlier run may have left something; also while the store is away: it is asked once and briefly, for a pod is ready
@@ -153,58 +165,60 @@ class S3ResultStore:
             return False
         there = {key: size for key, size, _ in self._listed()}
 
-        def told(file: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-            path = str(file["path"])
-            if not PATH.fullmatch(path) or ".." in path.split("/"):
+        def answer_for(file: PlannedFile) -> PlannedFileAnswer:
+            if not PATH.fullmatch(file.path) or ".." in file.path.split("/"):
                 raise ResultStoreError("the plan names a file outside of the job's results")
-            key = self.prefix + path
-            if there.get(key) == file["size"] and (etag := self._etag_if(key, _checksum_of(file))):
-                return path, {"etag": etag}
-            return path, self._parts(key, file, min(seconds, LONGEST_SECONDS)) if "parts" in file else {}
+            key = self.prefix + file.path
+            if there.get(key) == file.size and (etag := self._etag_if(key, _checksum_of(file))):
+                return PlannedFileAnswer(etag=etag)
+            return self._parts(key, file, file.parts, min(seconds, LONGEST_SECONDS)) if file.parts else PlannedFileAnswer()
 
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            files = dict(pool.map(told, plan["files"]))
-        body = json.dumps({"id": plan["id"], "files": files}).encode()
-        self.client.put_object(Bucket=self.bucket, Key=self.prefix + ANSWER, Body=body, **self._encryption_parameters())
+            answers = list(pool.map(answer_for, plan.files))
+        answer = PlanAnswer(id=plan.id, files={file.path: each for file, each in zip(plan.files, answers, strict=True)})
+        body = json.dumps(answer.to_json()).encode()
+        self.client.put_object(Bucket=self.bucket, Key=self.prefix + PLAN_ANSWER, Body=body, **self._encryption_parameters())
         return True
 
-    def _plan(self) -> dict[str, Any] | None:
+    def _plan(self) -> Plan | None:
+        """The pod's plan; None: there is none. :raises ResultStoreError: what lies there is not a plan."""
         try:
-            found = self.client.get_object(Bucket=self.bucket, Key=self.prefix + PLAN)["Body"].read(PLAN_BYTES)
+            text = self.client.get_object(Bucket=self.bucket, Key=self.prefix + PLAN)["Body"].read(PLAN_BYTES)
         except self.client.exceptions.NoSuchKey:
             return None
-        plan = json.loads(found)
-        if not isinstance(plan.get("files"), list):
-            raise ResultStoreError("the plan is not one")
-        return dict(plan)
+        try:
+            return Plan.from_json(json.loads(text))
+        except (ValueError, RecursionError) as e:
+            raise ResultStoreError(f"{PLAN}: {e}" if isinstance(e, InvalidField) else f"{PLAN}: must be JSON") from None
 
     def _etag_if(self, key: str, checksum: str) -> str | None:
         """The object's ETag, if the store has verified this checksum of it."""
         found = self.client.head_object(Bucket=self.bucket, Key=key, ChecksumMode="ENABLED")
         return str(found["ETag"]).strip('"') if found.get("ChecksumSHA256") == checksum else None
 
-    def _parts(self, key: str, file: dict[str, Any], seconds: int) -> dict[str, Any]:
+    def _parts(self, key: str, file: PlannedFile, digests: Sequence[str], seconds: int) -> PlannedFileAnswer:
         """Signed requests for the parts of a file that are not there yet. Goes on with an upload that an earlier run began."""
         uploads = self._uploads(key)
         upload = uploads[-1] if uploads else self._begin(key, file)
         sent = self._sent(key, upload) if uploads else {}
         parts = []
-        for number, digest in enumerate(file["parts"], start=1):
+        for number, digest in enumerate(digests, start=1):
             if digest in sent.get(number, {}):
-                parts.append({"number": number, "etag": sent[number][digest]})
+                parts.append(SignedPart(number=number, etag=sent[number][digest]))
                 continue
             where = {"Bucket": self.bucket, "Key": key, "UploadId": upload, "PartNumber": number, "ChecksumSHA256": digest}
-            parts.append({"number": number, "url": self.client.generate_presigned_url("upload_part", Params=where, ExpiresIn=seconds)})
+            url = self.client.generate_presigned_url("upload_part", Params=where, ExpiresIn=seconds)
+            parts.append(SignedPart(number=number, url=url))
         where = {"Bucket": self.bucket, "Key": key, "UploadId": upload}
         complete = self.client.generate_presigned_url("complete_multipart_upload", Params=where, ExpiresIn=seconds)
-        return {"parts": parts, "complete": complete}
+        return PlannedFileAnswer(parts=tuple(parts), complete=complete)
 
-    def _begin(self, key: str, file: dict[str, Any]) -> str:
+    def _begin(self, key: str, file: PlannedFile) -> str:
         begun = self.client.create_multipart_upload(
             Bucket=self.bucket,
             Key=key,
             ChecksumAlgorithm="SHA256",
-            ContentType=str(file.get("contentType") or "application/octet-stream"),
+            ContentType=file.contentType,
             **self._encryption_parameters(),
         )
         return str(begun["UploadId"])
@@ -225,14 +239,14 @@ class S3ResultStore:
 
     # -- after the pod -----------------------------------------------------------------------------------------------------------
 
-    def manifest(self, kept: dict[str, Any]) -> bytes:
+    def manifest(self, cids: StoreCids) -> bytes:
         """:raises ResultStoreError: there is none."""
         try:
             return bytes(self.client.get_object(Bucket=self.bucket, Key=self.prefix + MANIFEST)["Body"].read())
         except self.client.exceptions.NoSuchKey:
             raise ResultStoreError("the manifest is not in the store") from None
 
-    def verify(self, files: list[dict[str, Any]], kept: dict[str, Any]) -> None:
+    def verify(self, files: Sequence[ManifestEntry], cids: StoreCids) -> None:
         """Whether each file of the manifest is there as the store verified it while it came: same size, same ETag.
 
         Removes whatever else lies below the job's prefix, but for the manifest.
@@ -240,14 +254,14 @@ class S3ResultStore:
         :raises ResultStoreError: naming the first file that is not.
         """
         there = {key: (size, etag) for key, size, etag in self._listed()}
-        wanted = {self.prefix + (lies := f.get("stored", f))["path"]: (lies["size"], f.get("etag")) for f in files}
+        wanted = {self.prefix + file.in_store.path: (file.in_store.size, file.etag) for file in files}
         for key, expected in wanted.items():
             if there.get(key) != expected:
                 raise ResultStoreError(f"{key.removeprefix(self.prefix)}: is not in the store as it was sent")
         self._abort_uploads()
         self._delete([key for key in there if key not in wanted and key != self.prefix + MANIFEST])
 
-    def remove(self, kept: dict[str, Any]) -> None:
+    def remove(self, cids: StoreCids) -> None:
         """Removes everything of the job."""
         self._abort_uploads()
         self._delete([key for key, _, _ in self._listed()])
@@ -266,17 +280,17 @@ class S3ResultStore:
 
     def _abort_uploads(self) -> None:
         plan = None
-        with contextlib.suppress(ValueError):  # what is no plan has begun no upload
+        with contextlib.suppress(ResultStoreError):  # what is not a plan has begun no upload
             plan = self._plan()
-        for file in (plan or {}).get("files", []):
-            key = self.prefix + str(file.get("path"))
-            for upload in self._uploads(key) if "parts" in file else []:
+        for file in plan.files if plan else ():
+            key = self.prefix + file.path
+            for upload in self._uploads(key) if file.parts else []:
                 self.client.abort_multipart_upload(Bucket=self.bucket, Key=key, UploadId=upload)
 
 
-def _checksum_of(file: dict[str, Any]) -> str:
+def _checksum_of(file: PlannedFile) -> str:
     """The checksum by which S3 knows a file of a plan: of an object in parts, the digest of its parts' digests, and their number."""
-    if "parts" in file:
-        whole = hashlib.sha256(b"".join(base64.b64decode(digest) for digest in file["parts"])).digest()
-        return f"{base64.b64encode(whole).decode()}-{len(file['parts'])}"
-    return base64.b64encode(bytes.fromhex(file["sha256"])).decode()
+    if file.parts:
+        whole = hashlib.sha256(b"".join(base64.b64decode(digest) for digest in file.parts)).digest()
+        return f"{base64.b64encode(whole).decode()}-{len(file.parts)}"
+    return base64.b64encode(bytes.fromhex(file.sha256 or "")).decode()

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from c2d.contract import StoreCids
 from c2d.database.jobs import JobRepository, JobRow
 from c2d.database.retention import UNPUBLISHED_RETENTION, Retention, StoredResults
 from c2d.errors import InvalidSettings, ResultStoreError
@@ -85,7 +87,7 @@ def partial_upload_remover(settings: Settings) -> Callable[[JobRow], None]:
             env = settings.environment(row.environment)
             results = JobResultStores(destinations(env), env, settings, row.jobId)
             for destination in results.destinations.all:
-                results.at(destination).remove({})
+                results.at(destination).remove(StoreCids())
         except Exception as e:
             log.warning("job %s: its partial upload cannot be removed (%s)", row.jobId, _without_secrets(e))
 
@@ -124,18 +126,19 @@ def _empty(environment: str, env: Environment | None, settings: Settings, retent
 def _remove(stored: StoredResults, env: Environment | None, settings: Settings, retention: Retention) -> None:
     for record in stored.stores.values():
         destination = Destination(record["type"], record.get("bucket") or record.get("api") or "")
+        cids = StoreCids.from_json(record)
         if env is None:
             if destination.type != "directory":
                 raise InvalidSettings(
                     "the credentials of its store were in the environment's settings; put the environment back, or empty the store by hand"
                 )
-            VolumeResultStore(settings.C2D_RESULTS_PATH, ids.object_name(stored.jobId)).remove(record)
+            VolumeResultStore(settings.C2D_RESULTS_PATH, ids.object_name(stored.jobId)).remove(cids)
             continue
-        if "cid" in record and retention.is_shared(stored.jobId, record["cid"]):
-            record = {name: value for name, value in record.items() if name != "cid"}
-            if "manifest" not in record:
+        if cids.cid and retention.is_shared(stored.jobId, cids.cid):
+            cids = replace(cids, cid=None)
+            if cids.manifest is None:
                 continue
-        results_at(destination, env, settings, stored.jobId).remove(record)
+        results_at(destination, env, settings, stored.jobId).remove(cids)
     retention.removed(stored.jobId)
 
 

@@ -11,9 +11,9 @@ import tarfile
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
-from c2d.results.keys import offered
+from c2d.contract import ManifestEntry
+from c2d.results.keys import client_file
 from c2d.results.reader import Reader
 
 BLOCK = tarfile.BLOCKSIZE
@@ -25,7 +25,7 @@ class _Entry:
     """header: of the archive's entry; file: of the manifest, or the content itself; size: of the content."""
 
     header: bytes
-    file: dict[str, Any] | bytes
+    file: ManifestEntry | bytes
     size: int
 
     @property
@@ -45,10 +45,10 @@ class Archive:
         at = int((row.dateFinished or row.dateCreated).timestamp())
         manifest = json.dumps({"job": row.jobId, "files": row.results, "withheld": row.withheld}, ensure_ascii=False, indent=1).encode()
         self._entries = [_Entry(_header(f"{row.jobId}/manifest.json", len(manifest), at), manifest, len(manifest))]
-        for file in row.results:
-            given = offered(file)
-            name = f"{row.jobId}/{file['path'].removeprefix('data/')}{given['suffix']}"
-            self._entries.append(_Entry(_header(name, given["size"], at), file, given["size"]))
+        for file in map(ManifestEntry.trusted, row.results):
+            shown = client_file(file)
+            name = f"{row.jobId}/{file.path.removeprefix('data/')}{shown.suffix}"
+            self._entries.append(_Entry(_header(name, shown.size, at), file, shown.size))
         self._begins = [0]
         for entry in self._entries:
             self._begins.append(self._begins[-1] + entry.length)

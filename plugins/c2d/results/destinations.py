@@ -74,8 +74,3 @@ def kept_for(env: Environment, place: Destination) -> timedelta | None:
     if env.IPFS_EXPIRY_TIME and place.type == "ipfs":
         terms.append(timedelta(seconds=env.IPFS_EXPIRY_TIME))
     return min(terms, default=None)
-
-
-def is_admin_log(file: dict[str, Any]) -> bool:
-    """Whether a file of the manifest lies with the admin logs."""
-    return str(file["path"]).startswith("data/adminlogs/")

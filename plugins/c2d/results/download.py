@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from c2d.contract import folder_of
 from c2d.crypto import ecies, result_files
 from c2d.crypto.result_files import HEADER, PREFIX, SUFFIX, Decryption
 from c2d.errors import DownloadFailed, DownloadInterrupted, InvalidSeal, TamperedResult
@@ -23,7 +24,6 @@ from c2d.errors import DownloadFailed, DownloadInterrupted, InvalidSeal, Tampere
 PREFIX_BYTES = 16 * 1024
 PIECE = 1 << 20
 ATTEMPTS = 6
-FOLDERS = {"output": "outputs", "algorithmLog": "logs"}
 KEY = r"(0x)?[0-9a-fA-F]{64}"
 
 Say = Callable[[str], None]
@@ -62,7 +62,7 @@ def path_of(filename: str, kind: str) -> str:
     parts = filename.split("/")
     if any(p in ("", ".", "..") or "\\" in p or "\x00" in p for p in parts):
         raise DownloadFailed(f"{filename!r}: is no name for a file below a folder")
-    return f"{FOLDERS.get(kind, 'adminlogs')}/{filename}"
+    return f"{folder_of(kind)}/{filename}"
 
 
 def download(source: Source, result: Result, folder: Path, private_key: str | None, say: Say) -> None:

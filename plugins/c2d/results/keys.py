@@ -10,15 +10,24 @@ With the expiry of the results all keys are deleted.
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
 
+from c2d.contract import MANIFEST, EncryptionKeys, ManifestEntry, is_admin_log
 from c2d.crypto import ecies, result_files
 from c2d.errors import InvalidJob
 from c2d.jobs.model import Job
 from c2d.settings.installation import Environment
 
-OF_TYPE = {"output": "results", "algorithmLog": "results"}
-"""By a file's type, which key it has; the others are admin logs."""
+
+@dataclass(frozen=True)
+class ClientFile:
+    """A published file as a client downloads it. ``suffix``: what the name has after the file's own name."""
+
+    filename: str
+    size: int
+    sha256: str
+    contentType: str | None
+    suffix: str = ""
 
 
 def consumers_key(job: Job, env: Environment) -> str | None:
@@ -46,12 +55,12 @@ def new_keys(job_id: str, job: Job, env: Environment, operators_key: str) -> dic
     return keys | ({"consumer": ecies.seal(consumer, results)} if consumer else {})
 
 
-def for_publish(keys: dict[str, str], private_key: str, job_id: str) -> dict[str, str] | None:
-    """``encryption`` of publish's stage.json: a right to write this job's results, and nothing else. None: nothing is encrypted."""
+def for_publish(keys: dict[str, str], private_key: str, job_id: str) -> EncryptionKeys | None:
+    """The keys that publish encrypts this job's results with. None: it does not encrypt."""
     if not keys:
         return None
-    opened = {name: ecies.unseal(private_key, keys[name], job_id) for name in ("results", "adminlogs")}
-    return opened | ({"sealedKey": keys["consumer"]} if "consumer" in keys else {})
+    results, adminlogs = (ecies.unseal(private_key, keys[name], job_id) for name in ("results", "adminlogs"))
+    return EncryptionKeys(results=results, adminlogs=adminlogs, sealedKey=keys.get("consumer"))
 
 
 def open_manifest(stored: bytes, keys: dict[str, str] | None, private_key: str, job_id: str) -> bytes:
@@ -63,28 +72,25 @@ def open_manifest(stored: bytes, keys: dict[str, str] | None, private_key: str, 
         return stored
     if "results" not in keys:
         raise ValueError("its key has been forgotten: only the consumer can read it")
-    return result_files.decrypted(stored, bytes.fromhex(ecies.unseal(private_key, keys["results"], job_id)), "manifest.json")
+    return result_files.decrypted(stored, bytes.fromhex(ecies.unseal(private_key, keys["results"], job_id)), MANIFEST)
 
 
-def key_of(file: dict[str, Any], keys: dict[str, str] | None, private_key: str, job_id: str) -> bytes | None:
-    """The key that the operator reads a file of the manifest with; None where it is stored as it is, or for the consumer alone.
+def key_of(file: ManifestEntry, keys: dict[str, str] | None, private_key: str, job_id: str) -> bytes | None:
+    """The key that the operator decrypts a file with. None: it is stored in clear, or only the consumer can decrypt it.
 
-    :raises LookupError: it has been deleted.
+    :raises LookupError: the key has been deleted.
     """
-    if file.get("encrypted") != "store":
+    if file.encrypted != "store":
         return None
-    name = OF_TYPE.get(file["type"], "adminlogs")
+    name = "adminlogs" if is_admin_log(file.type) else "results"
     if not keys or name not in keys:
         raise LookupError("the key of these results has been deleted")
     return bytes.fromhex(ecies.unseal(private_key, keys[name], job_id))
 
 
-def offered(file: dict[str, Any]) -> dict[str, Any]:
-    """A file of the manifest as it is given out: ``filename``, ``size``, ``sha256``, ``contentType``, and what the name has after its own.
-
-    What only the consumer can read is given out as it is stored.
-    """
-    if file.get("encrypted") != "consumer":
-        return {**{n: file.get(n) for n in ("filename", "size", "sha256", "contentType")}, "suffix": ""}
-    stored = {n: file["stored"][n] for n in ("size", "sha256")}
-    return {"filename": file["filename"] + result_files.SUFFIX, **stored, "contentType": None, "suffix": result_files.SUFFIX}
+def client_file(file: ManifestEntry) -> ClientFile:
+    """What a client gets of a file: the stored bytes if only the consumer can decrypt them, else the content."""
+    if file.encrypted != "consumer":
+        return ClientFile(file.filename, file.size, file.sha256, file.contentType)
+    stored = file.in_store
+    return ClientFile(file.filename + result_files.SUFFIX, stored.size, stored.sha256, None, result_files.SUFFIX)

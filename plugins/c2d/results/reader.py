@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from c2d.contract import ManifestEntry, is_admin_log
 from c2d.crypto.result_files import Decryption, header_for
 from c2d.database.jobs import JobRow
 from c2d.errors import InvalidSeal, InvalidSettings, ResultNotReadable, TamperedResult
 from c2d.jobs.ids import object_name
-from c2d.results.destinations import is_admin_log
 from c2d.results.keys import key_of
 from c2d.settings.installation import Environment, Settings
 
@@ -41,8 +41,8 @@ class Reader:
     row: JobRow
     keys: dict[str, str] | None
 
-    def read(self, file: dict[str, Any], first: int = 0, last: int | None = None) -> Iterator[bytes]:
-        """The bytes ``first`` up to ``last`` (not included) of a file of the manifest, as it is :func:`c2d.results.keys.offered`.
+    def read(self, file: ManifestEntry, first: int = 0, last: int | None = None) -> Iterator[bytes]:
+        """The bytes ``first`` up to ``last`` (not included) of a file of the manifest, as it is :func:`c2d.results.keys.client_file`.
 
         Closing the iterator ends the request to the store.
 
@@ -50,7 +50,6 @@ class Reader:
         """
         if self.row.removed:
             raise ResultNotReadable(410, EXPIRED)
-        stored = file.get("stored", file)
         try:
             key = key_of(file, self.keys, self.settings.OPERATOR_PRIVATE_KEY, self.row.jobId)
         except LookupError:
@@ -58,11 +57,11 @@ class Reader:
         except InvalidSeal:
             raise ResultNotReadable(502, "the key of these results was sealed to another OPERATOR_PRIVATE_KEY than this one") from None
         if key is None:
-            size = stored["size"]
+            size = file.in_store.size
             yield from self._stored(file, first, (size if last is None else min(last, size)) - first)
             return
-        header = header_for(key, file["path"], file["sha256"])
-        decryption = Decryption(key, file["path"], header, file["size"], first, last)
+        header = header_for(key, file.path, file.sha256)
+        decryption = Decryption(key, file.path, header, file.size, first, last)
         try:
             for piece in self._stored(file, decryption.offset, decryption.length):
                 yield from decryption.feed(piece)
@@ -70,7 +69,7 @@ class Reader:
         except TamperedResult:
             raise ResultNotReadable(502, CHANGED) from None
 
-    def _stored(self, file: dict[str, Any], offset: int, length: int) -> Iterator[bytes]:
+    def _stored(self, file: ManifestEntry, offset: int, length: int) -> Iterator[bytes]:
         """Stored bytes, exactly as many as are asked for."""
         left = length
         # No request where nothing is asked for: no store serves an empty range.
@@ -82,9 +81,9 @@ class Reader:
         if left:
             raise ResultNotReadable(502, "the store did not give the whole result; try again", again=True)
 
-    def _pieces(self, file: dict[str, Any], offset: int, length: int) -> Iterator[bytes]:
+    def _pieces(self, file: ManifestEntry, offset: int, length: int) -> Iterator[bytes]:
         stores = self.row.stores or {}
-        place = (stores.get("adminLogs") if is_admin_log(file) else None) or stores.get("results") or {"type": "directory"}
+        place = (stores.get("adminLogs") if is_admin_log(file.type) else None) or stores.get("results") or {"type": "directory"}
         folder = object_name(self.row.jobId)
         if place["type"] == "directory":
             return _directory(self.settings.C2D_RESULTS_PATH / folder, file, offset, length)
@@ -99,10 +98,9 @@ class Reader:
         return _s3(env, place["bucket"], folder, file, offset, length)
 
 
-def _directory(folder: Path, file: dict[str, Any], offset: int, length: int) -> Iterator[bytes]:
-    stored = file.get("stored", file)
-    path = regular_below(folder, str(stored["path"]))
-    if path is None or path.stat().st_size != stored["size"]:
+def _directory(folder: Path, file: ManifestEntry, offset: int, length: int) -> Iterator[bytes]:
+    path = regular_below(folder, file.in_store.path)
+    if path is None or path.stat().st_size != file.in_store.size:
         raise ResultNotReadable(404, GONE)
     with path.open("rb", buffering=0) as opened:
         opened.seek(offset)
@@ -111,13 +109,12 @@ def _directory(folder: Path, file: dict[str, Any], offset: int, length: int) -> 
             yield piece
 
 
-def _s3(env: Environment, bucket: str, folder: str, file: dict[str, Any], offset: int, length: int) -> Iterator[bytes]:
+def _s3(env: Environment, bucket: str, folder: str, file: ManifestEntry, offset: int, length: int) -> Iterator[bytes]:
     from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 
-    stored = file.get("stored", file)
-    wanted = {"Bucket": bucket, "Key": f"{folder}/{stored['path']}", "Range": f"bytes={offset}-{offset + length - 1}"}
-    if file.get("etag"):
-        wanted["IfMatch"] = f'"{file["etag"]}"'
+    wanted = {"Bucket": bucket, "Key": f"{folder}/{file.in_store.path}", "Range": f"bytes={offset}-{offset + length - 1}"}
+    if file.etag:
+        wanted["IfMatch"] = f'"{file.etag}"'
     try:
         body = _s3_client(env, int(time.monotonic() // CLIENT_SECONDS)).get_object(**wanted)["Body"]
         try:
@@ -145,7 +142,7 @@ def _s3_client(env: Environment, period: int) -> Any:
     return client_of(env, max_pool_connections=64, **waits)
 
 
-def _ipfs(env: Environment, api: str, file: dict[str, Any], offset: int, length: int) -> Iterator[bytes]:
+def _ipfs(env: Environment, api: str, file: ManifestEntry, offset: int, length: int) -> Iterator[bytes]:
     """By the node's ``cat``: a part of a file, and bytes that are the CID's or none."""
     from urllib3.exceptions import HTTPError
 
@@ -154,7 +151,7 @@ def _ipfs(env: Environment, api: str, file: dict[str, Any], offset: int, length:
     node, headers = node_of(env, api)
     # The node that has pinned it need not look for it elsewhere: what is gone is said at once.
     offline = "&offline=true" if node == api else ""
-    command = f"{node}/api/v0/cat?arg={quote(str(file['cid']))}&offset={offset}&length={length}{offline}"
+    command = f"{node}/api/v0/cat?arg={quote(str(file.cid))}&offset={offset}&length={length}{offline}"
     try:
         answer = _connections().request("POST", command, headers=headers, preload_content=False, redirect=False, retries=False)
         try:

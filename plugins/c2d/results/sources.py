@@ -6,11 +6,12 @@ import time
 from collections.abc import Generator
 from typing import Any
 
+from c2d.contract import ManifestEntry
 from c2d.crypto.signatures import address_of, sign_hash
 from c2d.database.jobs import JobRepository
 from c2d.errors import DownloadFailed, DownloadInterrupted, ResultNotReadable
 from c2d.results.download import Result, path_of
-from c2d.results.keys import offered
+from c2d.results.keys import client_file
 from c2d.results.reader import Reader
 from c2d.settings.installation import Settings
 
@@ -34,16 +35,19 @@ class Stores:
     def list(self) -> list[Result]:
         if self.reader.row.removed:
             raise DownloadFailed(f"{self.reader.row.jobId}: its results have expired and were removed")
-        return [result_of(n, offered(f)["filename"], offered(f)["size"], f["type"]) for n, f in enumerate(self.reader.row.results)]
+        files = map(ManifestEntry.trusted, self.reader.row.results)
+        return [result_of(n, client_file(f).filename, client_file(f).size, f.type) for n, f in enumerate(files)]
 
     def sha256(self, index: int) -> str:
-        return str(offered(self.reader.row.results[index])["sha256"])
+        return client_file(self._file(index)).sha256
 
     def open(self, index: int, first: int) -> tuple[str, Generator[bytes]]:
-        file = self.reader.row.results[index]
-        return self.sha256(index), self._read(file, first)
+        return self.sha256(index), self._read(self._file(index), first)
 
-    def _read(self, file: dict[str, Any], first: int) -> Generator[bytes]:
+    def _file(self, index: int) -> ManifestEntry:
+        return ManifestEntry.trusted(self.reader.row.results[index])
+
+    def _read(self, file: ManifestEntry, first: int) -> Generator[bytes]:
         try:
             yield from self.reader.read(file, first)
         except ResultNotReadable as e:

@@ -5,67 +5,94 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
+from c2d.contract import (
+    MANIFEST,
+    DirectoryTarget,
+    Manifest,
+    ManifestEntry,
+    PublishAnswer,
+    StoreCids,
+    StoresAnswer,
+    Target,
+    is_admin_log,
+)
 from c2d.errors import ResultStoreError
 from c2d.hooks.ipfs import IpfsResultStore
 from c2d.hooks.s3 import S3ResultStore
 from c2d.jobs.ids import object_name
-from c2d.results.destinations import Destination, Destinations, is_admin_log, kept_for
+from c2d.results.destinations import Destination, Destinations, kept_for
 from c2d.settings.installation import Environment, Settings
 
-PLAN_LINE = "plan "
-"""How a line of publish's log begins that says: a plan is in the store, please answer."""
+
+class Rights(NamedTuple):
+    """What publish's pod may do in the job's stores. ``admin_logs``: None if they go to the store of the results."""
+
+    store: Target
+    admin_logs: Target | None
+
+
+class Published(NamedTuple):
+    """What publish has brought to the job's stores. ``stores``: what the job's row says of them (:meth:`Destination.dump`)."""
+
+    manifest: Manifest
+    stores: dict[str, Any]
 
 
 class ResultStore(Protocol):
-    """One store of one job. What publish answered about it is ``kept`` (``stores`` of its answer)."""
+    """One store of one job. ``cids``: what publish answered about the store; empty unless it is in IPFS."""
 
-    def right(self, seconds: int, log_bytes: int) -> dict[str, Any]:
-        """``store`` or ``adminLogs`` of publish's stage.json: a right that ends after ``seconds``."""
+    def right(self, seconds: int, log_bytes: int) -> Target:
+        """What publish's pod may do in the store, for ``seconds``.
+
+        :raises ResultStoreError: the store refuses, or the pod would get more rights than it needs.
+        """
 
     def answer(self, seconds: int) -> bool:
-        """Answers the plan that the pod has put into the store; False: there is none."""
+        """Answer the plan that the pod has put into the store. False: there is none.
 
-    def manifest(self, kept: dict[str, Any]) -> bytes:
-        """The manifest as it lies in the store. :raises ResultStoreError: there is none."""
+        :raises ResultStoreError: the plan asks for something outside of the job's results.
+        """
 
-    def verify(self, files: list[dict[str, Any]], kept: dict[str, Any]) -> None:
+    def manifest(self, cids: StoreCids) -> bytes:
+        """The manifest as it is stored. :raises ResultStoreError: there is none."""
+
+    def verify(self, files: Sequence[ManifestEntry], cids: StoreCids) -> None:
         """:raises ResultStoreError: a file of the manifest is not in the store as it was sent."""
 
-    def remove(self, kept: dict[str, Any]) -> None:
-        """Removes everything of the job, also what a failed run left half."""
+    def remove(self, cids: StoreCids) -> None:
+        """Remove everything of the job, including what a failed run has left."""
 
 
 class VolumeResultStore:
-    """The results volume; each job has its folder."""
+    """The results volume. Each job has a folder there, which its publish pod sees as /results."""
 
     def __init__(self, path: Path, job_name: str):
         self.folder = path / job_name
 
-    def right(self, seconds: int, log_bytes: int) -> dict[str, Any]:
-        return {"type": "directory", "path": "/results"}
+    def right(self, seconds: int, log_bytes: int) -> Target:
+        return DirectoryTarget(path="/results")
 
     def answer(self, seconds: int) -> bool:
         return False
 
-    def manifest(self, kept: dict[str, Any]) -> bytes:
+    def manifest(self, cids: StoreCids) -> bytes:
         try:
-            return (self.folder / "manifest.json").read_bytes()
+            return (self.folder / MANIFEST).read_bytes()
         except OSError as e:
             raise ResultStoreError(f"the manifest cannot be read ({e.strerror})") from None
 
-    def verify(self, files: list[dict[str, Any]], kept: dict[str, Any]) -> None:
+    def verify(self, files: Sequence[ManifestEntry], cids: StoreCids) -> None:
         for file in files:
-            lies = file.get("stored", file)
-            path = self.folder / lies["path"]
-            if not path.is_file() or path.stat().st_size != lies["size"]:
-                raise ResultStoreError(f"{file['path']}: is not in the store as it was sent")
+            path = self.folder / file.in_store.path
+            if not path.is_file() or path.stat().st_size != file.in_store.size:
+                raise ResultStoreError(f"{file.path}: is not in the store as it was sent")
 
-    def remove(self, kept: dict[str, Any]) -> None:
+    def remove(self, cids: StoreCids) -> None:
         try:
             shutil.rmtree(self.folder)
         except FileNotFoundError:
@@ -96,44 +123,47 @@ class JobResultStores:
     def at(self, place: Destination) -> ResultStore:
         return results_at(place, self.env, self.settings, self.job_id)
 
-    def rights(self, seconds: int) -> dict[str, Any]:
-        """``store`` and ``adminLogs`` of publish's stage.json."""
-        given = {"store": self.at(self.destinations.results).right(seconds, self.env.C2D_LOG_BYTES)}
-        if self.destinations.admin_logs != self.destinations.results:
-            given["adminLogs"] = self.at(self.destinations.admin_logs).right(seconds, self.env.C2D_LOG_BYTES)
-        return given
+    def rights(self, seconds: int) -> Rights:
+        """What the pod may do, for ``seconds``. :raises ResultStoreError: a store refuses."""
+        store = self.at(self.destinations.results).right(seconds, self.env.C2D_LOG_BYTES)
+        if self.destinations.admin_logs == self.destinations.results:
+            return Rights(store, None)
+        return Rights(store, self.at(self.destinations.admin_logs).right(seconds, self.env.C2D_LOG_BYTES))
 
     def answer_plans(self, seconds: int) -> None:
-        """Answers what a pod asks for in a plan; a line of its log does not say in which store that is.
+        """Answer the plans in all stores: the line in the pod's log does not name the store.
 
-        :raises ResultStoreError: in none, or it asks for what is not the job's.
+        :raises ResultStoreError: there is no plan, or one asks for something outside of the job's results.
         """
         if not any([self.at(place).answer(seconds) for place in self.destinations.all]):
             raise ResultStoreError("the plan is not in the store")
 
-    def published(self, answer: dict[str, Any], opened: Callable[[bytes], bytes] = bytes) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The manifest, once everything in it is seen to be in its store, and what the job's row keeps of the stores.
+    def published(self, answer: PublishAnswer, opened: Callable[[bytes], bytes] = bytes) -> Published:
+        """The manifest, once everything in it is known to be in its store.
 
-        :param answer: publish's.
-        :param opened: gives the manifest's text for what lies in the store; raises ValueError where it is not what publish wrote.
-        :raises ResultStoreError: something is not there, or not as it was sent.
+        :param opened: decrypts a stored manifest; raises ValueError if it is not what publish wrote.
+        :raises ResultStoreError: something is missing, or not as it was sent.
         """
-        kept = answer.get("stores") or {}
-        of_results = dict(kept.get("results") or {})
-        try:
-            content = opened(self.at(self.destinations.results).manifest(of_results))
-        except ValueError as e:
-            raise ResultStoreError(str(e)) from None
-        if hashlib.sha256(content).hexdigest() != answer.get("manifestSha256"):
-            raise ResultStoreError("the manifest's sha256 is not what publish said")
-        manifest = dict(json.loads(content))
+        cids = answer.stores or StoresAnswer(results=StoreCids(), adminLogs=StoreCids())
+        manifest = self._manifest(answer, cids.results, opened)
+        logs_apart = self.destinations.admin_logs != self.destinations.results
+        self.at(self.destinations.results).verify([f for f in manifest.files if not (logs_apart and is_admin_log(f.type))], cids.results)
         kept_here = kept_for(self.env, self.destinations.results)
         term = {"keptSeconds": int(kept_here.total_seconds())} if kept_here else {}  # for when the environment is not in the settings
-        stores = {"results": self.destinations.results.dump(**of_results, **term)}
-        if self.destinations.admin_logs == self.destinations.results:
-            self.at(self.destinations.results).verify(manifest["files"], of_results)
-            return manifest, stores
-        of_logs = dict(kept.get("adminLogs") or {})
-        for place, files_of, named in ((self.destinations.results, False, of_results), (self.destinations.admin_logs, True, of_logs)):
-            self.at(place).verify([f for f in manifest["files"] if is_admin_log(f) == files_of], named)
-        return manifest, {**stores, "adminLogs": self.destinations.admin_logs.dump(**of_logs)}
+        stores = {"results": self.destinations.results.dump(**cids.results.to_json(), **term)}
+        if logs_apart:
+            self.at(self.destinations.admin_logs).verify([f for f in manifest.files if is_admin_log(f.type)], cids.adminLogs)
+            stores["adminLogs"] = self.destinations.admin_logs.dump(**cids.adminLogs.to_json())
+        return Published(manifest, stores)
+
+    def _manifest(self, answer: PublishAnswer, cids: StoreCids, opened: Callable[[bytes], bytes]) -> Manifest:
+        try:
+            content = opened(self.at(self.destinations.results).manifest(cids))
+        except ValueError as e:
+            raise ResultStoreError(str(e)) from None
+        if hashlib.sha256(content).hexdigest() != answer.manifestSha256:
+            raise ResultStoreError("the manifest's sha256 is not the one that publish answered")
+        try:
+            return Manifest.from_json(json.loads(content))
+        except ValueError as e:
+            raise ResultStoreError(f"the manifest: {e}") from None

@@ -83,6 +83,21 @@ class Record:
             values[each.name] = each.fallback() if item is None and each.fallback else each.read(item, prefix + each.name)
         return cls(**values)
 
+    @classmethod
+    def trusted(cls, value: JsonObject) -> Self:
+        """The record in JSON that :meth:`to_json` made. It checks nothing, and takes a third of the time of :meth:`from_json`.
+
+        Lists of records stay lists of JSON.
+        """
+        made = cls.__new__(cls)
+        for each in _plan(cls):
+            item = value.get(each.name)
+            if item is None:
+                made.__dict__[each.name] = each.fallback() if each.fallback else None
+            else:
+                made.__dict__[each.name] = each.nested.trusted(item) if each.nested else item
+        return made
+
     def to_json(self) -> JsonObject:
         """The record as a JSON object. A field that is None is left out if None is its default, and is null otherwise."""
         return {
@@ -97,22 +112,12 @@ class AtLeast(NamedTuple):
 
     minimum: int
 
-    @property
-    def problem(self) -> str:
-        return f"must be a whole number of at least {self.minimum}"
-
-    def allows(self, value: int) -> bool:
-        return value >= self.minimum
-
 
 class Matches(NamedTuple):
     """A rule for a string: the regular expression that all of it matches, and the error for one that does not."""
 
     pattern: str
     problem: str
-
-    def allows(self, value: str) -> bool:
-        return re.fullmatch(self.pattern, value, re.DOTALL) is not None
 
 
 # -- from JSON -----------------------------------------------------------------------------------------------------------------
@@ -122,11 +127,12 @@ Read = Callable[[Any, str], Any]
 
 
 class _Field(NamedTuple):
-    """fallback: makes the value of a field that is null or absent; None if the field is required."""
+    """fallback: makes the value of a field that is null or absent; None if the field is required. nested: the record that the field is."""
 
     name: str
     read: Read
     fallback: Callable[[], Any] | None
+    nested: type[Record] | None
 
 
 _PLANS: dict[type[Record], list[_Field]] = {}
@@ -139,7 +145,9 @@ def _plan(kind: type[Record]) -> list[_Field]:
     plan = []
     for each in fields(kind):
         fallback: Callable[[], Any] | None = None
-        if each.default is not MISSING:
+        if get_origin(each.type) is Literal and len(get_args(each.type)) == 1:
+            pass  # a constant such as `ok` or `version` must be there, even if its default saves the writer from naming it
+        elif each.default is not MISSING:
             fallback = functools.partial(_same, each.default)
         elif each.default_factory is not MISSING:
             fallback = each.default_factory
@@ -147,7 +155,9 @@ def _plan(kind: type[Record]) -> list[_Field]:
             fallback = NoneType
         elif get_origin(each.type) is tuple:
             fallback = tuple
-        plan.append(_Field(each.name, _reader(each.type), fallback))
+        members = get_args(each.type) if get_origin(each.type) in (Union, UnionType) else (each.type,)
+        records = [member for member in members if isinstance(member, type) and issubclass(member, Record)]
+        plan.append(_Field(each.name, _reader(each.type), fallback, records[0] if len(records) == 1 else None))
     _PLANS[kind] = plan
     return plan
 
@@ -163,8 +173,10 @@ def _reader(kind: Any) -> Read:
         return lambda value, name: value
     if kind in _PLAIN:
         return functools.partial(_plain, *_PLAIN[kind])
+    if origin is Annotated and isinstance(arguments[1], AtLeast):
+        return functools.partial(_number, arguments[1].minimum)
     if origin is Annotated:
-        return functools.partial(_ruled, _reader(arguments[0]), arguments[1])
+        return functools.partial(_string, re.compile(arguments[1].pattern, re.DOTALL).fullmatch, arguments[1].problem)
     if origin is Literal:
         return functools.partial(_literal, arguments)
     if origin is tuple:
@@ -192,15 +204,22 @@ def _plain(kinds: tuple[type, ...], problem: str, value: Any, name: str) -> Any:
     return value
 
 
-def _ruled(read: Read, rule: AtLeast | Matches, value: Any, name: str) -> Any:
-    value = read(value, name)
-    if not rule.allows(value):
-        raise InvalidField(name, rule.problem)
+def _number(minimum: int, value: Any, name: str) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
+        raise InvalidField(name, f"must be a whole number of at least {minimum}")
+    return value
+
+
+def _string(matches: Callable[[str], object], problem: str, value: Any, name: str) -> str:
+    if not isinstance(value, str):
+        raise InvalidField(name, "must be a string")
+    if not matches(value):
+        raise InvalidField(name, problem)
     return value
 
 
 def _literal(choices: tuple[Any, ...], value: Any, name: str) -> Any:
-    if not any(type(value) is type(choice) and value == choice for choice in choices):
+    if value not in choices or type(value) not in map(type, choices):  # the type too, for True == 1
         raise InvalidField(name, f"must be {' or '.join(json.dumps(choice) for choice in choices)}")
     return value
 
@@ -229,8 +248,8 @@ def _tagged(by_type: dict[Any, Read], value: Any, name: str) -> Any:
     """One of several records, by its ``type``; the first of them where there is no ``type``."""
     if not isinstance(value, dict):
         raise InvalidField(name, "must be an object")
-    chosen = value.get("type", next(iter(by_type)))
-    return by_type[_literal(tuple(by_type), chosen, f"{name}.type")](value, name)
+    value = {"type": next(iter(by_type)), **value}
+    return by_type[_literal(tuple(by_type), value["type"], f"{name}.type")](value, name)
 
 
 def _named_tuple(kind: Any, readers: list[Read], value: Any, name: str) -> Any:

@@ -100,12 +100,12 @@ def _read_body(
     complete = False
     while not complete:
         filled = 0
-        wanted = BUFFER if partial.total is None else min(BUFFER, partial.total - partial.offset)
+        room = BUFFER if partial.total is None else min(BUFFER, partial.total - partial.offset)
         try:
-            while filled < wanted and not complete:
+            while filled < room and not complete:
                 if session.cancelled.is_set():
                     raise Cancelled
-                count = _read_into(response, buffer[filled:wanted])
+                count = _read_into(response, buffer[filled:room])
                 filled += count
                 complete = count == 0
         finally:

@@ -1,4 +1,4 @@
-"""One HTTP request, with redirects, to the servers that are allowed; and small answers, which are kept in memory."""
+"""One HTTP request, with redirects, to the servers that are allowed; and small answers, which are read into memory."""
 
 import http.client
 import socket

@@ -4,7 +4,7 @@ import hashlib
 import json
 import mimetypes
 
-from c2d.contract import ADMIN_LOGS, FileType, Release, ReleasedFile, Withheld, folder_of
+from c2d.contract import LOGS, FileType, Release, ReleasedFile, Withheld, folder_of
 from c2d.errors import InvalidField
 from c2d.shared.records import JsonObject
 from c2d_stages.common.digests import part_bytes
@@ -27,7 +27,7 @@ def collect(filtered: bool, log_bytes: int, data: int, log: StageLog) -> tuple[l
     :param data: a descriptor of /data.
     :raises StageError: the filter's list is missing or wrong, or a file is not what the filter read.
     """
-    logs: list[tuple[str, FileType]] = [(f"adminlogs/{stage}.log", kind) for stage, kind in ADMIN_LOGS.items() if stage != "publish"]
+    logs: list[tuple[str, FileType]] = [(f"adminlogs/{stage}.log", LOGS[stage]) for stage in ("configure", "filter")]
     if filtered:
         release = read_release(data)
         items, withheld, reason = [_released_item(file, data) for file in release.files], release.withheld, ""
@@ -38,7 +38,7 @@ def collect(filtered: bool, log_bytes: int, data: int, log: StageLog) -> tuple[l
     log.line(f"{len(items) + 1} files, this log is the last; {len(withheld)} withheld{reason}")
     own = "".join(log.text or ()).encode()
     log.close()
-    return [*items, _item("adminlogs/publish.log", ADMIN_LOGS["publish"], BytesContent(own))], withheld
+    return [*items, _item("adminlogs/publish.log", LOGS["publish"], BytesContent(own))], withheld
 
 
 def read_release(data: int) -> Release:

@@ -101,8 +101,8 @@ class S3Store:
         small = [item for item in items if item.path not in etags and item.path not in in_parts]
         works = [partial(self._send_part, part, upload, run) for upload in uploads for part in upload.missing()]
         works += [partial(self._send_small, item, etags, run) for item in small]
-        in_parallel(works, run.limits.connections)
-        in_parallel([partial(self._complete, upload, etags, run) for upload in uploads], run.limits.connections)
+        in_parallel(works, run.connections)
+        in_parallel([partial(self._complete, upload, etags, run) for upload in uploads], run.connections)
         return etags
 
     # -- one request -----------------------------------------------------------------------------------------------------------

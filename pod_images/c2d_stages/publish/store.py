@@ -10,6 +10,7 @@ from c2d_stages.common.log import StageLog
 from c2d_stages.common.stage import Paths, StageError
 from c2d_stages.publish.content import Content
 
+CONNECTIONS = 8
 PROGRESS_SECONDS = 3
 
 T = TypeVar("T", bytes, memoryview, bytes | memoryview)
@@ -75,6 +76,7 @@ class Run:
 
     def __init__(self, job: str, limits: PublishLimits, log: StageLog):
         self.job, self.limits, self.log = job, limits, log
+        self.connections = limits.connections or CONNECTIONS
         self.progress = Progress(log)
         self._deadline = time.monotonic() + limits.seconds
 

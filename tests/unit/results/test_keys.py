@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from typing import Literal
 
 import pytest
 
 from c2d.api import trigger
+from c2d.contract import DirectoryTarget, FileType, ManifestEntry
 from c2d.crypto import ecies, result_files
 from c2d.database.jobs import JobRepository, keys_after_publishing
 from c2d.database.nonces import Caller
@@ -14,7 +16,7 @@ from c2d.errors import InvalidJob, InvalidSeal
 from c2d.jobs.model import Job
 from c2d.jobs.status import Reason, Stage, StageEnd
 from c2d.lifecycle import submit
-from c2d.pods import stage_input
+from c2d.pods.stage_input import publish_input, secret_content
 from c2d.results import keys
 from c2d.settings import installation
 from c2d.settings.installation import Settings
@@ -31,6 +33,19 @@ def read(**variables: str) -> Settings:
 
 def a_job(public_key: str | None = None) -> Job:
     return Job.parse(job(**({"output": {"publicKey": public_key}} if public_key else {})), "ocean-compute")
+
+
+def entry(kind: FileType, encrypted: Literal["store", "consumer"] | None = None) -> ManifestEntry:
+    return ManifestEntry(
+        index=0,
+        path="data/x/a",
+        filename="a",
+        size=1,
+        sha256="00" * 32,
+        type=kind,
+        contentType="text/plain",
+        encrypted=encrypted,
+    )
 
 
 def made(mode: str) -> dict[str, str]:
@@ -57,11 +72,11 @@ def test_the_publish_stage_gets_the_jobs_keys_and_no_more() -> None:
     for mode in ("store", "consumer"):
         kept = made(mode)
         given = keys.for_publish(kept, OPERATOR, "j1")
-        assert given and set(given) == {"results", "adminlogs"} | ({"sealedKey"} if mode == "consumer" else set())
-        assert given["results"] != given["adminlogs"] and not any(k in json.dumps(kept) for k in (given["results"], given["adminlogs"]))
+        assert given and set(given.to_json()) == {"results", "adminlogs"} | ({"sealedKey"} if mode == "consumer" else set())
+        assert given.results != given.adminlogs and not any(k in json.dumps(kept) for k in (given.results, given.adminlogs))
         (env,) = read(encrypt_results=mode).environments
-        content = json.loads(stage_input.stage_input(Stage.PUBLISH, "j1", a_job(), env, {}, encryption=given)["stage.json"])
-        assert content["encryption"] == given and OPERATOR[2:] not in json.dumps(content)
+        text = secret_content(publish_input("j1", env, {}, DirectoryTarget(path="/results"), keys=given))["stage.json"]
+        assert json.loads(text)["encryption"] == given.to_json() and OPERATOR[2:] not in text
         with pytest.raises(InvalidSeal):
             keys.for_publish(kept, OPERATOR, "j2")
     assert made("none") == {} and keys.for_publish({}, OPERATOR, "j1") is None
@@ -70,26 +85,26 @@ def test_the_publish_stage_gets_the_jobs_keys_and_no_more() -> None:
 def test_the_consumer_can_open_its_key_and_the_operator_soon_cannot() -> None:
     kept = made("consumer")
     given = keys.for_publish(kept, OPERATOR, "j1")
-    assert given and ecies.unseal(CONSUMER, given["sealedKey"], "") == given["results"]
+    assert given and given.sealedKey and ecies.unseal(CONSUMER, given.sealedKey, "") == given.results
     later = keys_after_publishing(kept)
     assert later == {n: kept[n] for n in ("adminlogs", "consumer")}
-    assert keys.key_of({"type": "output", "encrypted": "consumer"}, later, OPERATOR, "j1") is None
-    log = keys.key_of({"type": "configrationLog", "encrypted": "store"}, later, OPERATOR, "j1")
-    assert log and log.hex() == given["adminlogs"]
+    assert keys.key_of(entry("output", "consumer"), later, OPERATOR, "j1") is None
+    log = keys.key_of(entry("configrationLog", "store"), later, OPERATOR, "j1")
+    assert log and log.hex() == given.adminlogs
 
 
 def test_the_operator_verifies_the_manifest_that_was_stored() -> None:
     kept = made("consumer")
     given = keys.for_publish(kept, OPERATOR, "j1")
-    assert given
-    key = bytes.fromhex(given["results"])
+    assert given and given.sealedKey
+    key = bytes.fromhex(given.results)
     stored = result_files.Encrypted(
         lambda offset, length: b"{}"[offset : offset + length],
         2,
         hashlib.sha256(b"{}").hexdigest(),
         key,
         "manifest.json",
-        result_files.prefix_for(key, given["sealedKey"], "manifest.json"),
+        result_files.prefix_for(key, given.sealedKey, "manifest.json"),
     ).read(0, 10_000)
     assert keys.open_manifest(stored, kept, OPERATOR, "j1") == b"{}" == keys.open_manifest(b"{}", None, OPERATOR, "j1")
     for wrong, with_keys in ((stored[:-1], kept), (b"{}", kept), (stored, keys_after_publishing(kept))):
@@ -101,12 +116,13 @@ def test_what_the_operator_reads_with_which_key() -> None:
     kept = made("store")
     given = keys.for_publish(kept, OPERATOR, "j1")
     assert given and keys_after_publishing(kept) == kept
-    for kind, name in (("output", "results"), ("algorithmLog", "results"), ("filteringLog", "adminlogs"), ("publishLog", "adminlogs")):
-        key = keys.key_of({"type": kind, "encrypted": "store"}, kept, OPERATOR, "j1")
-        assert key and key.hex() == given[name]
+    names: dict[FileType, str] = {"output": "results", "algorithmLog": "results", "filteringLog": "adminlogs", "publishLog": "adminlogs"}
+    for kind, name in names.items():
+        key = keys.key_of(entry(kind, "store"), kept, OPERATOR, "j1")
+        assert key and key.hex() == getattr(given, name)
         with pytest.raises(LookupError, match="has been deleted"):
-            keys.key_of({"type": kind, "encrypted": "store"}, None, OPERATOR, "j1")
-    assert keys.key_of({"type": "output"}, None, OPERATOR, "j1") is None
+            keys.key_of(entry(kind, "store"), None, OPERATOR, "j1")
+    assert keys.key_of(entry("output"), None, OPERATOR, "j1") is None
 
 
 def test_a_second_try_of_publish_has_the_same_keys(database_url: str) -> None:
@@ -123,7 +139,7 @@ def test_the_consumers_key_is_forgotten_once_the_results_are_published_and_not_b
     store, kept = JobRepository(database_url), made("consumer")
     store.open_job("j1", "ocean-compute", a_job())
     store.store_result_keys("j1", kept)
-    store.end_stage("j1", StageEnd(Stage.PUBLISH, Reason.COMPLETED if published else Reason.ERROR, 0, "", {}), None, None)
+    store.end_stage("j1", StageEnd(Stage.PUBLISH, Reason.COMPLETED if published else Reason.ERROR, 0), None, None)
     store.finish_job("j1", MANIFEST if published else None)
     assert store.result_keys("j1") == (keys_after_publishing(kept) if published else kept)
 

@@ -16,9 +16,10 @@ from urllib.parse import quote
 
 from starlette.responses import JSONResponse, Response
 
+from c2d.contract import ManifestEntry
 from c2d.errors import ResultNotReadable
 from c2d.results.archive import Archive
-from c2d.results.keys import offered
+from c2d.results.keys import client_file
 from c2d.results.reader import Reader
 
 log = logging.getLogger(__name__)
@@ -35,15 +36,15 @@ def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(64, "c2d-results")
 
 
-def file_answer(reader: Reader, file: dict[str, Any], headers: Mapping[str, str]) -> Response:
+def file_answer(reader: Reader, file: ManifestEntry, headers: Mapping[str, str]) -> Response:
     """The answer that streams a file of the job's manifest.
 
     :param headers: the request's.
     """
-    given = offered(file)
-    kind = given["contentType"] or "application/octet-stream"
+    shown = client_file(file)
+    kind = shown.contentType or "application/octet-stream"
     read = functools.partial(reader.read, file)
-    return _answer(read, given["filename"].rsplit("/", 1)[-1], given["size"], given["sha256"], kind, headers)
+    return _answer(read, shown.filename.rsplit("/", 1)[-1], shown.size, shown.sha256, kind, headers)
 
 
 def archive_answer(reader: Reader, headers: Mapping[str, str]) -> Response:

@@ -9,8 +9,9 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
+from c2d.contract import ManifestEntry
 from c2d.database.jobs import JobRow
-from c2d.results.keys import offered
+from c2d.results.keys import client_file
 from c2d.settings.installation import Environment, Settings
 
 
@@ -81,9 +82,10 @@ def status_of(row: JobRow) -> dict[str, Any]:
     }
 
 
-def _result_of(file: dict[str, Any]) -> dict[str, Any]:
-    given = offered(file)
-    return {"filename": given["filename"], "filesize": given["size"], "type": file["type"]}
+def _result_of(row_file: dict[str, Any]) -> dict[str, Any]:
+    file = ManifestEntry.trusted(row_file)
+    shown = client_file(file)
+    return {"filename": shown.filename, "filesize": shown.size, "type": file.type}
 
 
 def running_of(row: JobRow) -> dict[str, Any]:
