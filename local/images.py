@@ -1,8 +1,8 @@
 """What the pod runner runs in place of container images: `python -m local.images FILE` writes its images.yaml (local/runner/images.py).
 
-The stage image is this Python, pod_images/, the plugin's module for encrypted results and the packages of pod_images/requirements.txt. An
-image for algorithms is a virtual environment with the same requirements file as the container image of that name. All stacks of this
-project share these virtual environments.
+The stage image is this Python, pod_images/, the plugin's modules that pod_images/Containerfile copies, and the packages of
+pod_images/requirements.txt. An image for algorithms is a virtual environment with the same requirements file as the container image of that
+name. All stacks of this project share these virtual environments.
 """
 
 import compileall
@@ -72,7 +72,9 @@ def main() -> None:
     with (STORE / ".lock").open("w") as lock:  # stacks may start at the same time
         fcntl.flock(lock, fcntl.LOCK_EX)
         compile_folder(POD_IMAGES / "c2d_stages")
-        compileall.compile_file(PLUGINS / "c2d" / "crypto" / "result_files.py", quiet=2)
+        compile_folder(PLUGINS / "c2d" / "shared")
+        for module in ("contract.py", "errors.py", "crypto/result_files.py"):
+            compileall.compile_file(PLUGINS / "c2d" / module, quiet=2)
         python_data = environment("python-data", POD_IMAGES / "python-data" / "requirements.txt")
         stages = environment("stages", POD_IMAGES / "requirements.txt")
     Path(sys.argv[1]).write_text(yaml.safe_dump(images(python_data, stages)))

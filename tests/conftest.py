@@ -15,7 +15,7 @@ import pytest
 import sqlalchemy as sa
 
 ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT / "plugins"), str(ROOT)]
+sys.path[:0] = [str(ROOT / "plugins"), str(ROOT / "pod_images"), str(ROOT)]
 
 
 RECURSION_LIMIT = sys.getrecursionlimit()

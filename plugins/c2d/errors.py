@@ -62,6 +62,18 @@ class InvalidSignature(InvalidInput):
     """The signature is malformed, or was not made by the expected key."""
 
 
+class InvalidField(InvalidInput):
+    """A JSON document does not have the form that the contract with the stage image gives it (:mod:`c2d.contract`).
+
+    :param field: the path of the wrong field, such as ``inputs[1].files[0].url``.
+    :param problem: what it must be. It never repeats the value, which may be a secret.
+    """
+
+    def __init__(self, field: str, problem: str):
+        super().__init__(f"{field}: {problem}")
+        self.field = field
+
+
 class InvalidToken(InvalidInput):
     """The auth token is not valid. The text is that of Ocean's Provider."""
 

@@ -1,1 +1,1 @@
-"""The programs of the stage pods: configure, filter and publish. What they read and answer: docs/stages.md."""
+"""The programs of the stage pods, a package for each stage. What they read and answer: docs/stages.md."""

@@ -25,7 +25,7 @@ def run_stage(root: Path, stage: dict[str, object]) -> None:
     (root / "c2d").mkdir(parents=True, exist_ok=True)
     (root / "dev").mkdir(exist_ok=True)
     (root / "c2d" / "stage.json").write_text(json.dumps(stage))
-    env = {**os.environ, "C2D_ROOT": str(root), "PYTHONPATH": str(PROJECT / "pod_images")}
+    env = {**os.environ, "C2D_ROOT": str(root), "PYTHONPATH": f"{PROJECT}/pod_images:{PROJECT}/plugins"}
     subprocess.run([sys.executable, "-m", "c2d_stages", str(stage["stage"])], env=env, check=True, stdout=subprocess.DEVNULL)
 
 

@@ -14,12 +14,14 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
+from c2d.contract import DirectoryTarget
 from c2d.database.jobs import JobRepository
 from c2d.hooks.kubernetes import Pods, PodState, _lines
 from c2d.jobs import ids
 from c2d.jobs.model import Job
 from c2d.jobs.status import Stage
-from c2d.pods import manifests, stage_input
+from c2d.pods import manifests
+from c2d.pods.stage_input import algorithm_secret_content, configure_input, filter_input, publish_input, secret_content
 from c2d.pods.status import end_of, running_since
 from c2d.settings import installation
 from local.airflow_api import Client
@@ -74,8 +76,14 @@ def plain_pods(pods: Pods, loaded: installation.Settings) -> float:
     env, job = loaded.environment(ENVIRONMENT), Job.parse(JOB, ENVIRONMENT)
     owner = pods.ensure(manifests.owner(job_id, env.id))
     uid = owner["metadata"]["uid"]
+    contents = {
+        Stage.CONFIGURE: secret_content(configure_input(job_id, job, env)),
+        Stage.ALGORITHM: algorithm_secret_content(job),
+        Stage.FILTER: secret_content(filter_input(job_id, env)),
+        Stage.PUBLISH: secret_content(publish_input(job_id, env, {Stage.FILTER: True}, DirectoryTarget(path="/results"))),
+    }
     for stage in Stage:
-        pods.ensure(manifests.secret(job_id, stage, stage_input.stage_input(stage, job_id, job, env, {Stage.FILTER: True}), env.id, uid))
+        pods.ensure(manifests.secret(job_id, stage, contents[stage], env.id, uid))
     begin = time.monotonic()
     pods.ensure(manifests.claim(job_id, env, uid))
     for stage in Stage:

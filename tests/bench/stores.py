@@ -25,8 +25,8 @@ def measure(rounds: int, spread: Callable[..., str]) -> None:
     """Run the benchmark and print its result."""
     import structlog
 
-    from tests.pod_images.conftest import Pod
     from tests.services import Kubo, Minio
+    from tests.stages.conftest import Pod
 
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING)
@@ -94,7 +94,7 @@ def _pod(kind: Any, root: Path) -> Any:
 
 
 def _publish(pod: Any, variables: dict[str, str], **limits: int) -> float:
-    from tests.pod_images.publishing import Publishing
+    from tests.stages.publishing import Publishing
 
     job = Publishing(pod, **variables)
     if not (pod.data / "filter/release.json").exists():

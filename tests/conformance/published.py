@@ -19,8 +19,8 @@ from c2d.results.destinations import destinations
 from c2d.results.stores import JobResultStores
 from c2d.settings import installation
 from tests.conformance.provider import API, Provider
-from tests.pod_images.conftest import Pod
-from tests.pod_images.publishing import Publishing
+from tests.stages.conftest import Pod
+from tests.stages.publishing import Publishing
 
 PROVIDER = Provider()
 CONSUMER = ecies.new_private_key()
@@ -51,14 +51,12 @@ def published(client: TestClient, loaded: installation.Settings, tmp_path: Path,
     publishing.results = JobResultStores(destinations(env), env, loaded, job_id)
     publishing.filter()
     encryption_keys = keys.for_publish(result_keys, loaded.OPERATOR_PRIVATE_KEY, job_id)
-    outcome = publishing.follow(publishing.start(lambda stage: stage.update(encryption=encryption_keys)))
-    assert outcome.answer.get("ok") is True, outcome
-    manifest = publishing.results.verify_published(
-        outcome.answer, lambda stored: keys.open_manifest(stored, result_keys, loaded.OPERATOR_PRIVATE_KEY, job_id)
-    )
+    encryption = encryption_keys and encryption_keys.to_json()
+    outcome = publishing.follow(publishing.start(lambda stage: stage.update(encryption=encryption)))
+    results = publishing.published(outcome, lambda stored: keys.open_manifest(stored, result_keys, loaded.OPERATOR_PRIVATE_KEY, job_id))
     for stage in Stage:
         service.repository.end_stage(job_id, StageEnd(stage, Reason.COMPLETED, 0), None, None)
-    service.repository.finish_job(job_id, *manifest)
+    service.repository.finish_job(job_id, results.manifest.to_json(), results.stores)
     return job_id, folder
 
 

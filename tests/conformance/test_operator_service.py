@@ -14,6 +14,7 @@ from fastapi.testclient import TestClient
 
 from c2d.api.operator_service import auth
 from c2d.api.operator_service.app import create_app
+from c2d.contract import FilterAnswer
 from c2d.jobs.model import Job
 from c2d.jobs.status import Reason, Stage, StageEnd, Status
 from c2d.settings import installation
@@ -577,7 +578,9 @@ def test_the_live_view_follows_a_job(variables: dict[str, str], runs: Runs) -> N
         view = live(client, first).json()
         assert view["stage"] == "algorithm" and view["algorithmLog"].startswith("2026-") and asked[-1] == f"{first}-algorithm"
         assert view["stages"] == [{"stage": "configure", "started": None, "finished": None, "reason": "Completed"}]
-        service.repository.end_stage(first, StageEnd(Stage.FILTER, Reason.COMPLETED, 0, "", {"bytes": 30}), None, None)
+        service.repository.end_stage(
+            first, StageEnd(Stage.FILTER, Reason.COMPLETED, 0, "", FilterAnswer(released=1, withheld=0, bytes=30)), None, None
+        )
         service.repository.set_status(first, Status.PUBLISHING)
         service.tail = lambda *_: "6 files, this log is the last\nstore: 0.0 of 5.0 MB, 0 MB/s\nstore: 1.2 of 5.0 MB, 1 MB/s\n"
         assert live(client, first).json()["progress"] == {"bytes": 1_200_000, "totalBytes": 5_000_000}

@@ -19,6 +19,7 @@ from fastapi.testclient import TestClient
 
 from c2d.api.common.result_responses import byte_range
 from c2d.api.operator_service.app import create_app
+from c2d.contract import ManifestEntry
 from c2d.crypto import ecies
 from c2d.crypto.result_files import PLAIN, SEGMENT
 from c2d.database import jobs, tables
@@ -335,8 +336,8 @@ def test_an_archive_can_contain_large_files_and_long_names() -> None:
     class Reader:
         row = SimpleNamespace(jobId="j1", results=files, withheld=[], dateFinished=datetime.now(UTC), dateCreated=None)
 
-        def read(self, file: dict[str, Any], first: int, last: int) -> Iterator[bytes]:
-            yield b"z" * (last - first) if file["size"] == 3 else bytes(last - first)
+        def read(self, file: ManifestEntry, first: int, last: int) -> Iterator[bytes]:
+            yield b"z" * (last - first) if file.size == 3 else bytes(last - first)
 
     archive: Any = Archive(Reader())  # type: ignore[arg-type]
     assert archive.size > big

@@ -16,7 +16,7 @@ from tests.conformance.provider import workflow
 from tests.e2e.client import Job, Stack
 from tests.e2e.confs import IMAGE
 from tests.e2e.test_operator_service import Operator
-from tests.pod_images.ocean_server import SERVICE, TX, Ocean
+from tests.stages.ocean_server import SERVICE, TX, Ocean
 
 ALGORITHM = b"""
 import json, os, pathlib

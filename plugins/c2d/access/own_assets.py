@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from c2d.access.asset_content import AssetFiles
+from c2d.contract import TextFile, UrlFile
 from c2d.market.approval import ApprovedAsset, ApprovedCompute
 from c2d.market.service_files import ContractCall, to_fetch
 
@@ -18,7 +19,7 @@ CONTRACT_RESULT_BYTES = 128 * 1024
 class OwnAsset:
     """An asset of ours, ready for configure: where its files are fetched, as in stage.json, and its DDO."""
 
-    files: tuple[dict[str, Any], ...] = field(repr=False)
+    files: tuple[UrlFile | TextFile, ...] = field(repr=False)
     ddo: Mapping[str, Any] = field(repr=False)
 
 
@@ -37,18 +38,17 @@ def own_assets(approved: ApprovedCompute, files: AssetFiles) -> dict[str, OwnAss
 def _own_asset(asset: ApprovedAsset, files: AssetFiles, checksums: Sequence[str] = ()) -> OwnAsset:
     """:param checksums: sha256 (hex) of each file, which configure verifies: the files could change after their approval."""
     sources = [_source(file, asset, files) for file in asset.files or ()]
-    for source, checksum in zip(sources, checksums, strict=False):
-        source["checksum"] = f"sha256:{checksum}"
+    for index, (source, checksum) in enumerate(zip(sources, checksums, strict=False)):
+        if isinstance(source, UrlFile):
+            sources[index] = replace(source, checksum=f"sha256:{checksum}")
     return OwnAsset(tuple(sources), asset.asset.document)
 
 
-def _source(file: Mapping[str, Any], asset: ApprovedAsset, files: AssetFiles) -> dict[str, Any]:
+def _source(file: Mapping[str, Any], asset: ApprovedAsset, files: AssetFiles) -> UrlFile | TextFile:
     source = to_fetch(file, asset.userdata, files.gateways, asset.asset.chainId)
     if isinstance(source, ContractCall):
         with files.open(file, asset.userdata, asset.asset.chainId) as answer:
             content = b"".join(answer.chunks(CONTRACT_RESULT_BYTES))
-        return {"type": "text", "text": content.decode()}
-    request: dict[str, Any] = {"type": "url", "url": source.url, "method": source.method, "headers": dict(source.headers)}
-    if source.body is not None:
-        request["body"] = source.body.decode()
-    return request
+        return TextFile(text=content.decode())
+    body = None if source.body is None else source.body.decode()
+    return UrlFile(url=source.url, method=source.method, headers=dict(source.headers), body=body)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
+from c2d.contract import read_answer
 from c2d.database.connections import single_connection_engine, task_engine
 from c2d.database.tables import jobs, notifications, stages, used_orders
 from c2d.errors import JobIdTaken, OrderUsed
@@ -136,7 +137,7 @@ class JobRepository:
             "reason": str(end.reason),
             "exitCode": end.exit_code,
             "message": end.message,
-            "answer": end.answer,
+            "answer": end.answer.to_json() if end.answer else {},
         }
         with self.engine.begin() as c:
             c.execute(insert(stages).values(values).on_conflict_do_nothing())
@@ -222,7 +223,7 @@ def _row(c: sa.Connection, job_id: str) -> JobRow | None:
 
 def _stage_ends(c: sa.Connection, job_id: str) -> dict[Stage, StageEnd]:
     rows = c.execute(sa.select(stages).where(stages.c.jobId == job_id))
-    return {Stage(r.stage): StageEnd(Stage(r.stage), Reason(r.reason), r.exitCode, r.message, r.answer) for r in rows}
+    return {Stage(r.stage): StageEnd(Stage(r.stage), Reason(r.reason), r.exitCode, r.message, read_answer(r.stage, r.answer)) for r in rows}
 
 
 # -- every change of a job's row, within the caller's transaction ---------------------------------------------------------------------

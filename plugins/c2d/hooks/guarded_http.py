@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import ipaddress
-import socket
 import ssl
 import time
 from collections.abc import Iterator, Mapping
@@ -22,12 +20,9 @@ from urllib.parse import quote, urljoin, urlsplit
 
 from c2d.errors import FetchError, ResponseTooLarge, UnsafeAddress
 from c2d.market.service_files import Request
+from c2d.shared.addresses import addresses_of
 
 REDIRECTS = 5
-_SIX_TO_FOUR = ipaddress.ip_network("2002::/16")
-_NAT64 = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("64:ff9b:1::/48"))
-_IPV4_COMPATIBLE = ipaddress.ip_network("::/96")
-_NOT_GLOBAL = (ipaddress.ip_network("192.0.0.0/24"), ipaddress.ip_network("fec0::/10"))  # global according to Python
 
 
 @dataclass
@@ -148,38 +143,16 @@ def sha256_of(response: Response, most: int = 0) -> str:
     return digest.hexdigest()
 
 
-def is_public(address: str) -> bool:
-    """Whether an IP address belongs to the public internet.
-
-    An IPv6 address that embeds an IPv4 address (mapped, 6to4, Teredo, NAT64) is judged by the embedded address.
-    """
-    ip = ipaddress.ip_address(address.split("%")[0])
-    if isinstance(ip, ipaddress.IPv6Address):
-        embedded = ip.ipv4_mapped or (ip.teredo[1] if ip.teredo else None)
-        if ip in _SIX_TO_FOUR:
-            embedded = ip.sixtofour
-        elif any(ip in net for net in _NAT64) or (ip in _IPV4_COMPATIBLE and int(ip) > 1):
-            embedded = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
-        if embedded is not None:
-            return is_public(str(embedded))
-    return ip.is_global and not ip.is_multicast and not ip.is_reserved and not any(ip in net for net in _NOT_GLOBAL)
-
-
 def resolved(host: str, port: int, allow_non_public: bool) -> list[str]:
     """The addresses of a host.
 
-    :raises UnsafeAddress: any of them is not public; a host that mixes public and private addresses is an attack.
+    :raises UnsafeAddress: one of them is not public.
     :raises FetchError: the host has no address.
     """
     try:
-        addresses = [str(info[4][0]) for info in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+        return addresses_of(host, port, public_only=not allow_non_public)
     except (OSError, UnicodeError):
         raise FetchError("the host name was not found") from None
-    if not addresses:
-        raise FetchError("the host name was not found")
-    if not allow_non_public and not all(is_public(address) for address in addresses):
-        raise UnsafeAddress("it is not on a public address")
-    return list(dict.fromkeys(addresses))
 
 
 @cache

@@ -30,6 +30,7 @@ from pydantic import (
     model_validator,
 )
 
+from c2d.contract import RESERVED_HEADERS
 from c2d.crypto import ecies
 from c2d.errors import InvalidJob, InvalidSeal
 
@@ -50,9 +51,6 @@ DATA_BYTES = 128 * 1024
 JOB_BYTES = 800 * 1024  # of inputs and algorithm as JSON: with what is added they reach configure in one Secret (1 MiB)
 REMOTE_DATA_BYTES = 4096  # goes to the Provider in the request's first line
 YEAR = 366 * 24 * 3600
-
-# What the fetching side sets itself; a consumer's value would break the transfer or smuggle a request.
-_OWN_HEADERS = {"host", "content-length", "transfer-encoding", "connection", "range", "if-range", "accept-encoding"}
 
 
 class _Closed(BaseModel):
@@ -96,7 +94,7 @@ class File(_Closed):
     @classmethod
     def _harmless(cls, headers: dict[str, str]) -> dict[str, str]:
         for name, value in headers.items():
-            if name.lower() in _OWN_HEADERS:
+            if name.lower() in RESERVED_HEADERS:
                 raise ValueError(f"{name} is set by the transfer itself and cannot be given")
             if not value.isprintable():
                 raise ValueError(f"the value of {name} must be printable text on one line")

@@ -10,9 +10,11 @@ stopped still ends with 70, for every client polls for it; the truth stands besi
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import Any
+
+from c2d.contract import Answer, Failure
 
 
 class Status(IntEnum):
@@ -76,14 +78,14 @@ class Stage(StrEnum):
 class StageEnd:
     """How a stage's pod ended.
 
-    ``answer`` is what the stage said in its termination message ({} where it said nothing that can be read).
+    :param answer: the stage's answer in its termination message. None: there is none that can be read.
     """
 
     stage: Stage
     reason: Reason
     exit_code: int | None = None
     message: str = ""
-    answer: dict[str, Any] = field(default_factory=dict)
+    answer: Answer | None = None
 
     @property
     def ok(self) -> bool:
@@ -114,7 +116,8 @@ def after_configure(end: StageEnd) -> Status:
     """The job's number once configure has ended."""
     if end.ok:
         return Status.CONFIGURED
-    return Status.ALGORITHM_NOT_FETCHED if end.answer.get("status") == Status.ALGORITHM_NOT_FETCHED else Status.INPUT_FAILED
+    of_algorithm = isinstance(end.answer, Failure) and end.answer.status == Status.ALGORITHM_NOT_FETCHED
+    return Status.ALGORITHM_NOT_FETCHED if of_algorithm else Status.INPUT_FAILED
 
 
 def can_follow(old: Status, new: Status) -> bool:

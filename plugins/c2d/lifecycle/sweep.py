@@ -10,6 +10,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from c2d.contract import StoreCids
 from c2d.database.jobs import JobRepository, JobRow
 from c2d.database.retention import UNPUBLISHED_RETENTION, Retention, StoredResults
 from c2d.errors import InvalidSettings, ResultStoreError
@@ -122,19 +123,19 @@ def _empty(environment: str, env: Environment | None, settings: Settings, retent
 
 def _remove(stored: StoredResults, env: Environment | None, settings: Settings, retention: Retention) -> None:
     for record in stored.stores.values():
-        destination = Destination.of_record(record)
+        destination, cids = Destination.of_record(record), StoreCids.from_json(record)
         if env is None:
             if destination.type != "directory":
                 raise InvalidSettings(
                     "the credentials of its store were in the environment's settings; put the environment back, or empty the store by hand"
                 )
-            VolumeResultStore(settings.C2D_RESULTS_PATH, ids.object_name(stored.jobId)).remove(record)
+            VolumeResultStore(settings.C2D_RESULTS_PATH, ids.object_name(stored.jobId)).remove(cids)
             continue
-        if "cid" in record and retention.is_shared(stored.jobId, record["cid"]):
-            record = {name: value for name, value in record.items() if name != "cid"}
-            if "manifest" not in record:
+        if cids.cid and retention.is_shared(stored.jobId, cids.cid):
+            cids = StoreCids(manifest=cids.manifest)
+            if cids.manifest is None:
                 continue
-        result_store(destination, env, settings, stored.jobId).remove(record)
+        result_store(destination, env, settings, stored.jobId).remove(cids)
     retention.removed(stored.jobId)
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
+from c2d.contract import RESERVED_HEADERS
 from c2d.errors import InvalidServiceFiles
 from c2d.jobs.model import ADDRESS, HEADER_NAME, HTTP_URL, MOST_FILES
 from c2d.market.ddo import Asset, Service
@@ -199,7 +200,7 @@ def _post(url: str, file: Mapping[str, Any], content: Mapping[str, Any]) -> Requ
 
 
 def _headers(file: Mapping[str, Any]) -> dict[str, str]:
-    """The request's headers. Publishers write them as an object or as a list of objects."""
+    """The request's headers without reserved ones. Publishers write them as an object or as a list of objects."""
     value = file.get("headers") or {}
     objects = value if isinstance(value, list) else [value]
     if not all(isinstance(o, Mapping) for o in objects):
@@ -207,7 +208,7 @@ def _headers(file: Mapping[str, Any]) -> dict[str, str]:
     headers = {str(name): str(value) for o in objects for name, value in o.items()}
     if not all(re.match(HEADER_NAME, name) and value.isprintable() for name, value in headers.items()):
         raise InvalidServiceFiles("malformed service files, each header must be a name and one line of text")
-    return headers
+    return {name: value for name, value in headers.items() if name.lower() not in RESERVED_HEADERS}
 
 
 def _http_url(url: object, missing: str) -> str:

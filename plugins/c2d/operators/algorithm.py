@@ -8,6 +8,7 @@ from c2d.errors import ManifestRejected
 from c2d.jobs.status import Stage, Status
 from c2d.operators.pod import C2DPodOperator
 from c2d.pods import manifests
+from c2d.pods.stage_input import algorithm_secret_content
 from c2d.pods.status import deadline, end_of
 
 
@@ -16,6 +17,9 @@ class AlgorithmOperator(C2DPodOperator):
 
     stage = Stage.ALGORITHM
     opens_secrets = True  # the job's own `secret`, handed over as $secret
+
+    def content(self, ends_ok: dict[Stage, bool]) -> dict[str, str]:
+        return algorithm_secret_content(self.job)
 
     def make_pod(self, ends_ok: dict[Stage, bool], may_exist: bool) -> dict[str, Any]:
         # Without it the consumer's code would have the cluster's network: better no job than that one.

@@ -17,7 +17,7 @@ from c2d.hooks.datatoken import DatatokenHook
 from c2d.jobs.status import Stage, StageEnd, Status, after_configure
 from c2d.market import download_grants
 from c2d.operators.pod import C2DPodOperator
-from c2d.pods import stage_input
+from c2d.pods.stage_input import configure_input, secret_content
 from c2d.pods.status import PodEnd
 
 
@@ -44,8 +44,8 @@ class ConfigureOperator(C2DPodOperator):
         except (InvalidJob, OrderUsed, AccessDenied, InvalidServiceFiles, FetchError) as e:
             raise ManifestRejected(str(e)) from None
         public_only = not self.settings.provider.ALLOW_NON_PUBLIC_IP
-        made = functools.partial(stage_input.stage_input, self.stage, self.job_id, self.job, self.environment, ends_ok)
-        content = made(kept=kept, public_only=public_only)
+        made = functools.partial(configure_input, self.job_id, self.job, self.environment, kept, public_only=public_only)
+        content = secret_content(made())
         if not self.job.remotes:
             return content
         dids = [did for did, _ in self.job.remotes]
@@ -54,7 +54,7 @@ class ConfigureOperator(C2DPodOperator):
         start = time.time_ns() // 1_000_000 + secrets.randbelow(1000)
         # Twice the stage's time: a lost pod's successor gets the same grants.
         granted = download_grants.grant(self.settings.OPERATOR_PRIVATE_KEY, dids, start, number, 2 * self.environment.C2D_STAGE_SECONDS)
-        return made(granted=granted, kept=kept, public_only=public_only)
+        return secret_content(made(grants=granted))
 
     def _kept(self, provider: str | None, accepted: float | None) -> dict[str, OwnAsset]:
         """The ordered assets that are kept here, checked on chain again whoever has done so before, and opened.

@@ -29,7 +29,7 @@ from c2d.hooks.kubernetes import LOG_LINE_BYTES, LogLine, Pods
 from c2d.jobs import ids
 from c2d.jobs.model import Job
 from c2d.jobs.status import Reason, Stage, StageEnd
-from c2d.pods import manifests, stage_input
+from c2d.pods import manifests
 from c2d.pods.status import PodEnd, end_of, running_since, why_pending
 from c2d.results.keys import consumers_key
 from c2d.settings import installation
@@ -86,7 +86,7 @@ class C2DPodOperator(KubernetesPodOperator):
 
     def content(self, ends_ok: dict[Stage, bool]) -> dict[str, str]:
         """What the pod may know. Called once for each pod that is made."""
-        return stage_input.stage_input(self.stage, self.job_id, self.job, self.environment, ends_ok)
+        raise NotImplementedError
 
     def secret_name(self) -> str:
         """The name of the Secret with :meth:`content`."""

@@ -7,17 +7,18 @@ from typing import Any
 
 from airflow.sdk.exceptions import AirflowFailException
 
+from c2d.contract import PLAN_LINE, PublishAnswer
 from c2d.database.jobs import JobRepository
 from c2d.database.retention import Retention
 from c2d.errors import ManifestRejected, ResultStoreError
 from c2d.jobs import ids
 from c2d.jobs.status import Reason, Stage, StageEnd, Status
 from c2d.operators.pod import C2DPodOperator
-from c2d.pods import stage_input
+from c2d.pods.stage_input import publish_input, secret_content
 from c2d.pods.status import PodEnd
 from c2d.results import keys
 from c2d.results.destinations import destinations
-from c2d.results.stores import PLAN_LINE, JobResultStores, Published
+from c2d.results.stores import JobResultStores, Published
 
 
 class PublishOperator(C2DPodOperator):
@@ -28,7 +29,7 @@ class PublishOperator(C2DPodOperator):
 
     stage = Stage.PUBLISH
     _published: Published | None = None
-    """The manifest and the stores that this try has verified."""
+    """What this try has verified."""
 
     def begin(self) -> None:
         self.store.set_status(self.job_id, Status.PUBLISHING)
@@ -37,12 +38,12 @@ class PublishOperator(C2DPodOperator):
         kept = keys.new_keys(self.job_id, self.job, self.environment, self.settings.public_key)
         if kept:
             kept = self.store.store_result_keys(self.job_id, kept)
-        encryption = keys.for_publish(kept, self.settings.OPERATOR_PRIVATE_KEY, self.job_id)
+        encryption_keys = keys.for_publish(kept, self.settings.OPERATOR_PRIVATE_KEY, self.job_id)
         try:
             rights = self._results.upload_rights(self._seconds)
         except ResultStoreError as e:
             raise ManifestRejected(str(e)) from None
-        return stage_input.stage_input(self.stage, self.job_id, self.job, self.environment, ends_ok, encryption=encryption, rights=rights)
+        return secret_content(publish_input(self.job_id, self.environment, ends_ok, rights.store, rights.admin_logs, encryption_keys))
 
     def make_pod(self, ends_ok: dict[Stage, bool], may_exist: bool) -> dict[str, Any]:
         row = self.store.job(self.job_id)
@@ -86,8 +87,11 @@ class PublishOperator(C2DPodOperator):
         row = self.store.job(self.job_id)
         # By a former try: then the manifest's key may be gone. At 62 it ended without results, which are there now.
         ended = row is not None and row.dateFinished is not None and row.status != Status.UPLOAD_FAILED
-        manifest, stores = (self._published or self._verified(end)) if end.ok and not ended else (None, None)
-        outcome = self.store.finish_job(self.job_id, manifest, stores)
+        published = (self._published or self._verified(end)) if end.ok and not ended else None
+        if published:
+            outcome = self.store.finish_job(self.job_id, published.manifest.to_json(), published.stores)
+        else:
+            outcome = self.store.finish_job(self.job_id)
         if end.ok:
             self.pods.delete_owner(ids.object_name(self.job_id))
         details = outcome.terminationDetails
@@ -97,10 +101,12 @@ class PublishOperator(C2DPodOperator):
             raise AirflowFailException(f"the job failed, its logs are published: {details['reason']}: {details['message']}")
 
     def _verified(self, end: StageEnd) -> Published:
-        """The manifest and the stores of a publish that went well, once all is seen to be there. :raises ResultStoreError: it is not."""
-        kept = self.store.result_keys(self.job_id)
+        """What a successful publish has published. :raises ResultStoreError: something is missing, or not as it was sent."""
+        if not isinstance(end.answer, PublishAnswer):
+            raise ResultStoreError("publish did not answer what it has published")
+        result_keys = self.store.result_keys(self.job_id)
 
         def opened(content: bytes) -> bytes:
-            return keys.open_manifest(content, kept, self.settings.OPERATOR_PRIVATE_KEY, self.job_id)
+            return keys.open_manifest(content, result_keys, self.settings.OPERATOR_PRIVATE_KEY, self.job_id)
 
         return self._results.verify_published(end.answer, opened)

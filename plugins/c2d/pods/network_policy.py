@@ -14,22 +14,9 @@ from urllib.parse import urlsplit
 from c2d.hooks.ipfs import IpfsHook
 from c2d.results.destinations import destinations
 from c2d.settings.installation import Environment, Settings
+from c2d.shared.addresses import NOT_PUBLIC_IPV4
 
 NAME = "c2d-publish"
-# No IPv6 block: an IPv4-only controller (kube-router) takes it for a broken IPv4 one and stops enforcing every policy of the cluster.
-PRIVATE = (
-    "0.0.0.0/8",
-    "10.0.0.0/8",
-    "100.64.0.0/10",
-    "127.0.0.0/8",
-    "169.254.0.0/16",
-    "172.16.0.0/12",
-    "192.0.0.0/24",
-    "192.168.0.0/16",
-    "198.18.0.0/15",
-    "224.0.0.0/4",
-    "240.0.0.0/4",
-)
 AMAZON = None
 """Stands for an endpoint that only Amazon knows."""
 
@@ -60,7 +47,8 @@ def publish_policy(settings: Settings, resolve: Callable[[str], Iterable[str]] =
     for url in sorted(urls, key=str):
         if url is None:
             names = True
-            public = {"ipBlock": {"cidr": "0.0.0.0/0", "except": list(PRIVATE)}}
+            # No IPv6 block: an IPv4-only controller (kube-router) reads it as a broken IPv4 block and stops enforcing every policy.
+            public = {"ipBlock": {"cidr": "0.0.0.0/0", "except": list(NOT_PUBLIC_IPV4)}}
             egress.append({"to": [public], "ports": [{"protocol": "TCP", "port": 443}]})
             continue
         parts = urlsplit(url)

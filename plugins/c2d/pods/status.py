@@ -9,6 +9,7 @@ from datetime import datetime
 from math import ceil
 from typing import Any
 
+from c2d.contract import Answer, Failure, read_answer
 from c2d.hooks.kubernetes import CONTAINER
 from c2d.jobs.status import Reason, Stage, StageEnd
 from c2d.pods.manifests import ISOLATED
@@ -36,9 +37,9 @@ class PodEnd:
         if stage is Stage.ALGORITHM:
             # The algorithm's own termination message could carry data past the filter: it is not even read.
             return StageEnd(stage, self.reason, self.exit_code, _TELL.get(self.reason, self.message).format(code=self.exit_code))
-        answer = answer_of(self.message)
-        message = str(answer.get("message", "")) if self.reason is not Reason.COMPLETED else ""
-        if self.reason is Reason.COMPLETED and answer.get("ok") is not True:
+        answer = answer_of(stage, self.message)
+        message = answer.message if isinstance(answer, Failure) and self.reason is not Reason.COMPLETED else ""
+        if self.reason is Reason.COMPLETED and (answer is None or isinstance(answer, Failure)):
             return StageEnd(stage, Reason.ERROR, self.exit_code, "the stage gave no answer", answer)
         if self.reason is not Reason.COMPLETED and not message:
             message = _TELL.get(self.reason, self.message).format(code=self.exit_code)
@@ -54,13 +55,12 @@ _TELL = {
 }
 
 
-def answer_of(text: str) -> dict[str, Any]:
-    """The JSON object that a stage left as its termination message; {} where there is none."""
+def answer_of(stage: Stage, text: str) -> Answer | None:
+    """The answer that a stage left as its termination message; None if there is none."""
     try:
-        answer = json.loads(text)
-    except ValueError:
-        return {}
-    return answer if isinstance(answer, dict) else {}
+        return read_answer(stage, json.loads(text))
+    except (ValueError, RecursionError):
+        return None
 
 
 def running_since(pod: dict[str, Any]) -> datetime | None:

@@ -13,8 +13,8 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from c2d.results import entries
-from c2d.results.entries import Entry, downloadable
+from c2d.contract import ManifestEntry
+from c2d.results.entries import downloadable
 from c2d.results.reader import Reader
 
 BLOCK = tarfile.BLOCKSIZE
@@ -29,7 +29,7 @@ class _Member:
     """
 
     header: bytes
-    content: Entry | bytes
+    content: ManifestEntry | bytes
     size: int
 
     @property
@@ -50,9 +50,9 @@ class Archive:
         mtime = int((row.dateFinished or row.dateCreated).timestamp())
         manifest = json.dumps({"job": row.jobId, "files": row.results, "withheld": row.withheld}, ensure_ascii=False, indent=1).encode()
         self._members = [_Member(_header(f"{row.jobId}/manifest.json", len(manifest), mtime), manifest, len(manifest))]
-        for entry in row.results:
+        for entry in map(ManifestEntry.trusted, row.results):
             file = downloadable(entry)
-            name = f"{row.jobId}/{entries.path(entry).removeprefix('data/')}{file.suffix}"
+            name = f"{row.jobId}/{entry.path.removeprefix('data/')}{file.suffix}"
             self._members.append(_Member(_header(name, file.size, mtime), entry, file.size))
         self._offsets = [0]
         for member in self._members:

@@ -15,15 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from c2d.contract import folder_of
 from c2d.crypto.result_files import SUFFIX
 from c2d.errors import DownloadFailed, DownloadInterrupted
 from c2d.results.decrypt import PREFIX_BYTES, EncryptedHead, Report, decrypt, relative_path, sha256_of
 
 ATTEMPTS = 6
 """Attempts in a row that bring no further byte."""
-
-FOLDERS = {"output": "outputs", "algorithmLog": "logs"}
-"""The local folder of a result, by its type. All other types are admin logs."""
 
 PRIVATE_KEY = r"(0x)?[0-9a-fA-F]{64}"
 
@@ -43,7 +41,7 @@ class Result:
 
         :raises DownloadFailed: ``filename`` leads out of the download folder.
         """
-        return cls(index, f"{FOLDERS.get(type, 'adminlogs')}/{relative_path(filename)}", size, type)
+        return cls(index, f"{folder_of(type)}/{relative_path(filename)}", size, type)
 
 
 class Source(Protocol):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 from urllib.parse import quote
 
+from c2d.contract import MANIFEST, IpfsTarget, ManifestEntry, StoreCids, Target
 from c2d.errors import ResultStoreError
 from c2d.hooks.ipfs import ADD, IpfsHook, NodePins, Pins
 from c2d.hooks.ipfs_cluster import ClusterPins
-from c2d.results.entries import Entry, cid, stored_path
 from c2d.settings.installation import Environment
 
 MANIFEST_BYTES = 64 * 2**20
@@ -25,7 +25,7 @@ class IpfsResultStore:
         self.env, self.prefix, self.name = env, prefix, job_name
         self.ipfs = IpfsHook.of(env, api_url)
 
-    def upload_rights(self, seconds: int, log_bytes: int) -> dict[str, Any]:
+    def upload_rights(self, seconds: int, log_bytes: int) -> Target:
         """A kubo node's authorization to add. It does not end, so it must allow nothing else.
 
         :raises ResultStoreError: the configured authorization allows more than adding.
@@ -36,27 +36,27 @@ class IpfsResultStore:
                 f"C2D_IPFS_ADD_AUTH: at the IPFS API a pod could do more than add ({probe}); let API.Authorizations of kubo give it"
                 f' AllowedPaths ["{ADD}"], or accept this with C2D_IPFS_OPEN=1'
             )
-        return {"type": "ipfs", "url": node.url, "headers": node.headers, "prefix": self.prefix}
+        return IpfsTarget(url=node.url, headers=node.headers, prefix=self.prefix)
 
     def answer_plan(self, seconds: int) -> bool:
         """Publish uploads with one request and has no plans."""
         return False
 
-    def manifest(self, cids: dict[str, Any]) -> bytes:
-        response = self.ipfs.reading_node().command(f"cat?arg={_required_cid(cids, 'manifest')}/manifest.json&offline=true")
+    def manifest(self, cids: StoreCids) -> bytes:
+        response = self.ipfs.reading_node().command(f"cat?arg={_required_cid(cids.manifest, 'manifest')}/{MANIFEST}&offline=true")
         if response.status_code != 200:
             raise ResultStoreError(f"the manifest cannot be read: the node answered {response.status_code}")
         return bytes(response.content[:MANIFEST_BYTES])
 
-    def verify(self, entries: list[Entry], cids: dict[str, Any]) -> None:
+    def verify(self, entries: Sequence[ManifestEntry], cids: StoreCids) -> None:
         """Pins the directory and the manifest with all their blocks, then looks for each file's CID in the directory.
 
         :raises ResultStoreError: something cannot be pinned, or naming the first file that is missing or different.
         """
-        root = _required_cid(cids, "cid")
-        for pinned in filter(None, (root, cids.get("manifest"))):
+        root = _required_cid(cids.cid, "cid")
+        for pinned in filter(None, (root, cids.manifest)):
             self._pins().add(pinned)
-        cid_by_path = {stored_path(entry): cid(entry) for entry in entries}
+        cid_by_path = {entry.in_store.path: entry.cid for entry in entries}
         stored: dict[str, str] = {}
         for folder in sorted({path.rsplit("/", 1)[0] for path in cid_by_path}):
             stored |= self._files_in(root, folder)
@@ -64,10 +64,10 @@ class IpfsResultStore:
             if not expected or stored.get(path) != expected:
                 raise ResultStoreError(f"{path}: is not in IPFS as it was sent")
 
-    def remove(self, cids: dict[str, Any]) -> None:
+    def remove(self, cids: StoreCids) -> None:
         """Unpins the CIDs, or without any, whatever is pinned with the job's name. The node's garbage collection deletes the blocks."""
         pins = self._pins()
-        for pinned in [cids[name] for name in ("cid", "manifest") if cids.get(name)] or pins.cids():
+        for pinned in [cid for cid in (cids.cid, cids.manifest) if cid] or pins.cids():
             pins.remove(pinned)
 
     def _files_in(self, root: str, folder: str) -> dict[str, str]:
@@ -85,8 +85,7 @@ class IpfsResultStore:
         return ClusterPins(api, self.name, env.C2D_IPFS_REPLICATION_MIN, env.C2D_IPFS_REPLICATION_MAX, env.IPFS_EXPIRY_TIME)
 
 
-def _required_cid(cids: dict[str, Any], name: str) -> str:
-    value = str(cids.get(name, ""))
-    if not value.isalnum():
+def _required_cid(cid: str | None, name: str) -> str:
+    if cid is None or not cid.isalnum():
         raise ResultStoreError(f"publish did not answer the {name} of what it added")
-    return value
+    return cid

@@ -9,14 +9,11 @@ are published, so that only the consumer can read them. All keys are deleted whe
 
 from __future__ import annotations
 
+from c2d.contract import MANIFEST, EncryptionKeys, ManifestEntry, is_admin_log
 from c2d.crypto import ecies, result_files
 from c2d.errors import InvalidJob
 from c2d.jobs.model import Job
-from c2d.results.entries import Entry
 from c2d.settings.installation import Environment
-
-KEY_OF_TYPE = {"output": "results", "algorithmLog": "results"}
-"""Which key a file has, by its type in the manifest. All other types are admin logs."""
 
 
 def consumers_key(job: Job, env: Environment) -> str | None:
@@ -44,15 +41,15 @@ def new_keys(job_id: str, job: Job, env: Environment, operators_key: str) -> dic
     return keys | ({"consumer": ecies.seal(consumer, results)} if consumer else {})
 
 
-def for_publish(keys: dict[str, str], private_key: str, job_id: str) -> dict[str, str] | None:
+def for_publish(keys: dict[str, str], private_key: str, job_id: str) -> EncryptionKeys | None:
     """``encryption`` in publish's stage.json: this job's keys in clear. None if nothing is encrypted.
 
     :param private_key: the operator's.
     """
     if not keys:
         return None
-    opened = {name: ecies.unseal(private_key, keys[name], job_id) for name in ("results", "adminlogs")}
-    return opened | ({"sealedKey": keys["consumer"]} if "consumer" in keys else {})
+    results, adminlogs = (ecies.unseal(private_key, keys[name], job_id) for name in ("results", "adminlogs"))
+    return EncryptionKeys(results=results, adminlogs=adminlogs, sealedKey=keys.get("consumer"))
 
 
 def open_manifest(stored: bytes, keys: dict[str, str] | None, private_key: str, job_id: str) -> bytes:
@@ -64,17 +61,17 @@ def open_manifest(stored: bytes, keys: dict[str, str] | None, private_key: str, 
         return stored
     if "results" not in keys:
         raise ValueError("its key has been forgotten: only the consumer can read it")
-    return result_files.decrypted(stored, bytes.fromhex(ecies.unseal(private_key, keys["results"], job_id)), "manifest.json")
+    return result_files.decrypted(stored, bytes.fromhex(ecies.unseal(private_key, keys["results"], job_id)), MANIFEST)
 
 
-def key_of(entry: Entry, keys: dict[str, str] | None, private_key: str, job_id: str) -> bytes | None:
+def key_of(entry: ManifestEntry, keys: dict[str, str] | None, private_key: str, job_id: str) -> bytes | None:
     """The key that the operator decrypts a file with; None if the file is stored in clear, or only the consumer can decrypt it.
 
     :raises LookupError: the key has been deleted.
     """
-    if entry.get("encrypted") != "store":
+    if entry.encrypted != "store":
         return None
-    name = KEY_OF_TYPE.get(entry["type"], "adminlogs")
+    name = "adminlogs" if is_admin_log(entry.type) else "results"
     if not keys or name not in keys:
         raise LookupError("the key of these results has been deleted")
     return bytes.fromhex(ecies.unseal(private_key, keys[name], job_id))

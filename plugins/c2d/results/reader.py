@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from c2d.contract import ManifestEntry, is_admin_log
 from c2d.crypto.result_files import Decryption, header_for
 from c2d.database.jobs import JobRow
 from c2d.errors import InvalidSeal, InvalidSettings, ResultNotReadable, ResultStoreError, TamperedResult, UpstreamUnavailable
 from c2d.jobs.ids import object_name
 from c2d.results.destinations import VOLUME, Destination
-from c2d.results.entries import Entry, cid, etag, is_admin_log, stored_path, stored_size
 from c2d.results.keys import key_of
 from c2d.settings.installation import Environment, Settings
 
@@ -42,7 +42,7 @@ class Reader:
     row: JobRow
     keys: dict[str, str] | None
 
-    def read(self, entry: Entry, first: int = 0, last: int | None = None) -> Iterator[bytes]:
+    def read(self, entry: ManifestEntry, first: int = 0, last: int | None = None) -> Iterator[bytes]:
         """The bytes from ``first`` up to ``last`` (exclusive) of a file as :func:`c2d.results.entries.downloadable` describes it.
 
         Closing the iterator ends the request to the store.
@@ -58,11 +58,11 @@ class Reader:
         except InvalidSeal:
             raise ResultNotReadable(502, "the key of these results was sealed to another OPERATOR_PRIVATE_KEY than this one") from None
         if key is None:
-            size = stored_size(entry)
+            size = entry.in_store.size
             yield from self._stored(entry, first, (size if last is None else min(last, size)) - first)
             return
-        header = header_for(key, entry["path"], entry["sha256"])
-        decryption = Decryption(key, entry["path"], header, entry["size"], first, last)
+        header = header_for(key, entry.path, entry.sha256)
+        decryption = Decryption(key, entry.path, header, entry.size, first, last)
         try:
             for chunk in self._stored(entry, decryption.offset, decryption.length):
                 yield from decryption.feed(chunk)
@@ -70,7 +70,7 @@ class Reader:
         except TamperedResult:
             raise ResultNotReadable(502, CHANGED) from None
 
-    def _stored(self, entry: Entry, offset: int, length: int) -> Iterator[bytes]:
+    def _stored(self, entry: ManifestEntry, offset: int, length: int) -> Iterator[bytes]:
         """Exactly ``length`` stored bytes."""
         remaining = length
         # No store serves an empty range.
@@ -82,7 +82,7 @@ class Reader:
         if remaining:
             raise ResultNotReadable(502, "the store did not give the whole result; try again", again=True)
 
-    def _chunks(self, entry: Entry, offset: int, length: int) -> Iterator[bytes]:
+    def _chunks(self, entry: ManifestEntry, offset: int, length: int) -> Iterator[bytes]:
         destination, folder = self._destination(entry), object_name(self.row.jobId)
         if destination.type == "directory":
             return _from_volume(self.settings.C2D_RESULTS_PATH / folder, entry, offset, length)
@@ -96,16 +96,16 @@ class Reader:
             return _from_ipfs(env, destination.location, entry, offset, length)
         return _from_s3(env, destination.location, folder, entry, offset, length)
 
-    def _destination(self, entry: Entry) -> Destination:
+    def _destination(self, entry: ManifestEntry) -> Destination:
         """The store that the job's row names. Rows of early versions name none: these results are on the volume."""
         stores = self.row.stores or {}
-        record = (stores.get("adminLogs") if is_admin_log(entry) else None) or stores.get("results")
+        record = (stores.get("adminLogs") if is_admin_log(entry.type) else None) or stores.get("results")
         return Destination.of_record(record) if record else VOLUME
 
 
-def _from_volume(folder: Path, entry: Entry, offset: int, length: int) -> Iterator[bytes]:
-    path = regular_file_below(folder, stored_path(entry))
-    if path is None or path.stat().st_size != stored_size(entry):
+def _from_volume(folder: Path, entry: ManifestEntry, offset: int, length: int) -> Iterator[bytes]:
+    path = regular_file_below(folder, entry.in_store.path)
+    if path is None or path.stat().st_size != entry.in_store.size:
         raise ResultNotReadable(404, GONE)
     with path.open("rb", buffering=0) as opened:
         opened.seek(offset)
@@ -114,12 +114,12 @@ def _from_volume(folder: Path, entry: Entry, offset: int, length: int) -> Iterat
             yield chunk
 
 
-def _from_s3(env: Environment, bucket: str, folder: str, entry: Entry, offset: int, length: int) -> Iterator[bytes]:
+def _from_s3(env: Environment, bucket: str, folder: str, entry: ManifestEntry, offset: int, length: int) -> Iterator[bytes]:
     from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 
-    request = {"Bucket": bucket, "Key": f"{folder}/{stored_path(entry)}", "Range": f"bytes={offset}-{offset + length - 1}"}
-    if tag := etag(entry):
-        request["IfMatch"] = f'"{tag}"'
+    request = {"Bucket": bucket, "Key": f"{folder}/{entry.in_store.path}", "Range": f"bytes={offset}-{offset + length - 1}"}
+    if entry.etag:
+        request["IfMatch"] = f'"{entry.etag}"'
     try:
         body = _s3_client(env, int(time.monotonic() // CLIENT_SECONDS)).get_object(**request)["Body"]
         try:
@@ -150,7 +150,7 @@ def _s3_client(env: Environment, period: int) -> Any:
     return s3_client(env, max_pool_connections=64, **limits)
 
 
-def _from_ipfs(env: Environment, api_url: str, entry: Entry, offset: int, length: int) -> Iterator[bytes]:
+def _from_ipfs(env: Environment, api_url: str, entry: ManifestEntry, offset: int, length: int) -> Iterator[bytes]:
     """Reads by the file's CID, so the node cannot return other bytes than were published."""
     from urllib3.exceptions import HTTPError
 
@@ -162,7 +162,7 @@ def _from_ipfs(env: Environment, api_url: str, entry: Entry, offset: int, length
         raise ResultNotReadable(502, f"the store of the results cannot be used: {e}", again=True) from None
     # The node that pinned the file has it, and need not search the network if it is lost.
     offline = "&offline=true" if node.url == api_url else ""
-    command = f"{node.url}/api/v0/cat?arg={quote(str(cid(entry)))}&offset={offset}&length={length}{offline}"
+    command = f"{node.url}/api/v0/cat?arg={quote(str(entry.cid))}&offset={offset}&length={length}{offline}"
     try:
         response = _connections().request("POST", command, headers=node.headers, preload_content=False, redirect=False, retries=False)
         try:

@@ -11,20 +11,33 @@ import contextlib
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from c2d.errors import ResultStoreError
+from c2d.contract import (
+    MANIFEST,
+    PLAN,
+    PLAN_ANSWER,
+    ManifestEntry,
+    Plan,
+    PlanAnswer,
+    PlannedFile,
+    PlannedFileAnswer,
+    S3Post,
+    S3Target,
+    SignedPart,
+    StoreCids,
+    Target,
+)
+from c2d.errors import InvalidField, ResultStoreError
 from c2d.hooks.s3 import CONNECTIONS, s3_client
-from c2d.results.entries import Entry, etag, stored_path, stored_size
 from c2d.settings.installation import Environment
 
 POST_BYTES = 64 * 2**20
 """Larger files are sent in parts. S3 would accept 5 GiB, but an interrupted upload starts over."""
 
-PLAN, ANSWER, MANIFEST = ".publish/plan.json", ".publish/answer.json", "manifest.json"
 PLAN_BYTES = 256 * 2**20
 MAX_SIGNED_SECONDS = 7 * 24 * 3600
 """S3's limit on the life of a signature."""
@@ -56,7 +69,7 @@ class S3ResultStore:
 
     # -- before the pod --------------------------------------------------------------------------------------------------------
 
-    def upload_rights(self, seconds: int, log_bytes: int) -> dict[str, Any]:
+    def upload_rights(self, seconds: int, log_bytes: int) -> Target:
         seconds = min(seconds, MAX_SIGNED_SECONDS)
         post_bytes = max(POST_BYTES, log_bytes)
         fields = self._encryption_fields()
@@ -70,17 +83,16 @@ class S3ResultStore:
             self.bucket, self.prefix + "${filename}", Fields=dict(fields), Conditions=conditions, ExpiresIn=seconds
         )
         answer = self.client.generate_presigned_url(
-            "get_object", Params={"Bucket": self.bucket, "Key": self.prefix + ANSWER}, ExpiresIn=seconds
+            "get_object", Params={"Bucket": self.bucket, "Key": self.prefix + PLAN_ANSWER}, ExpiresIn=seconds
         )
-        return {
-            "type": "s3",
-            "post": post,
-            "prefix": self.prefix,
-            "postBytes": post_bytes,
-            "answer": answer,
-            "url": f"{post['url'].rstrip('/')}/{quote(self.prefix)}",
-            "resume": self._may_have_objects(),
-        }
+        return S3Target(
+            post=S3Post(url=post["url"], fields=post["fields"]),
+            prefix=self.prefix,
+            postBytes=post_bytes,
+            answer=answer,
+            url=f"{post['url'].rstrip('/')}/{quote(self.prefix)}",
+            resume=self._may_have_objects(),
+        )
 
     def _may_have_objects(self) -> bool:
         """Whether an earlier run may have left objects. True if the store does not answer soon: the pod can wait for it, and be stopped.
@@ -123,59 +135,63 @@ class S3ResultStore:
             return False
         sizes = {stored.key: stored.size for stored in self._objects()}
 
-        def answer_file(file: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-            path = str(file["path"])
-            if not PATH.fullmatch(path) or ".." in path.split("/"):
+        def answer_for(file: PlannedFile) -> PlannedFileAnswer:
+            if not PATH.fullmatch(file.path) or ".." in file.path.split("/"):
                 raise ResultStoreError("the plan names a file outside of the job's results")
-            key = self.prefix + path
-            if sizes.get(key) == file["size"] and (tag := self._verified_etag(key, _checksum(file))):
-                return path, {"etag": tag}
-            return path, self._signed_parts(key, file, min(seconds, MAX_SIGNED_SECONDS)) if "parts" in file else {}
+            key = self.prefix + file.path
+            if sizes.get(key) == file.size and (etag := self._verified_etag(key, _checksum(file))):
+                return PlannedFileAnswer(etag=etag)
+            return self._signed_parts(key, file, file.parts, min(seconds, MAX_SIGNED_SECONDS)) if file.parts else PlannedFileAnswer()
 
         with ThreadPoolExecutor(CONNECTIONS) as pool:
-            files = dict(pool.map(answer_file, plan["files"]))
-        body = json.dumps({"id": plan["id"], "files": files}).encode()
-        self.client.put_object(Bucket=self.bucket, Key=self.prefix + ANSWER, Body=body, **self._encryption_parameters())
+            answers = list(pool.map(answer_for, plan.files))
+        answer = PlanAnswer(id=plan.id, files={file.path: each for file, each in zip(plan.files, answers, strict=True)})
+        body = json.dumps(answer.to_json()).encode()
+        self.client.put_object(Bucket=self.bucket, Key=self.prefix + PLAN_ANSWER, Body=body, **self._encryption_parameters())
         return True
 
-    def _plan(self) -> dict[str, Any] | None:
-        """:raises ValueError: it is not JSON, or (ResultStoreError) not a plan."""
+    def _plan(self) -> Plan | None:
+        """The pod's plan, or None.
+
+        :raises ResultStoreError: the object is not a plan.
+        """
         try:
             content = self.client.get_object(Bucket=self.bucket, Key=self.prefix + PLAN)["Body"].read(PLAN_BYTES)
         except self.client.exceptions.NoSuchKey:
             return None
-        plan = json.loads(content)
-        if not isinstance(plan.get("files"), list):
-            raise ResultStoreError("the plan has no list of files")
-        return dict(plan)
+        try:
+            return Plan.from_json(json.loads(content))
+        except (ValueError, RecursionError) as e:
+            raise ResultStoreError(f"{PLAN}: {e}" if isinstance(e, InvalidField) else f"{PLAN}: must be JSON") from None
 
     def _verified_etag(self, key: str, checksum: str) -> str | None:
         """The object's ETag if the store has verified this checksum, else None."""
         head = self.client.head_object(Bucket=self.bucket, Key=key, ChecksumMode="ENABLED")
         return str(head["ETag"]).strip('"') if head.get("ChecksumSHA256") == checksum else None
 
-    def _signed_parts(self, key: str, file: dict[str, Any], seconds: int) -> dict[str, Any]:
+    def _signed_parts(self, key: str, file: PlannedFile, digests: Sequence[str], seconds: int) -> PlannedFileAnswer:
         """Signed requests for the parts that are missing. Continues an upload that an earlier run began."""
         uploads = self._uploads(key)
         upload = uploads[-1] if uploads else self._begin_upload(key, file)
         sent = self._sent_parts(key, upload) if uploads else {}
         target = {"Bucket": self.bucket, "Key": key, "UploadId": upload}
         parts = []
-        for number, digest in enumerate(file["parts"], start=1):
+        for number, digest in enumerate(digests, start=1):
             if digest in sent.get(number, {}):
-                parts.append({"number": number, "etag": sent[number][digest]})
+                parts.append(SignedPart(number=number, etag=sent[number][digest]))
                 continue
             part = {**target, "PartNumber": number, "ChecksumSHA256": digest}
-            parts.append({"number": number, "url": self.client.generate_presigned_url("upload_part", Params=part, ExpiresIn=seconds)})
+            url = self.client.generate_presigned_url("upload_part", Params=part, ExpiresIn=seconds)
+            parts.append(SignedPart(number=number, url=url))
         complete = self.client.generate_presigned_url("complete_multipart_upload", Params=target, ExpiresIn=seconds)
-        return {"parts": parts, "complete": complete}
+        return PlannedFileAnswer(parts=tuple(parts), complete=complete)
 
-    def _begin_upload(self, key: str, file: dict[str, Any]) -> str:
+    def _begin_upload(self, key: str, file: PlannedFile) -> str:
         upload = self.client.create_multipart_upload(
             Bucket=self.bucket,
             Key=key,
             ChecksumAlgorithm="SHA256",
-            ContentType=str(file.get("contentType") or "application/octet-stream"),
+            ContentType=file.contentType,
             **self._encryption_parameters(),
         )
         return str(upload["UploadId"])
@@ -196,23 +212,23 @@ class S3ResultStore:
 
     # -- after the pod -----------------------------------------------------------------------------------------------------------
 
-    def manifest(self, cids: dict[str, Any]) -> bytes:
+    def manifest(self, cids: StoreCids) -> bytes:
         try:
             return bytes(self.client.get_object(Bucket=self.bucket, Key=self.prefix + MANIFEST)["Body"].read())
         except self.client.exceptions.NoSuchKey:
             raise ResultStoreError("the manifest is not in the store") from None
 
-    def verify(self, entries: list[Entry], cids: dict[str, Any]) -> None:
+    def verify(self, entries: Sequence[ManifestEntry], cids: StoreCids) -> None:
         """Compares size and ETag: the store gave the ETag when it had verified the sha256. Then removes all other objects of the job."""
         stored = {each.key: each for each in self._objects()}
-        expected = {self.prefix + stored_path(entry): (stored_size(entry), etag(entry)) for entry in entries}
+        expected = {self.prefix + entry.in_store.path: (entry.in_store.size, entry.etag) for entry in entries}
         for key, size_and_etag in expected.items():
             if key not in stored or (stored[key].size, stored[key].etag) != size_and_etag:
                 raise ResultStoreError(f"{key.removeprefix(self.prefix)}: is not in the store as it was sent")
         self._abort_uploads()
         self._delete([key for key in stored if key not in expected and key != self.prefix + MANIFEST])
 
-    def remove(self, cids: dict[str, Any]) -> None:
+    def remove(self, cids: StoreCids) -> None:
         self._abort_uploads()
         self._delete([each.key for each in self._objects()])
 
@@ -230,17 +246,17 @@ class S3ResultStore:
 
     def _abort_uploads(self) -> None:
         plan = None
-        with contextlib.suppress(ValueError):  # a malformed plan was never answered, so it has begun no upload
+        with contextlib.suppress(ResultStoreError):  # a malformed plan was never answered, so it has begun no upload
             plan = self._plan()
-        for file in (plan or {}).get("files", []):
-            key = self.prefix + str(file.get("path"))
-            for upload in self._uploads(key) if "parts" in file else []:
+        for file in plan.files if plan else ():
+            key = self.prefix + file.path
+            for upload in self._uploads(key) if file.parts else []:
                 self.client.abort_multipart_upload(Bucket=self.bucket, Key=key, UploadId=upload)
 
 
-def _checksum(file: dict[str, Any]) -> str:
+def _checksum(file: PlannedFile) -> str:
     """S3's checksum of a file in a plan: for an object in parts, the digest of the parts' digests, and the number of parts."""
-    if "parts" in file:
-        digest = hashlib.sha256(b"".join(base64.b64decode(part) for part in file["parts"])).digest()
-        return f"{base64.b64encode(digest).decode()}-{len(file['parts'])}"
-    return base64.b64encode(bytes.fromhex(file["sha256"])).decode()
+    if file.parts:
+        digest = hashlib.sha256(b"".join(base64.b64decode(part) for part in file.parts)).digest()
+        return f"{base64.b64encode(digest).decode()}-{len(file.parts)}"
+    return base64.b64encode(bytes.fromhex(file.sha256 or "")).decode()

@@ -6,11 +6,12 @@ import time
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
+from c2d.contract import ManifestEntry
 from c2d.crypto.signatures import address_of, sign_hash
 from c2d.database.jobs import JobRepository
 from c2d.errors import DownloadFailed, DownloadInterrupted, ResultNotReadable
 from c2d.results.download import Result
-from c2d.results.entries import Entry, downloadable
+from c2d.results.entries import downloadable
 from c2d.results.reader import Reader
 from c2d.settings.installation import Settings
 
@@ -40,18 +41,21 @@ class StoreSource:
         if self.row.removed:
             raise DownloadFailed(f"{self.row.jobId}: its results have expired and were removed")
         results = []
-        for index, entry in enumerate(self.row.results):
+        for index, entry in enumerate(map(ManifestEntry.trusted, self.row.results)):
             file = downloadable(entry)
-            results.append(Result.of(index, file.filename, file.size, entry["type"]))
+            results.append(Result.of(index, file.filename, file.size, entry.type))
         return results
 
     def sha256(self, index: int) -> str:
-        return downloadable(self.row.results[index]).sha256
+        return downloadable(self._entry(index)).sha256
 
     def open(self, index: int, first: int) -> tuple[str, Generator[bytes]]:
-        return self.sha256(index), self._read(self.row.results[index], first)
+        return self.sha256(index), self._read(self._entry(index), first)
 
-    def _read(self, entry: Entry, first: int) -> Generator[bytes]:
+    def _entry(self, index: int) -> ManifestEntry:
+        return ManifestEntry.trusted(self.row.results[index])
+
+    def _read(self, entry: ManifestEntry, first: int) -> Generator[bytes]:
         try:
             yield from self.reader.read(entry, first)
         except ResultNotReadable as e:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+from c2d.contract import MANIFEST, DirectoryTarget, ManifestEntry, StoreCids, Target
 from c2d.errors import ResultStoreError
-from c2d.results.entries import Entry, path, stored_path, stored_size
 
 
 class VolumeResultStore:
@@ -16,26 +16,26 @@ class VolumeResultStore:
     def __init__(self, volume: Path, job_name: str):
         self.folder = volume / job_name
 
-    def upload_rights(self, seconds: int, log_bytes: int) -> dict[str, Any]:
-        return {"type": "directory", "path": "/results"}
+    def upload_rights(self, seconds: int, log_bytes: int) -> Target:
+        return DirectoryTarget(path="/results")
 
     def answer_plan(self, seconds: int) -> bool:
         """Publish writes files directly and has no plans."""
         return False
 
-    def manifest(self, cids: dict[str, Any]) -> bytes:
+    def manifest(self, cids: StoreCids) -> bytes:
         try:
-            return (self.folder / "manifest.json").read_bytes()
+            return (self.folder / MANIFEST).read_bytes()
         except OSError as e:
             raise ResultStoreError(f"the manifest cannot be read ({e.strerror})") from None
 
-    def verify(self, entries: list[Entry], cids: dict[str, Any]) -> None:
+    def verify(self, entries: Sequence[ManifestEntry], cids: StoreCids) -> None:
         for entry in entries:
-            file = self.folder / stored_path(entry)
-            if not file.is_file() or file.stat().st_size != stored_size(entry):
-                raise ResultStoreError(f"{path(entry)}: is not in the store as it was sent")
+            file = self.folder / entry.in_store.path
+            if not file.is_file() or file.stat().st_size != entry.in_store.size:
+                raise ResultStoreError(f"{entry.path}: is not in the store as it was sent")
 
-    def remove(self, cids: dict[str, Any]) -> None:
+    def remove(self, cids: StoreCids) -> None:
         try:
             shutil.rmtree(self.folder)
         except FileNotFoundError:

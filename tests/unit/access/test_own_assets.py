@@ -9,6 +9,7 @@ import pytest
 
 from c2d.access.asset_content import AssetFiles
 from c2d.access.own_assets import CONTRACT_RESULT_BYTES, own_assets
+from c2d.contract import TextFile, UrlFile
 from c2d.errors import FetchError
 from c2d.hooks.guarded_http import Fetcher
 from c2d.market.approval import ApprovedCompute
@@ -48,14 +49,8 @@ def test_each_file_becomes_a_request() -> None:
     start = dataclasses.replace(start, datasets=(dataclasses.replace(start.datasets[0], userdata={"n": 1}),))
     asset = own_assets(start, files())[start.datasets[0].asset.did]
     assert asset.files == (
-        {"type": "url", "url": m.URL["url"] + "?n=1", "method": "GET", "headers": {}},
-        {
-            "type": "url",
-            "url": "https://h/x",
-            "method": "POST",
-            "headers": {"X-Key": "k", "Content-Type": "application/json"},
-            "body": '{"n": 1}',
-        },
+        UrlFile(url=m.URL["url"] + "?n=1"),
+        UrlFile(url="https://h/x", method="POST", headers={"X-Key": "k", "Content-Type": "application/json"}, body='{"n": 1}'),
     )
     assert asset.ddo["id"] == start.datasets[0].asset.did and "https://" not in repr(asset)
 
@@ -64,8 +59,8 @@ def test_the_algorithms_files_carry_the_approved_checksums() -> None:
     start = approved(m.URL)
     assert start.algorithm is not None
     assets = own_assets(start, files())
-    assert assets[start.algorithm.asset.did].files[0]["checksum"] == f"sha256:{m.CHECKSUM}"
-    assert "checksum" not in assets[start.datasets[0].asset.did].files[0]
+    assert assets[start.algorithm.asset.did].files == (UrlFile(url=m.URL["url"], checksum=f"sha256:{m.CHECKSUM}"),)
+    assert assets[start.datasets[0].asset.did].files == (UrlFile(url=m.URL["url"]),)
 
 
 def test_assets_of_other_providers_and_raw_code_are_left_out() -> None:
@@ -77,7 +72,7 @@ def test_assets_of_other_providers_and_raw_code_are_left_out() -> None:
 def test_a_contracts_result_becomes_text() -> None:
     start = approved(CONTRACT_FILE)
     asset = own_assets(start, files(contract_result=[1, "a"]))[start.datasets[0].asset.did]
-    assert asset.files == ({"type": "text", "text": '[1, "a"]'},)
+    assert asset.files == (TextFile(text='[1, "a"]'),)
 
 
 @pytest.mark.parametrize("result", [None, "x" * CONTRACT_RESULT_BYTES], ids=["reverted", "too large"])

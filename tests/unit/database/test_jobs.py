@@ -27,8 +27,8 @@ def repository(database_url: str) -> JobRepository:
     return JobRepository(database_url)
 
 
-def end(stage: str, reason: Reason = Reason.COMPLETED, code: int | None = 0, **answer: object) -> StageEnd:
-    return StageEnd(Stage(stage), reason, code, "", answer)
+def end(stage: str, reason: Reason = Reason.COMPLETED, code: int | None = 0) -> StageEnd:
+    return StageEnd(Stage(stage), reason, code)
 
 
 def test_a_new_job_is_warming_up_and_has_oceans_fields(repository: JobRepository) -> None:
@@ -90,7 +90,7 @@ def test_the_first_record_of_a_stages_end_stays(repository: JobRepository) -> No
 def test_a_job_ends_once_with_its_results(repository: JobRepository) -> None:
     repository.open_job("j1", "env", JOB)
     for stage in Stage:
-        repository.end_stage("j1", end(stage, n=1), NOW, NOW)
+        repository.end_stage("j1", end(stage), NOW, NOW)
     manifest = {"files": [{"filename": "a.csv", "size": 1}], "withheld": [{"path": "b", "reason": "c"}]}
     assert repository.finish_job("j1", manifest).ok
     ended = repository.job("j1")

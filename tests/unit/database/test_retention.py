@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from c2d.contract import Manifest, PublishAnswer
 from c2d.database.jobs import JobRepository
 from c2d.database.notifications import Notifications
 from c2d.database.retention import Retention
@@ -153,12 +155,12 @@ def test_results_of_a_former_environment_expire_by_the_term_of_their_publication
 def test_the_expiry_term_is_stored_with_the_results(tmp_path: Path, expiry: str, term: dict[str, int]) -> None:
     settings = settings_of("postgresql+psycopg2://u:p@h/d", tmp_path, STORAGE_EXPIRY=expiry)
     env = settings.environments[0]
-    manifest = b'{"files": []}'
+    manifest = json.dumps(Manifest(job="j1", files=(), withheld=()).to_json()).encode()
     (tmp_path / "j1").mkdir()
     (tmp_path / "j1/manifest.json").write_bytes(manifest)
-    answer = {"manifestSha256": hashlib.sha256(manifest).hexdigest()}
-    _, stores = JobResultStores(destinations(env), env, settings, "j1").verify_published(answer)
-    assert stores == {"results": {"type": "directory", **term}}
+    answer = PublishAnswer(files=0, bytes=0, manifestSha256=hashlib.sha256(manifest).hexdigest())
+    published = JobResultStores(destinations(env), env, settings, "j1").verify_published(answer)
+    assert published.stores == {"results": {"type": "directory", **term}}
 
 
 def test_results_that_can_never_be_removed_do_not_block_the_others(

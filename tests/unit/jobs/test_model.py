@@ -5,11 +5,11 @@ import json
 import jsonschema
 import pytest
 
+from c2d.contract import RESERVED_HEADERS
 from c2d.crypto import ecies
 from c2d.errors import InvalidJob
 from c2d.jobs.model import CODE_BYTES, Job, params_schema
-from c2d.jobs.status import Stage
-from c2d.pods import stage_input
+from c2d.pods.stage_input import configure_input, secret_content
 from c2d.settings.installation import Environment
 from tests.unit.examples import OWNER, REMOTE, SECRET_URL, job, remote_job
 
@@ -33,7 +33,10 @@ REFUSED = {
         {"inputs.0.files.0.headers": {"A": "b\r\nC: d"}},
         "inputs[0].files[0].headers: the value of A must be printable",
     ),
-    "header of the transfer": ({"inputs.0.files.0.headers": {"Host": "x"}}, "inputs[0].files[0].headers: Host is set by the transfer"),
+    **{
+        f"header {name}": ({"inputs.0.files.0.headers": {name: "x"}}, f"inputs[0].files[0].headers: {name} is set by the transfer")
+        for name in ("Host", *sorted(RESERVED_HEADERS))
+    },
     "method": ({"inputs.0.files.0.method": "DELETE"}, "inputs[0].files[0].method: input should be 'GET' or 'POST'"),
     "checksum": ({"inputs.0.files.0.checksum": "md5:1"}, "inputs[0].files[0].checksum: "),
     "no files": ({"inputs.0.files": []}, "inputs[0].files: "),
@@ -149,7 +152,7 @@ def test_what_configure_is_told_fits_in_a_secret() -> None:
     """Kubernetes takes 1 MiB; letters that JSON could write as six characters each are counted as what they are."""
     code = {"algorithm.rawcode": "\u044f" * (CODE_BYTES // 2), "algorithm.algocustomdata": {"a": "x" * (100 * 1024)}}
     largest = Job.parse(job(**code), "here").opened(KEY, "j")
-    told = stage_input.stage_input(Stage.CONFIGURE, "j", largest, ENV, {})["stage.json"]
+    told = secret_content(configure_input("j", largest, ENV))["stage.json"]
     assert CODE_BYTES < len(told.encode()) < 2**20
     files = [{"url": f"http://h/{'x' * 800}", "headers": {"A": "b"}}] * 998
     for too_much in ({**code, "inputs.0.files": files[:500]}, {"inputs.0.files": files, "algorithm.rawcode": ...}):

@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 
+from c2d.contract import Failure
 from c2d.jobs.status import FINAL, TEXTS, Reason, Stage, StageEnd, Status, can_follow, outcome
 
 
@@ -55,7 +56,7 @@ def test_the_outcome_follows_from_the_stages_alone(reasons: dict, stopped: bool,
 
 
 def test_an_algorithm_that_could_not_be_fetched_is_32() -> None:
-    failed = StageEnd(Stage.CONFIGURE, Reason.ERROR, 1, "algorithm.files[0]: 404", {"ok": False, "status": 32})
+    failed = StageEnd(Stage.CONFIGURE, Reason.ERROR, 1, "algorithm.files[0]: 404", Failure(status=32, message="algorithm.files[0]: 404"))
     assert outcome({Stage.CONFIGURE: failed}, stopped=False).status == 32
 
 

@@ -13,10 +13,9 @@ from c2d.crypto import ecies
 from c2d.jobs import ids
 from c2d.jobs.model import Job
 from c2d.jobs.status import Stage
-from c2d.market import download_grants
-from c2d.pods import manifests, stage_input
+from c2d.pods import manifests
 from c2d.settings.installation import read
-from tests.unit.examples import REMOTE, job, remote_job
+from tests.unit.examples import job
 
 BASE = {
     "OPERATOR_PRIVATE_KEY": ecies.new_private_key(),
@@ -31,11 +30,6 @@ BASE = {
 def pod(stage: str, conf: dict[str, Any] | None = None, job_id: str = "j1", **variables: str) -> dict[str, Any]:
     settings = read({**BASE, **variables})
     return manifests.pod(Stage(stage), job_id, Job.parse(conf or job(), "ocean-compute"), settings.environments[0], settings, "uid-1")
-
-
-def input_of(stage: str, conf: dict[str, Any] | None = None, ends_ok: dict[Stage, bool] | None = None) -> dict[str, str]:
-    env = read(BASE).environments[0]
-    return stage_input.stage_input(Stage(stage), "j1", Job.parse(conf or job(), "ocean-compute"), env, ends_ok or {})
 
 
 STAGES = ["configure", "algorithm", "filter", "publish"]
@@ -71,7 +65,7 @@ def test_the_algorithm_gets_exactly_what_the_environment_offers() -> None:
     assert resources == {"requests": exact, "limits": exact}
 
 
-def test_the_algorithm_sees_inputs_read_only_and_neither_admin_logs_nor_the_stage_input() -> None:
+def test_the_algorithm_sees_inputs_read_only_and_neither_admin_logs_nor_stage_json() -> None:
     spec = pod("algorithm")["spec"]
     mounts = {m["mountPath"]: m.get("readOnly", False) for m in spec["containers"][0]["volumeMounts"]}
     assert mounts == {
@@ -119,7 +113,6 @@ def test_the_environment_is_the_incumbents_and_secret_comes_from_the_stages_secr
         "HOME": "/tmp",
         "secret": {"secretKeyRef": {"name": "j1-algorithm", "key": "secret"}},
     }
-    assert input_of("algorithm") == {"secret": "JOBSECRET"}
 
 
 def test_the_entrypoint_is_an_argument_of_its_own_and_kubernetes_expands_nothing_in_it() -> None:
@@ -192,31 +185,6 @@ def test_the_cluster_settings_reach_the_pod() -> None:
         "resources": {"requests": {"storage": str(3 * 2**30)}},
         "storageClassName": "fast",
     }
-
-
-def test_configure_is_told_what_to_fetch_and_its_limits() -> None:
-    content = json.loads(input_of("configure")["stage.json"])
-    assert content["inputs"][0]["files"][0]["url"].endswith("TOPSECRET") and content["algorithm"]["rawcode"] == "print('hello')"
-    assert content["limits"] == {"totalBytes": 3 * 2**30, "seconds": 3600, "connections": 4, "publicOnly": False}
-
-
-def test_configure_is_told_how_to_fetch_what_is_named_by_transaction_and_not_the_key() -> None:
-    env, conf = read(BASE).environments[0], Job.parse(remote_job(), "ocean-compute")
-    granted = download_grants.grant(BASE["OPERATOR_PRIVATE_KEY"], ["did:op:aa", "did:op:cc"], 1000, 8, 60)
-    text = stage_input.stage_input(Stage.CONFIGURE, "j1", conf, env, {}, granted)["stage.json"]
-    content = json.loads(text)
-    assert content["metadataUri"] == "https://aquarius.example" and content["consumerAddress"] == granted.consumer
-    given = [content["inputs"][0]["remote"], content["algorithm"]["remote"]]
-    assert [{k: v for k, v in each.items() if k != "grants"} for each in given] == [{**REMOTE, "userdata": None}] * 2
-    assert [each["grants"] for each in given] == [[list(g) for g in own] for own in granted.of_assets]
-    assert content["inputs"][0]["files"] == [] and BASE["OPERATOR_PRIVATE_KEY"][2:] not in text
-    assert "metadataUri" not in input_of("configure")["stage.json"]
-
-
-@pytest.mark.parametrize(("filtered", "release"), [(True, "filtered"), (False, "logs"), (None, "logs")])
-def test_publish_releases_outputs_only_with_the_filters_consent(filtered: bool | None, release: str) -> None:
-    ends_ok = {} if filtered is None else {Stage.FILTER: filtered}
-    assert json.loads(input_of("publish", ends_ok=ends_ok)["stage.json"])["release"] == release
 
 
 @pytest.mark.parametrize("job_id", ["manual__2026-11-22T06:05:00+00:00", "UPPER", "x" * 80, "-a", "a_b"])

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 import yaml
 
-from c2d.pods.network_policy import PRIVATE, publish_policy
+from c2d.pods.network_policy import publish_policy
 from c2d.settings.installation import read
+from c2d.shared.addresses import NOT_PUBLIC_IPV4
 from tests.unit.settings.test_installation import BASE
 
 DNS = {"ports": [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}]}
@@ -40,7 +41,7 @@ def test_a_results_volume_needs_no_network() -> None:
             [
                 DNS,
                 {
-                    "to": [{"ipBlock": {"cidr": "0.0.0.0/0", "except": list(PRIVATE)}}],
+                    "to": [{"ipBlock": {"cidr": "0.0.0.0/0", "except": list(NOT_PUBLIC_IPV4)}}],
                     "ports": [{"protocol": "TCP", "port": 443}],
                 },
             ],
@@ -64,4 +65,4 @@ def test_private_networks_are_those_that_configure_may_not_reach_either() -> Non
 
     documents = yaml.safe_load_all((ROOT / "helm_values/jobs-namespace/20-networkpolicy.yaml").read_text())
     policy = next(d for d in documents if d["metadata"]["name"] == "c2d-configure")
-    assert tuple(policy["spec"]["egress"][1]["to"][0]["ipBlock"]["except"]) == PRIVATE
+    assert tuple(policy["spec"]["egress"][1]["to"][0]["ipBlock"]["except"]) == NOT_PUBLIC_IPV4

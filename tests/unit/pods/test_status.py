@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from c2d.contract import ConfigureAnswer, Failure
 from c2d.jobs.status import Reason, Stage
 from c2d.pods.status import deadline, end_of, running_since, why_pending
 
@@ -71,20 +72,20 @@ def test_the_containers_time_begins_with_it_and_never_ends_later_than_the_pods(t
 
 
 def test_times_and_message_are_the_containers() -> None:
-    end = end_of(pod(ended(0, "Completed", '{"ok": true, "files": 3}')))
+    end = end_of(pod(ended(0, "Completed", '{"ok": true, "files": 3, "bytes": 5, "seconds": 0.1}')))
     assert end is not None and end.started is not None and end.finished is not None
     assert (end.finished - end.started).total_seconds() == 5
-    assert end.of_stage(Stage.CONFIGURE).answer == {"ok": True, "files": 3}
+    assert end.of_stage(Stage.CONFIGURE).answer == ConfigureAnswer(files=3, bytes=5, seconds=0.1)
     assert running_since(pod({"running": {"startedAt": "2026-11-22T06:00:00Z"}})) == end.started
 
 
 def test_a_stage_that_failed_is_explained_by_its_answer() -> None:
     answer = json.dumps({"ok": False, "status": 31, "message": "inputs[0].files[0]: 404"})
     end = end_of(pod(ended(1, message=answer))).of_stage(Stage.CONFIGURE)  # type: ignore[union-attr]
-    assert (end.message, end.answer["status"]) == ("inputs[0].files[0]: 404", 31)
+    assert (end.message, end.answer) == ("inputs[0].files[0]: 404", Failure(status=31, message="inputs[0].files[0]: 404"))
 
 
-@pytest.mark.parametrize("said", ["", "not json", "[]", '{"ok": false}'])
+@pytest.mark.parametrize("said", ["", "not json", "[]", '{"ok": false}', '{"released": 1, "withheld": 0, "bytes": 1}', '{"ok": true}'])
 def test_a_stage_of_ours_that_ends_well_without_saying_so_has_failed(said: str) -> None:
     end = end_of(pod(ended(0, "Completed", said))).of_stage(Stage.FILTER)  # type: ignore[union-attr]
     assert not end.ok and end.message == "the stage gave no answer"

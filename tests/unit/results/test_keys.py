@@ -8,6 +8,7 @@ import json
 import pytest
 
 from c2d.api import trigger
+from c2d.contract import DirectoryTarget, FileType, ManifestEntry
 from c2d.crypto import ecies, result_files
 from c2d.database.jobs import JobRepository, keys_after_publishing
 from c2d.database.nonces import Caller
@@ -16,7 +17,7 @@ from c2d.errors import InvalidJob, InvalidSeal
 from c2d.jobs.model import Job
 from c2d.jobs.status import Reason, Stage, StageEnd
 from c2d.lifecycle import submit
-from c2d.pods import stage_input
+from c2d.pods.stage_input import publish_input, secret_content
 from c2d.results import keys
 from c2d.settings import installation
 from c2d.settings.installation import Settings
@@ -33,6 +34,12 @@ def read(**variables: str) -> Settings:
 
 def a_job(public_key: str | None = None) -> Job:
     return Job.parse(job(**({"output": {"publicKey": public_key}} if public_key else {})), "ocean-compute")
+
+
+def entry(kind: FileType, encrypted: Literal[store, consumer] | None = None) -> ManifestEntry:
+    return ManifestEntry(
+        index=0, path="data/x/a", filename="a", size=1, sha256="00" * 32, type=kind, contentType="text/plain", encrypted=encrypted
+    )
 
 
 def new_keys(mode: str) -> dict[str, str]:
@@ -60,12 +67,12 @@ def test_publish_gets_the_jobs_keys_and_nothing_else() -> None:
     for mode in ("store", "consumer"):
         stored_keys = new_keys(mode)
         opened = keys.for_publish(stored_keys, OPERATOR, "j1")
-        assert opened and set(opened) == {"results", "adminlogs"} | ({"sealedKey"} if mode == "consumer" else set())
-        assert opened["results"] != opened["adminlogs"]
-        assert not any(key in json.dumps(stored_keys) for key in (opened["results"], opened["adminlogs"]))
+        assert opened and set(opened.to_json()) == {"results", "adminlogs"} | ({"sealedKey"} if mode == "consumer" else set())
+        assert opened.results != opened.adminlogs
+        assert not any(key in json.dumps(stored_keys) for key in (opened.results, opened.adminlogs))
         (env,) = read(encrypt_results=mode).environments
-        content = json.loads(stage_input.stage_input(Stage.PUBLISH, "j1", a_job(), env, {}, encryption=opened)["stage.json"])
-        assert content["encryption"] == opened and OPERATOR[2:] not in json.dumps(content)
+        text = secret_content(publish_input("j1", env, {}, DirectoryTarget(path="/results"), keys=opened))["stage.json"]
+        assert json.loads(text)["encryption"] == opened.to_json() and OPERATOR[2:] not in text
         with pytest.raises(InvalidSeal):
             keys.for_publish(stored_keys, OPERATOR, "j2")
     assert new_keys("none") == {} and keys.for_publish({}, OPERATOR, "j1") is None
@@ -74,26 +81,26 @@ def test_publish_gets_the_jobs_keys_and_nothing_else() -> None:
 def test_only_the_consumer_can_open_the_results_key_after_publishing() -> None:
     stored_keys = new_keys("consumer")
     opened = keys.for_publish(stored_keys, OPERATOR, "j1")
-    assert opened and ecies.unseal(CONSUMER, opened["sealedKey"], "") == opened["results"]
+    assert opened and ecies.unseal(CONSUMER, opened.sealedKey, "") == opened.results
     later = keys_after_publishing(stored_keys)
     assert later == {n: stored_keys[n] for n in ("adminlogs", "consumer")}
-    assert keys.key_of({"type": "output", "encrypted": "consumer"}, later, OPERATOR, "j1") is None
-    log = keys.key_of({"type": "configrationLog", "encrypted": "store"}, later, OPERATOR, "j1")
-    assert log and log.hex() == opened["adminlogs"]
+    assert keys.key_of(entry("output", "consumer"), later, OPERATOR, "j1") is None
+    log = keys.key_of(entry("configrationLog", "store"), later, OPERATOR, "j1")
+    assert log and log.hex() == opened.adminlogs
 
 
 def test_the_stored_manifest_is_decrypted_only_if_publish_wrote_it() -> None:
     stored_keys = new_keys("consumer")
     opened = keys.for_publish(stored_keys, OPERATOR, "j1")
     assert opened
-    key = bytes.fromhex(opened["results"])
+    key = bytes.fromhex(opened.results)
     stored = result_files.Encrypted(
         lambda offset, length: b"{}"[offset : offset + length],
         2,
         hashlib.sha256(b"{}").hexdigest(),
         key,
         "manifest.json",
-        result_files.prefix_for(key, opened["sealedKey"], "manifest.json"),
+        result_files.prefix_for(key, opened.sealedKey, "manifest.json"),
     ).read(0, 10_000)
     assert keys.open_manifest(stored, stored_keys, OPERATOR, "j1") == b"{}" == keys.open_manifest(b"{}", None, OPERATOR, "j1")
     for wrong, with_keys in ((stored[:-1], stored_keys), (b"{}", stored_keys), (stored, keys_after_publishing(stored_keys))):
@@ -106,11 +113,11 @@ def test_results_and_admin_logs_have_different_keys() -> None:
     opened = keys.for_publish(stored_keys, OPERATOR, "j1")
     assert opened and keys_after_publishing(stored_keys) == stored_keys
     for kind, name in (("output", "results"), ("algorithmLog", "results"), ("filteringLog", "adminlogs"), ("publishLog", "adminlogs")):
-        key = keys.key_of({"type": kind, "encrypted": "store"}, stored_keys, OPERATOR, "j1")
-        assert key and key.hex() == opened[name]
+        key = keys.key_of(entry(kind, "store"), stored_keys, OPERATOR, "j1")
+        assert key and key.hex() == getattr(opened, name)
         with pytest.raises(LookupError, match="has been deleted"):
-            keys.key_of({"type": kind, "encrypted": "store"}, None, OPERATOR, "j1")
-    assert keys.key_of({"type": "output"}, None, OPERATOR, "j1") is None
+            keys.key_of(entry(kind, "store"), None, OPERATOR, "j1")
+    assert keys.key_of(entry("output"), None, OPERATOR, "j1") is None
 
 
 def test_a_second_run_of_publish_has_the_same_keys(database_url: str) -> None:
@@ -127,7 +134,7 @@ def test_the_operators_key_is_deleted_once_the_results_are_published_and_not_bef
     store, stored_keys = JobRepository(database_url), new_keys("consumer")
     store.open_job("j1", "ocean-compute", a_job())
     store.store_result_keys("j1", stored_keys)
-    store.end_stage("j1", StageEnd(Stage.PUBLISH, Reason.COMPLETED if published else Reason.ERROR, 0, "", {}), None, None)
+    store.end_stage("j1", StageEnd(Stage.PUBLISH, Reason.COMPLETED if published else Reason.ERROR, 0), None, None)
     store.finish_job("j1", MANIFEST if published else None)
     assert store.result_keys("j1") == (keys_after_publishing(stored_keys) if published else stored_keys)
 

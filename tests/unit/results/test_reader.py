@@ -8,24 +8,26 @@ from typing import Any
 
 import pytest
 
+from c2d.contract import ManifestEntry
 from c2d.errors import ResultNotReadable
 from c2d.results.reader import GONE, Reader, regular_file_below
 from c2d.settings import installation
 
-ENTRY = {
-    "path": "data/outputs/a",
-    "filename": "a",
-    "size": 10,
-    "sha256": "00",
-    "type": "output",
-    "contentType": "text/plain",
-    "cid": "bafy",
-}
+ENTRY = ManifestEntry(
+    index=0,
+    path="data/outputs/a",
+    filename="a",
+    size=10,
+    sha256="00" * 32,
+    type="output",
+    contentType="text/plain",
+    cid="bafy",
+)
 
 
 def reader(tmp_path: Path, stores: dict[str, Any] | None = None, **variables: str) -> Reader:
     base = {"OPERATOR_PRIVATE_KEY": "0x" + "11" * 32, "C2D_DATABASE_URL": "postgresql://x", "C2D_RESULTS_PATH": str(tmp_path)}
-    row: Any = SimpleNamespace(jobId="j1", environment="ocean-compute", removed=0, stores=stores, results=[ENTRY])
+    row: Any = SimpleNamespace(jobId="j1", environment="ocean-compute", removed=0, stores=stores, results=[ENTRY.to_json()])
     return Reader(installation.read({**base, **variables}), row, None)
 
 

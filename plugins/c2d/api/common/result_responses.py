@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 from starlette.responses import JSONResponse, Response
 
+from c2d.contract import ManifestEntry
 from c2d.errors import ResultNotReadable
 from c2d.results.archive import Archive
 from c2d.results.entries import downloadable
@@ -35,7 +36,7 @@ def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(64, "c2d-results")
 
 
-def file_answer(reader: Reader, file: dict[str, Any], headers: Mapping[str, str]) -> Response:
+def file_answer(reader: Reader, file: ManifestEntry, headers: Mapping[str, str]) -> Response:
     """The answer that streams a file of the job's manifest.
 
     :param headers: the request's.

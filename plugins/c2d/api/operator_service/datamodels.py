@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
+from c2d.contract import ManifestEntry
 from c2d.database.jobs import JobRow
 from c2d.results.entries import downloadable
 from c2d.settings.installation import Environment, Settings
@@ -81,9 +82,10 @@ def status_of(row: JobRow) -> dict[str, Any]:
     }
 
 
-def _result_of(file: dict[str, Any]) -> dict[str, Any]:
-    result = downloadable(file)
-    return {"filename": result.filename, "filesize": result.size, "type": file["type"]}
+def _result_of(row_file: dict[str, Any]) -> dict[str, Any]:
+    entry = ManifestEntry.trusted(row_file)
+    result = downloadable(entry)
+    return {"filename": result.filename, "filesize": result.size, "type": entry.type}
 
 
 def running_of(row: JobRow) -> dict[str, Any]:

@@ -5,6 +5,7 @@ The incumbent documents info, list and logs and never registered them.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -16,18 +17,13 @@ from c2d.api.operator_service.auth import data_of, requires, text_of
 from c2d.api.operator_service.datamodels import FAILURES, status_of
 from c2d.api.operator_service.routes.results import reader_of
 from c2d.api.operator_service.service import Service, service_of
+from c2d.contract import LOGS, ManifestEntry
 from c2d.database.connections import migrate
 from c2d.database.jobs import JobRow
 from c2d.database.notifications import STATES
 from c2d.errors import ApiError
 
 router = APIRouter(tags=["admin"], responses=FAILURES)
-LOG_TYPES = {
-    "configure": "configrationLog",
-    "algorithm": "algorithmLog",
-    "filter": "filteringLog",
-    "publish": "publishLog",
-}
 
 
 @router.post("/pgsqlinit", summary="Make or update the tables")
@@ -60,13 +56,13 @@ def info(request: Request) -> JSONResponse:
 def logs(request: Request) -> Any:
     service = service_of(request)
     row, component = _job(request, service), text_of(data_of(request), "component")
-    if component not in LOG_TYPES:
-        raise ApiError(400, f"component: must be one of {', '.join(LOG_TYPES)}")
-    for file in row.results:
-        if file["type"] == LOG_TYPES[component]:
-            if file.get("encrypted") == "consumer":
+    if component not in LOGS:
+        raise ApiError(400, f"component: must be one of {', '.join(LOGS)}")
+    for file in map(ManifestEntry.trusted, row.results):
+        if file.type == LOGS[component]:
+            if file.encrypted == "consumer":
                 raise ApiError(404, f"component: the {component} log is encrypted to the consumer")
-            return file_answer(reader_of(service, row), {**file, "contentType": "text/plain"}, request.headers)
+            return file_answer(reader_of(service, row), replace(file, contentType="text/plain"), request.headers)
     raise ApiError(404, f"Pod with workflow={row.jobId} and component={component} not found")
 
 

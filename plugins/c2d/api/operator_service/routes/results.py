@@ -12,6 +12,7 @@ from c2d.api.common.result_responses import archive_answer, file_answer
 from c2d.api.operator_service.auth import caller_of, data_of, requires, text_of
 from c2d.api.operator_service.datamodels import FAILURES, Failure
 from c2d.api.operator_service.service import Service, service_of
+from c2d.contract import ManifestEntry
 from c2d.database.jobs import JobRow
 from c2d.database.queries import JobFilter
 from c2d.errors import ApiError
@@ -62,7 +63,7 @@ def result_of(
         raise ApiError(404, "Negative index")
     if index >= len(row.results):
         raise ApiError(404, f"No such index {index} in this compute job")
-    return file_answer(reader_of(service, row), row.results[index], headers)
+    return file_answer(reader_of(service, row), ManifestEntry.trusted(row.results[index]), headers)
 
 
 def reader_of(service: Service, row: JobRow) -> Reader:

@@ -1,0 +1,1 @@
+"""configure: fetches the inputs and the algorithm into the job's volume."""

@@ -1,0 +1,1 @@
+"""filter: decides which of the algorithm's files may leave."""

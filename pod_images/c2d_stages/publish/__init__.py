@@ -1,0 +1,1 @@
+"""publish: brings the released files and the logs to the job's stores."""
