@@ -292,14 +292,14 @@ def test_a_store_that_does_not_exist_is_told_by_its_field(pod: Pod, store: dict[
 def test_its_progress_is_in_the_pods_log_as_the_live_view_reads_it_and_not_in_the_published_one(
     filtered: Pod, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from c2d.api.operator_service.routes.live import moved
+    from c2d.api.operator_service.progress import progress
 
     outcome = filtered.run("publish", stage_json())
-    assert moved(outcome.output) == {"bytes": 0, "totalBytes": 3_000_000}
+    assert progress(outcome.output) == {"bytes": 0, "totalBytes": 3_000_000}
     assert "MB" not in (filtered.results / "data/adminlogs/publish.log").read_text()
     monkeypatch.setattr(stores, "PROGRESS_SECONDS", 0)
     progress = stores.Progress(StageLog(str(filtered.root / "log")))
     progress.begin(3_000_000)
     assert list(progress.counted([b"x" * 1_000_000] * 4))  # a part of it is sent twice
     said = capsys.readouterr().out
-    assert "store: 1.0 of 3.0 MB, " in said and moved(said) == {"bytes": 3_000_000, "totalBytes": 3_000_000}
+    assert "store: 1.0 of 3.0 MB, " in said and progress(said) == {"bytes": 3_000_000, "totalBytes": 3_000_000}

@@ -76,7 +76,7 @@ def test_the_server_answers_others_while_it_checks_a_job(monkeypatch: pytest.Mon
         assert served.wait(30), "the event loop stood still"
         return body
 
-    monkeypatch.setattr(trigger, "guarded", slow)
+    monkeypatch.setattr(trigger, "guarded_body", slow)
 
     async def both() -> None:
         async def receive() -> dict:
@@ -101,7 +101,10 @@ def test_a_run_without_an_id_gets_one_as_ocean_makes_them() -> None:
 
 def test_an_id_that_is_taken_is_said_to_be_so() -> None:
     status, said, _ = post(body(), answer=409)
-    assert (status, said) == (409, {"detail": "dag_run_id: is in use for another run; choose another, or leave it out to be given one"})
+    assert (status, said) == (
+        409,
+        {"detail": "dag_run_id: another run has this id; choose another, or omit it to get a new one"},
+    )
 
 
 def test_a_sealed_value_copied_from_another_run_is_refused() -> None:

@@ -6,33 +6,33 @@ import sys
 
 import pytest
 
-from c2d.api.common.body import DEPTH, loads
+from c2d.api.common.untrusted_json import MAX_DEPTH, parse_json
 
 
 @pytest.mark.parametrize("value", [{}, [], 'a[{"\\', {"a": ['["[[[', "\\\\", {"b": "}]"}]}, 1.5, None])
 def test_json_is_read(value: object) -> None:
-    assert loads(json.dumps(value).encode()) == value
+    assert parse_json(json.dumps(value).encode()) == value
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b'"', b'{"a":"\\', b"\xff", b"[" * (DEPTH + 1) + b"]" * (DEPTH + 1)])
+@pytest.mark.parametrize("body", [b"", b"{", b'"', b'{"a":"\\', b"\xff", b"[" * (MAX_DEPTH + 1) + b"]" * (MAX_DEPTH + 1)])
 def test_what_is_not_json_is_refused(body: bytes) -> None:
     with pytest.raises(ValueError, match=r".*"):
-        loads(body)
+        parse_json(body)
 
 
 def test_brackets_in_texts_do_not_count() -> None:
-    assert loads(b'["' + b"[" * 1000 + b'"]') == ["[" * 1000]
-    assert loads(b"[" + b"[]," * 1000 + b"[]]") == [[]] * 1001
+    assert parse_json(b'["' + b"[" * 1000 + b'"]') == ["[" * 1000]
+    assert parse_json(b"[" + b"[]," * 1000 + b"[]]") == [[]] * 1001
 
 
 @pytest.mark.parametrize("body", ['b"[" * 2000000', "b'{\"a\":' * 300000", 'b"[" * 100000 + b"]" * 100000'])
 def test_a_deep_body_does_not_end_the_process_where_web3_is_loaded(body: str) -> None:
     code = f"""
 import sys, threading, eth_account
-from c2d.api.common.body import loads
+from c2d.api.common.untrusted_json import parse_json
 assert sys.getrecursionlimit() >= 100000
 def read():
-    try: loads({body})
+    try: parse_json({body})
     except ValueError: print("refused")
 t = threading.Thread(target=read); t.start(); t.join()
 """
@@ -41,4 +41,4 @@ t = threading.Thread(target=read); t.start(); t.join()
 
 
 def test_a_large_flat_body_is_read() -> None:
-    assert len(loads(b"[" + b'{"a":"b"},' * 190_000 + b"{}]")) == 190_001
+    assert len(parse_json(b"[" + b'{"a":"b"},' * 190_000 + b"{}]")) == 190_001

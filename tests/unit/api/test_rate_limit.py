@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from fastapi.testclient import TestClient
 
-from c2d.api.common.limits import KEYS, Rate
+from c2d.api.common.rate_limit import MAX_KEYS, RateLimit
 from c2d.api.operator_service.app import create_app
 from c2d.crypto import ecies
 from c2d.crypto.signatures import address_of
@@ -14,7 +14,7 @@ from tests.conformance.provider import API, KEY, Provider
 
 
 def test_so_many_at_once_then_so_many_a_second() -> None:
-    rate = Rate(2, 3)
+    rate = RateLimit(2, 3)
     assert [rate.wait("a", 0) for _ in range(4)] == [0, 0, 0, 0.5]
     assert rate.wait("b", 0) == 0
     assert [rate.wait("a", 0.5), rate.wait("a", 0.5)] == [0, 0.5]
@@ -22,10 +22,10 @@ def test_so_many_at_once_then_so_many_a_second() -> None:
 
 
 def test_a_flood_of_names_takes_no_memory() -> None:
-    rate = Rate(1, 1)
-    for n in range(KEYS + 100):
+    rate = RateLimit(1, 1)
+    for n in range(MAX_KEYS + 100):
         rate.wait(str(n), 0)
-    assert len(rate._buckets) == KEYS
+    assert len(rate._buckets) == MAX_KEYS
 
 
 @pytest.fixture
