@@ -10,7 +10,7 @@ from fastapi import Depends, FastAPI
 from c2d import __version__
 from c2d.api.common import errors
 from c2d.api.common.job_service import JobService
-from c2d.api.operator_service.auth import admit
+from c2d.api.common.route_policy import admit
 from c2d.api.operator_service.routes import admin, compute, environments, live, results, root, running_jobs
 from c2d.lifecycle.airflow_runs import AirflowRuns, Runs
 from c2d.lifecycle.dispatch import Dispatcher

@@ -1,4 +1,4 @@
-"""Who may use which route of the Operator-Service. The app runs :func:`admit` before every route.
+"""Who may use which route of the Operator-Service: its route policies.
 
 Strict mode (the default) accepts what a Provider in ALLOWED_PROVIDERS signs: ``owner [+ jobId] + nonce``, with a nonce that is higher than
 every one that the signer has used. The nonce is used up in the transaction of the requested action (:mod:`c2d.database.queue`).
@@ -12,14 +12,13 @@ from __future__ import annotations
 
 import hmac
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from fastapi import Request
 
 from c2d.api.common.request_data import check_text, read_data
-from c2d.api.common.route_policy import Endpoint, policy_of, with_policy
+from c2d.api.common.route_policy import RoutePolicy
 from c2d.api.operator_service.request import service_of, text_of
 from c2d.crypto.signatures import signer_of_hash
 from c2d.database.nonces import NONCE_LIMIT, Caller
@@ -31,79 +30,79 @@ SELECTORS = ("agreementId", "jobId", "owner")
 """The arguments that select jobs."""
 
 
-@dataclass(frozen=True)
-class RoutePolicy:
-    """Who may use a route, and what a request to it must have.
+class Public(RoutePolicy):
+    """Everybody may use the route."""
 
-    :param who: everybody, a Provider that signs the request, an admin, or either a Provider or an admin.
+    async def admit(self, request: Request) -> None:
+        await _read(request)
+
+
+class Admin(RoutePolicy):
+    """Only an admin may use the route, with the header `Admin`."""
+
+    async def admit(self, request: Request) -> None:
+        await _read(request)
+        name = request.headers.get("admin", "")
+        if not name:
+            raise ApiError(400, "Admin header is empty.\nstatus code: 400")
+        admins = service_of(request).settings.ALLOWED_ADMINS
+        # All are compared, each in constant time, so that the time does not tell how much of a name is right.
+        if not any([hmac.compare_digest(name.lower().encode(), admin.encode()) for admin in admins]):
+            raise ApiError(401, "Access admin route failed due to invalid admin address.\nstatus code: 401")
+
+
+@dataclass(frozen=True)
+class Signed(RoutePolicy):
+    """Only a Provider that signs its request may use the route.
+
     :param call: the route's name in operator-service's errors.
-    :param required: the arguments that a signed request must have, in the order in which they are checked.
+    :param required: the arguments that the request must have, in the order in which they are checked.
     :param needs_selector: at least one of SELECTORS must be there.
     :param signs_job_id: the job id, if there is one, is part of the signed text.
     """
 
-    who: Literal["public", "signed", "admin", "signed or admin"]
-    call: str = ""
+    call: str
     required: tuple[str, ...] = ()
     needs_selector: bool = False
     signs_job_id: bool = True
 
-
-def public() -> Callable[[Endpoint], Endpoint]:
-    """Everybody may use the route."""
-    return with_policy(RoutePolicy("public"))
-
-
-def admin() -> Callable[[Endpoint], Endpoint]:
-    """Only an admin may use the route, with the header `Admin`."""
-    return with_policy(RoutePolicy("admin"))
+    async def admit(self, request: Request) -> None:
+        service, data = service_of(request), await _read(request)
+        _check_complete(data, self)
+        signer = _signer if service.settings.SIGNATURE_REQUIRED else _legacy_signer
+        request.state.caller = caller = signer(data, self, service.settings)
+        service.request_limit.take(caller.provider)
 
 
-def signed(
-    call: str, *required: str, needs_selector: bool = False, signs_job_id: bool = True, or_admin: bool = False
-) -> Callable[[Endpoint], Endpoint]:
-    """Only a Provider may use the route, or (``or_admin``) a Provider or an admin."""
-    who: Literal["signed", "signed or admin"] = "signed or admin" if or_admin else "signed"
-    return with_policy(RoutePolicy(who, call, required, needs_selector, signs_job_id))
+class SignedOrAdmin(Signed):
+    """A Provider that signs its request may use the route, and an admin. In legacy mode, everybody may."""
+
+    async def admit(self, request: Request) -> None:
+        if "admin" in request.headers:
+            await Admin().admit(request)
+        elif service_of(request).settings.SIGNATURE_REQUIRED:
+            await super().admit(request)
+        else:
+            await Public().admit(request)
 
 
-async def admit(request: Request) -> None:
-    """Read the request and identify its sender. The routes then use the functions of :mod:`c2d.api.operator_service.request`.
+async def _read(request: Request) -> dict[str, Any]:
+    """The request's arguments. Routes get them with :func:`c2d.api.common.request_data.data_of`.
 
-    :raises ApiError: the request is malformed, or its sender may not use the route.
+    :raises ApiError: they are malformed.
     """
-    policy = policy_of(request, RoutePolicy)
     request.state.data = data = await read_data(request)
     request.state.caller = None
-    _check_selectors(data)
-    settings = service_of(request).settings
-    if policy.who == "admin" or (policy.who == "signed or admin" and "admin" in request.headers):
-        _check_admin(request.headers.get("admin", ""), settings)
-    elif policy.who == "signed" or (policy.who == "signed or admin" and settings.SIGNATURE_REQUIRED):
-        _check_complete(data, policy)
-        caller = _legacy_signer(data, policy, settings) if not settings.SIGNATURE_REQUIRED else _signer(data, policy, settings)
-        service_of(request).request_limit.take(caller.provider)
-        request.state.caller = caller
-
-
-def _check_selectors(data: dict[str, Any]) -> None:
-    """Reject selectors that are not strings. Treating one as absent would widen the request to other jobs."""
+    # Reject selectors that are not strings. Treating one as absent would widen the request to other jobs.
     for name in SELECTORS:
         value = data.get(name)
         if not isinstance(value, str | int | None) or isinstance(value, bool):
             raise ApiError(400, f"{name}: must be text")
         check_text(name, value)
+    return data
 
 
-def _check_admin(name: str, settings: Settings) -> None:
-    if not name:
-        raise ApiError(400, "Admin header is empty.\nstatus code: 400")
-    # All are compared, each in constant time, so that the time does not tell how much of a name is right.
-    if not any([hmac.compare_digest(name.lower().encode(), admin.encode()) for admin in settings.ALLOWED_ADMINS]):
-        raise ApiError(401, "Access admin route failed due to invalid admin address.\nstatus code: 401")
-
-
-def _check_complete(data: dict[str, Any], policy: RoutePolicy) -> None:
+def _check_complete(data: dict[str, Any], policy: Signed) -> None:
     if policy.required and not data:
         raise ApiError(400, "payload seems empty.")
     for name in policy.required:
@@ -115,7 +114,7 @@ def _check_complete(data: dict[str, Any], policy: RoutePolicy) -> None:
         raise ApiError(400, "`providerSignature` of agreementId is required.")
 
 
-def _signer(data: dict[str, Any], policy: RoutePolicy, settings: Settings) -> Caller:
+def _signer(data: dict[str, Any], policy: Signed, settings: Settings) -> Caller:
     """The allowed Provider that signed the request, and its nonce."""
     owner = text_of(data, "owner")
     # The text has no separators. An owner of fixed length, a job id that ends with a letter (c2d.jobs.ids) and a nonce of digits only
@@ -134,7 +133,7 @@ def _signer(data: dict[str, Any], policy: RoutePolicy, settings: Settings) -> Ca
     return Caller(address.lower(), int(nonce))
 
 
-def _legacy_signer(data: dict[str, Any], policy: RoutePolicy, settings: Settings) -> Caller:
+def _legacy_signer(data: dict[str, Any], policy: Signed, settings: Settings) -> Caller:
     """The signer of the text with the nonce or without it: the first that is an allowed Provider, or else the first."""
     text, nonce, signature = _signed_text(data, policy), data.get("nonce"), str(data["providerSignature"])
     texts = [text] if nonce is None else [f"{text}{nonce}", text]
@@ -143,7 +142,7 @@ def _legacy_signer(data: dict[str, Any], policy: RoutePolicy, settings: Settings
     return Caller(provider, None, everybody=True)
 
 
-def _signed_text(data: dict[str, Any], policy: RoutePolicy) -> str:
+def _signed_text(data: dict[str, Any], policy: Signed) -> str:
     """What the Provider signs before the nonce."""
     job_id = text_of(data, "jobId") if policy.signs_job_id else None
     return f"{text_of(data, 'owner')}{job_id or ''}"

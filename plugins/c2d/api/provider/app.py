@@ -8,8 +8,8 @@ from fastapi import Depends, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 
 from c2d import __version__
+from c2d.api.common.route_policy import admit
 from c2d.api.provider import errors
-from c2d.api.provider.auth import admit
 from c2d.api.provider.routes import (
     compute,
     containers,

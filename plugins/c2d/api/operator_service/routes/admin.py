@@ -17,7 +17,8 @@ from c2d.api.common.job_service import JobService
 from c2d.api.common.job_status import job_status
 from c2d.api.common.request_data import data_of
 from c2d.api.common.result_responses import file_response
-from c2d.api.operator_service.auth import admin
+from c2d.api.common.route_policy import requires
+from c2d.api.operator_service.auth import Admin
 from c2d.api.operator_service.request import service_of, text_of
 from c2d.database.connections import migrate
 from c2d.database.jobs import JobRow
@@ -34,7 +35,7 @@ LOG_TYPES = {
 
 
 @router.post("/pgsqlinit", summary="Create or update the tables")
-@admin()
+@requires(Admin())
 def pgsqlinit(request: Request) -> JSONResponse:
     """Changes nothing if the tables are up to date."""
     migrate(service_of(request).settings.C2D_DATABASE_URL)
@@ -42,14 +43,14 @@ def pgsqlinit(request: Request) -> JSONResponse:
 
 
 @router.get("/list", summary="The ids of unfinished jobs")
-@admin()
+@requires(Admin())
 def unfinished(request: Request) -> JSONResponse:
     """Of every Provider, and of Airflow's users."""
     return JSONResponse(service_of(request).queries.unfinished_ids())
 
 
 @router.get("/info", summary="Everything about one job")
-@admin()
+@requires(Admin())
 def info(request: Request) -> JSONResponse:
     """The job's status, its environment, Provider and chain, withheld files, ended stages and place in the queue. Argument: `jobId`."""
     service = service_of(request)
@@ -66,7 +67,7 @@ def info(request: Request) -> JSONResponse:
 
 
 @router.get("/logs", summary="A published log of a job", response_class=Response)
-@admin()
+@requires(Admin())
 def logs(request: Request) -> Response:
     """Arguments: `jobId`, and `component`: configure, algorithm, filter or publish."""
     service = service_of(request)
@@ -82,7 +83,7 @@ def logs(request: Request) -> Response:
 
 
 @router.get("/notifications", summary="List notifications")
-@admin()
+@requires(Admin())
 def notifications(request: Request) -> JSONResponse:
     """The newest come first. Argument: `state`: waiting, delivered, dead or unwanted; without it, all."""
     state = data_of(request).get("state")
@@ -92,7 +93,7 @@ def notifications(request: Request) -> JSONResponse:
 
 
 @router.post("/notifications", summary="Send dead notifications again")
-@admin()
+@requires(Admin())
 def send_again(request: Request) -> JSONResponse:
     """Argument: `id`, the number of a notification; without it, all dead ones. Answers with how many are sent again."""
     service, number = service_of(request), data_of(request).get("id")

@@ -10,7 +10,8 @@ from fastapi.responses import JSONResponse
 from c2d.api.common.errors import FAILURES
 from c2d.api.common.job_status import JobStatus, job_status
 from c2d.api.common.request_data import data_of
-from c2d.api.operator_service.auth import public, signed
+from c2d.api.common.route_policy import requires
+from c2d.api.operator_service.auth import Public, Signed
 from c2d.api.operator_service.request import caller_of, job_filter_of, service_of
 from c2d.api.operator_service.workflow import job_of
 from c2d.database.jobs import JobRow
@@ -23,7 +24,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {200: {"model": list[JobStatus]}, *
 
 
 @router.post("/compute", summary="Start a job", responses=RESPONSES)
-@signed("POST:/compute", "workflow", "agreementId", "owner", "providerSignature", "environment", "nonce", signs_job_id=False)
+@requires(Signed("POST:/compute", ("workflow", "agreementId", "owner", "providerSignature", "environment", "nonce"), signs_job_id=False))
 def start(request: Request) -> JSONResponse:
     """Answers with a list that holds the job's status. Signed text: `owner` + `nonce`."""
     service, data, caller = service_of(request), data_of(request), caller_of(request)
@@ -41,7 +42,7 @@ def start(request: Request) -> JSONResponse:
 
 
 @router.put("/compute", summary="Stop jobs", responses=RESPONSES)
-@signed("PUT:/compute", "owner", "providerSignature", "nonce", needs_selector=True)
+@requires(Signed("PUT:/compute", ("owner", "providerSignature", "nonce"), needs_selector=True))
 def stop(request: Request) -> JSONResponse:
     """Stops the jobs that match every given one of `jobId`, `agreementId` and `owner`, and answers with their status.
 
@@ -55,14 +56,14 @@ def stop(request: Request) -> JSONResponse:
 
 
 @router.get("/compute", summary="Status of jobs", responses=RESPONSES)
-@signed("GET:/compute", needs_selector=True)
+@requires(Signed("GET:/compute", needs_selector=True))
 def status(request: Request) -> JSONResponse:
     """Selects jobs and is signed as a stop is. `[]` if no job matches."""
     return _statuses(service_of(request).queries.find(caller_of(request), job_filter_of(request)))
 
 
 @router.delete("/compute", summary="Does nothing, as in Ocean's operator-service")
-@public()
+@requires(Public())
 def delete(request: Request) -> JSONResponse:
     """Old clients call it."""
     return JSONResponse("")

@@ -10,7 +10,8 @@ from fastapi.responses import JSONResponse
 from c2d.api.common.environment_status import ComputeEnvironment, environment_status
 from c2d.api.common.errors import FAILURES
 from c2d.api.common.request_data import data_of
-from c2d.api.operator_service.auth import public
+from c2d.api.common.route_policy import requires
+from c2d.api.operator_service.auth import Public
 from c2d.api.operator_service.request import service_of
 from c2d.errors import ApiError
 
@@ -18,7 +19,7 @@ router = APIRouter(tags=["operation"])
 
 
 @router.get("/environments", summary="The environments for a chain", responses={200: {"model": list[ComputeEnvironment]}, **FAILURES})
-@public()
+@requires(Public())
 def environments(request: Request) -> JSONResponse:
     """`chainId` selects those that accept jobs of this chain."""
     service, data = service_of(request), data_of(request)

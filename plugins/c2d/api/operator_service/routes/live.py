@@ -11,7 +11,8 @@ from pydantic import BaseModel, Field
 from c2d.api.common.errors import FAILURES, Failure
 from c2d.api.common.job_service import JobService
 from c2d.api.common.job_status import epoch
-from c2d.api.operator_service.auth import signed
+from c2d.api.common.route_policy import requires
+from c2d.api.operator_service.auth import Signed
 from c2d.api.operator_service.progress import progress
 from c2d.api.operator_service.request import requested_job, service_of
 from c2d.database.jobs import JobRow
@@ -48,7 +49,7 @@ class Live(BaseModel):
 
 
 @router.get("/live", summary="What a job is doing now", responses={200: {"model": Live}, 404: {"model": Failure}, **FAILURES})
-@signed("GET:/live", "owner", "providerSignature", "nonce", "jobId")
+@requires(Signed("GET:/live", ("owner", "providerSignature", "nonce", "jobId")))
 def live(request: Request) -> JSONResponse:
     """The job's stage, its place in the queue, its progress and the end of its log. Signed text: `owner` + `jobId` + `nonce`."""
     service = service_of(request)

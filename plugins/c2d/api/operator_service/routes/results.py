@@ -8,7 +8,8 @@ from fastapi.responses import Response
 from c2d.api.common.errors import FAILURES, Failure
 from c2d.api.common.job_results import result_index, result_response
 from c2d.api.common.request_data import data_of
-from c2d.api.operator_service.auth import signed
+from c2d.api.common.route_policy import requires
+from c2d.api.operator_service.auth import Signed
 from c2d.api.operator_service.request import requested_job, service_of
 
 router = APIRouter(tags=["operation"])
@@ -24,7 +25,7 @@ router = APIRouter(tags=["operation"])
     },
     response_class=Response,
 )
-@signed("GET:/getResult", "owner", "providerSignature", "nonce", "index", "jobId")
+@requires(Signed("GET:/getResult", ("owner", "providerSignature", "nonce", "index", "jobId")))
 def result(request: Request) -> Response:
     """`index` is the result's place in the job's `results`, from 0, or `all` for all of them as one tar archive.
 

@@ -10,7 +10,8 @@ from fastapi.responses import JSONResponse
 from c2d.api.common.errors import FAILURES
 from c2d.api.common.job_status import job_status
 from c2d.api.common.request_data import data_of
-from c2d.api.operator_service.auth import signed
+from c2d.api.common.route_policy import requires
+from c2d.api.operator_service.auth import SignedOrAdmin
 from c2d.api.operator_service.request import service_of, signer_of, text_of
 from c2d.database.jobs import JobRow
 from c2d.database.queries import JobFilter
@@ -20,7 +21,7 @@ STATUS_FIELDS = ("agreementId", "jobId", "owner", "status", "statusText", "dateC
 
 
 @router.get("/runningjobs", summary="Unfinished jobs", responses=FAILURES)
-@signed("GET:/runningjobs", "owner", "providerSignature", "nonce", signs_job_id=False, or_admin=True)
+@requires(SignedOrAdmin("GET:/runningjobs", ("owner", "providerSignature", "nonce"), signs_job_id=False))
 def running(request: Request) -> JSONResponse:
     """For a Provider: its unfinished jobs of the `owner` that it names. For an admin, and in legacy mode: all unfinished jobs.
 

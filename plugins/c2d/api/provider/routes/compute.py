@@ -9,9 +9,10 @@ from fastapi.responses import JSONResponse
 
 from c2d.api.common.job_status import job_status
 from c2d.api.common.request_data import data_of
+from c2d.api.common.route_policy import requires
 from c2d.api.provider import rules
 from c2d.api.provider.assets import denial_by_resource, fit_one_job, requested_environment
-from c2d.api.provider.auth import job_text, public, public_key_of, signed
+from c2d.api.provider.auth import Public, Signed, job_text, public_key_of
 from c2d.api.provider.jobs import job_of
 from c2d.api.provider.service import ProviderService, service_of
 from c2d.api.provider.validation import value_at
@@ -25,7 +26,7 @@ router = APIRouter(tags=["compute"])
 
 
 @router.post("/compute", summary="Start a job on ordered assets")
-@signed(rules.COMPUTE_START, "consumerAddress", lambda data: job_text(data, value_at(data, "dataset.documentId")))
+@requires(Signed(rules.COMPUTE_START, "consumerAddress", lambda data: job_text(data, value_at(data, "dataset.documentId"))))
 def start(request: Request) -> JSONResponse:
     """Arguments: `dataset`, `algorithm` (each with its order), `environment`; `additionalDatasets`, `output`.
 
@@ -51,7 +52,7 @@ def start(request: Request) -> JSONResponse:
 
 
 @router.put("/compute", summary="Stop a job, or all jobs on a DID")
-@signed(rules.COMPUTE_STOP, "consumerAddress", lambda data: job_text(data, data.get("documentId")), lenient=True)
+@requires(Signed(rules.COMPUTE_STOP, "consumerAddress", lambda data: job_text(data, data.get("documentId")), lenient=True))
 def stop(request: Request) -> JSONResponse:
     """Arguments: `jobId`; without it, `documentId` stops the consumer's jobs on this DID.
 
@@ -67,14 +68,14 @@ def stop(request: Request) -> JSONResponse:
 
 
 @router.get("/compute", summary="Status of a consumer's jobs")
-@public(rules.COMPUTE_STATUS)
+@requires(Public(rules.COMPUTE_STATUS))
 def status(request: Request) -> JSONResponse:
     """Arguments: `consumerAddress`; `jobId`, `documentId` or `agreementId` select among the consumer's jobs."""
     return _statuses(_requested_jobs(service_of(request), data_of(request)))
 
 
 @router.delete("/compute", summary="Does nothing, as in Ocean's Provider")
-@signed(rules.COMPUTE_DELETE, "consumerAddress", lambda data: job_text(data, data.get("documentId")))
+@requires(Signed(rules.COMPUTE_DELETE, "consumerAddress", lambda data: job_text(data, data.get("documentId"))))
 def delete(request: Request) -> JSONResponse:
     """Old clients call it. Signed as a stop is."""
     return JSONResponse("")

@@ -8,7 +8,8 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from c2d.api.common.request_data import data_of
-from c2d.api.provider.auth import public
+from c2d.api.common.route_policy import requires
+from c2d.api.provider.auth import Public
 from c2d.api.provider.service import service_of
 from c2d.errors import FetchError, RequestDenied
 from c2d.hooks import registry
@@ -19,7 +20,7 @@ router = APIRouter(tags=["compute"])
 
 
 @router.post("/validateContainer", summary="Whether a container is complete and its registry has the image")
-@public({})
+@requires(Public({}))
 def validate(request: Request) -> dict[str, Any]:
     """Arguments: `entrypoint`, `image`, `checksum` (the image's digest). Answers with them and `valid`, or with an error."""
     service, container = service_of(request), data_of(request)

@@ -9,8 +9,9 @@ from fastapi import APIRouter, Request
 from fastapi.responses import PlainTextResponse, Response
 
 from c2d.api.common.request_data import data_of
+from c2d.api.common.route_policy import requires
 from c2d.api.provider import published_ddo, rules
-from c2d.api.provider.auth import signed
+from c2d.api.provider.auth import Signed
 from c2d.api.provider.published_ddo import PublishedDdo
 from c2d.api.provider.service import ProviderService, service_of
 from c2d.api.provider.validation import whole_number
@@ -29,7 +30,7 @@ def _signed_text(data: dict[str, Any]) -> str:
 
 
 @router.post("/decrypt", summary="Decrypt the DDO of an NFT", status_code=201)
-@signed(rules.DECRYPT, "decrypterAddress", _signed_text, shares_nonce=True)
+@requires(Signed(rules.DECRYPT, "decrypterAddress", _signed_text, shares_nonce=True))
 def decrypt(request: Request) -> Response:
     """Arguments: `decrypterAddress`, `chainId`, `dataNftAddress`.
 

@@ -7,7 +7,8 @@ from fastapi.responses import PlainTextResponse, Response
 from starlette.concurrency import run_in_threadpool
 
 from c2d.api.common.request_data import read_body
-from c2d.api.provider.auth import public
+from c2d.api.common.route_policy import requires
+from c2d.api.provider.auth import Public
 from c2d.api.provider.service import service_of
 from c2d.api.provider.validation import whole_number
 from c2d.crypto import ecies
@@ -18,7 +19,7 @@ router = APIRouter(tags=["encrypt"])
 
 
 @router.post("/encrypt", summary="Encrypt the body to the Provider's key with ECIES", status_code=201)
-@public(None)
+@requires(Public(None))
 async def encrypt(request: Request) -> Response:
     """The body has the type `application/octet-stream`. `?chainId=` selects the key. Answers with hex text."""
     if request.headers.get("content-type", "").split(";")[0].strip() != "application/octet-stream":

@@ -7,14 +7,15 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from c2d.api.common.environment_status import environment_status
-from c2d.api.provider.auth import public
+from c2d.api.common.route_policy import requires
+from c2d.api.provider.auth import Public
 from c2d.api.provider.service import service_of
 
 router = APIRouter(tags=["compute"])
 
 
 @router.get("/computeEnvironments", summary="The environments, by chain id")
-@public({})
+@requires(Public({}))
 def environments(request: Request) -> dict[str, list[dict[str, Any]]]:
     """`consumerAddress` is the address that orders must name as consumer. `feeToken` is the token that fees are paid in."""
     service = service_of(request)

@@ -15,10 +15,11 @@ from starlette.types import Receive, Scope, Send
 from c2d.access.asset_content import AssetFiles, filename
 from c2d.api.common.request_data import data_of
 from c2d.api.common.result_responses import content_disposition
+from c2d.api.common.route_policy import requires
 from c2d.api.common.untrusted_json import parse_json
 from c2d.api.provider import rules
 from c2d.api.provider.assets import approved_asset, asset_files
-from c2d.api.provider.auth import public, signed
+from c2d.api.provider.auth import Public, Signed
 from c2d.api.provider.service import ProviderService, service_of
 from c2d.api.provider.validation import whole_number
 from c2d.errors import FetchError, InvalidServiceFiles, RequestDenied
@@ -32,7 +33,7 @@ PASSED_ON = ("content-range", "accept-ranges", "etag", "last-modified", "content
 
 
 @router.post("/fileinfo", summary="Type, size and validity of files")
-@public(rules.FILE_INFO)
+@requires(Public(rules.FILE_INFO))
 def fileinfo(request: Request) -> list[dict[str, Any]]:
     """Arguments: `did` and `serviceId` for the files of an asset, or the fields of one file object.
 
@@ -54,7 +55,7 @@ def fileinfo(request: Request) -> list[dict[str, Any]]:
 
 
 @router.get("/download", summary="Download a file of an ordered asset", response_class=StreamingResponse)
-@signed(rules.DOWNLOAD, "consumerAddress", lambda data: str(data["documentId"]))
+@requires(Signed(rules.DOWNLOAD, "consumerAddress", lambda data: str(data["documentId"])))
 def download(request: Request) -> StreamingResponse:
     """Arguments: `documentId`, `serviceId`, `consumerAddress`, `transferTxId` (the order), `fileIndex`; `userdata`.
 

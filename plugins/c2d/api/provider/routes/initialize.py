@@ -9,9 +9,10 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from c2d.api.common.request_data import data_of
+from c2d.api.common.route_policy import requires
 from c2d.api.provider import rules
 from c2d.api.provider.assets import approved_asset, denial_as_sentence, denial_by_resource, fit_one_job, requested_environment
-from c2d.api.provider.auth import public
+from c2d.api.provider.auth import Public
 from c2d.api.provider.quotes import JobTerms, QuotedAsset, job_quotes, signed_fee
 from c2d.api.provider.service import ProviderService, service_of
 from c2d.api.provider.validation import whole_number
@@ -23,7 +24,7 @@ router = APIRouter(tags=["consume"])
 
 
 @router.get("/initialize", summary="Datatoken and fee of an asset with an access service")
-@public(rules.INITIALIZE)
+@requires(Public(rules.INITIALIZE))
 def initialize(request: Request) -> dict[str, Any]:
     """Arguments: `documentId`, `serviceId`, `consumerAddress`; `fileIndex` checks that the file can be fetched.
 
@@ -56,7 +57,7 @@ def initialize(request: Request) -> dict[str, Any]:
 
 
 @router.post("/initializeCompute", summary="Datatokens and fees of all assets of a job")
-@public(rules.INITIALIZE_COMPUTE)
+@requires(Public(rules.INITIALIZE_COMPUTE))
 def initialize_compute(request: Request) -> dict[str, Any]:
     """Arguments: `datasets`, `algorithm`, `compute` (`env`, `validUntil`), `consumerAddress`.
 

@@ -7,8 +7,9 @@ from fastapi.responses import Response
 
 from c2d.api.common.job_results import only_job, result_index, result_response
 from c2d.api.common.request_data import data_of
+from c2d.api.common.route_policy import requires
 from c2d.api.provider import rules
-from c2d.api.provider.auth import job_text, signed
+from c2d.api.provider.auth import Signed, job_text
 from c2d.api.provider.service import service_of
 from c2d.database.queries import JobFilter
 
@@ -16,7 +17,7 @@ router = APIRouter(tags=["compute"])
 
 
 @router.get("/computeResult", summary="Download a result, or all results", response_class=Response)
-@signed(rules.COMPUTE_RESULT, "consumerAddress", lambda data: job_text(data, data.get("index")))
+@requires(Signed(rules.COMPUTE_RESULT, "consumerAddress", lambda data: job_text(data, data.get("index"))))
 def result(request: Request) -> Response:
     """`index` is the result's place in the job's `results`, from 0, or `all` for all of them as one tar archive.
 

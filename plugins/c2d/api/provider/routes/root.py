@@ -7,7 +7,8 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from c2d import __version__
-from c2d.api.provider.auth import public
+from c2d.api.common.route_policy import requires
+from c2d.api.provider.auth import Public
 from c2d.api.provider.service import service_of
 
 router = APIRouter(tags=["service"])
@@ -37,7 +38,7 @@ ENDPOINTS = {
 
 
 @router.get("/", summary="Name, version, addresses and chains of the service, and the path of each route")
-@public({})
+@requires(Public({}))
 def root(request: Request) -> dict[str, Any]:
     """Clients ask this before every other request."""
     service = service_of(request)

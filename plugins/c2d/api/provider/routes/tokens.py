@@ -5,8 +5,9 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 
 from c2d.api.common.request_data import data_of
+from c2d.api.common.route_policy import requires
 from c2d.api.provider import rules
-from c2d.api.provider.auth import signed
+from c2d.api.provider.auth import Signed
 from c2d.api.provider.service import service_of
 from c2d.errors import InvalidToken, RequestDenied
 
@@ -14,7 +15,7 @@ router = APIRouter(tags=["authentication"])
 
 
 @router.get("/createAuthToken", summary="Create a token for the header AuthToken")
-@signed(rules.CREATE_TOKEN, "address", lambda data: str(data["address"]), accepts_token=False)
+@requires(Signed(rules.CREATE_TOKEN, "address", lambda data: str(data["address"]), accepts_token=False))
 def create(request: Request) -> dict[str, str]:
     """Arguments: `address`, and `expiration` in seconds since 1970. Signed text: `address` + `nonce`."""
     data = data_of(request)
@@ -22,7 +23,7 @@ def create(request: Request) -> dict[str, str]:
 
 
 @router.delete("/deleteAuthToken", summary="Revoke a token")
-@signed(rules.DELETE_TOKEN, "address", lambda data: str(data["address"]), accepts_token=False)
+@requires(Signed(rules.DELETE_TOKEN, "address", lambda data: str(data["address"]), accepts_token=False))
 def delete(request: Request) -> dict[str, str]:
     """Arguments: `address`, `token`. Signed text: `address` + `nonce`."""
     data = data_of(request)
