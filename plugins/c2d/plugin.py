@@ -1,4 +1,4 @@
-"""Registers Compute-to-Data with Airflow. The only file of the package that Airflow's plugin walk runs (.airflowignore)."""
+"""Registers Compute-to-Data with Airflow. Airflow's walk of the plugins folder runs only this file (.airflowignore)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
 
-from c2d.api.common.slash import PROVIDER, WithSlash
+from c2d.api.provider.trailing_slash import PROVIDER_PATH, AddTrailingSlash
 from c2d.api.trigger import TriggerGuard
 from c2d.lifecycle import listener
 from c2d.lifecycle.airflow_runs import airflow_component
@@ -17,41 +17,53 @@ log = logging.getLogger("c2d")
 
 
 def _apps() -> list[dict[str, Any]]:
-    """The APIs; built in the API server alone, for the other processes would only pay for it."""
+    """The APIs. They are built in the API server only; they would slow the start of every other process."""
     if airflow_component() != "api-server":
         return []
-    from c2d.api.operator_service.app import create_app
+    from c2d.api.operator_service.app import create_app as create_operator_service
 
-    operator = create_app(installation.load())
-    apps: list[dict[str, Any]] = [{"name": "operator-service", "url_prefix": "/operator-service", "app": operator}]
-    if installation.load().provider.on:
+    settings = installation.load()
+    operator_service = create_operator_service(settings)
+    apps = [{"name": "operator-service", "url_prefix": "/operator-service", "app": operator_service}]
+    if settings.provider.on:
         from c2d.api.provider.app import create_app as create_provider
         from c2d.api.provider.service import ProviderService
 
-        apps.append({"name": "provider", "url_prefix": PROVIDER, "app": create_provider(ProviderService(operator.state.service))})
+        provider = create_provider(ProviderService(operator_service.state.service))
+        apps.append({"name": "provider", "url_prefix": PROVIDER_PATH, "app": provider})
     return apps
 
 
+def _check_settings() -> None:
+    """Log a warning for each setting that has no effect or opens the installation.
+
+    :raises InvalidSettings: a setting is wrong. Airflow's process ends with the text, which names the setting.
+    """
+    settings = installation.load()
+    for env in settings.environments:
+        for warning in env.not_in_force():
+            log.warning("environment %s: %s", env.id, warning)
+    for note in settings.notes():
+        log.warning("%s", note)
+    if not settings.SIGNATURE_REQUIRED:
+        log.warning(
+            "SIGNATURE_REQUIRED=0: everybody who reaches /operator-service/ can start, see and stop any job; use it in closed networks only"
+        )
+    elif not settings.ALLOWED_PROVIDERS:
+        log.warning("ALLOWED_PROVIDERS is not set: nobody can start a job through /operator-service/")
+
+
 class C2DPlugin(AirflowPlugin):
-    """Listeners for every process; what serves HTTP only for the API server."""
+    """Listeners for every Airflow process, and middlewares and APIs for the API server."""
 
     name = "c2d"
     listeners: list[Any] = [listener]
     fastapi_root_middlewares: list[Any] = [
         {"name": "c2d trigger guard", "middleware": TriggerGuard},
-        {"name": "c2d provider without slash", "middleware": WithSlash},
+        {"name": "c2d provider without slash", "middleware": AddTrailingSlash},
     ]
     fastapi_apps: list[Any] = _apps()
 
 
 if airflow_component() in ("api-server", "scheduler"):
-    loaded = installation.load()  # a wrong setting ends the process here, with its name
-    for env in loaded.environments:
-        for warning in env.not_in_force():
-            log.warning("environment %s: %s", env.id, warning)
-    for note in loaded.notes():
-        log.warning("%s", note)
-    if not loaded.SIGNATURE_REQUIRED:
-        log.warning("SIGNATURE_REQUIRED=0: whoever reaches /operator-service/ starts, sees and stops any job; for closed networks only")
-    elif not loaded.ALLOWED_PROVIDERS:
-        log.warning("ALLOWED_PROVIDERS is not set: nobody may start a job by /operator-service/")
+    _check_settings()

@@ -32,7 +32,7 @@ def unprotected(client: TestClient) -> list[str]:
 
     routes = list(endpoints(client.app.routes))  # type: ignore[attr-defined]
     assert len(routes) >= 14
-    return [e.__name__ for e in routes if not hasattr(e, "access")]
+    return [e.__name__ for e in routes if not hasattr(e, "policy")]
 
 
 class Runs:

@@ -14,10 +14,10 @@ from typing import Any
 import httpx
 from fastapi import FastAPI
 
-from c2d.api.common.slash import PROVIDER, WithSlash
 from c2d.api.operator_service.app import create_app as create_operator
 from c2d.api.provider.app import create_app
 from c2d.api.provider.service import ProviderService
+from c2d.api.provider.trailing_slash import PROVIDER_PATH, AddTrailingSlash
 from c2d.crypto import ecies
 from c2d.market import service_files
 from c2d.settings import installation
@@ -114,8 +114,8 @@ def provider_app(loaded: installation.Settings, runs: Runs) -> tuple[ProviderSer
     """The Provider API at its path in Airflow."""
     provider = ProviderService(create_operator(loaded, runs, work=False).state.service)
     web = FastAPI()
-    web.mount(PROVIDER, create_app(provider))
-    web.add_middleware(WithSlash)
+    web.mount(PROVIDER_PATH, create_app(provider))
+    web.add_middleware(AddTrailingSlash)
     return provider, web
 
 
@@ -123,7 +123,7 @@ def provider_app(loaded: installation.Settings, runs: Runs) -> tuple[ProviderSer
 def serving_with(place: Market, variables: dict[str, str]) -> Iterator[httpx.Client]:
     """Run another server of the same market with other settings. Yields a client of it."""
     _, web = provider_app(installation.read({**place.variables, **variables}), place.runs)
-    with serving(web) as url, httpx.Client(base_url=url + PROVIDER, timeout=30, trust_env=False) as client:
+    with serving(web) as url, httpx.Client(base_url=url + PROVIDER_PATH, timeout=30, trust_env=False) as client:
         yield client
 
 
@@ -152,6 +152,6 @@ def market(chain: Chain, variables: dict[str, str]) -> Iterator[Market]:
             **variables,
         }
         provider, web = provider_app(installation.read(settings), runs)
-        url = stack.enter_context(serving(web)) + PROVIDER
+        url = stack.enter_context(serving(web)) + PROVIDER_PATH
         client = stack.enter_context(httpx.Client(base_url=url, timeout=30, trust_env=False))
         yield Market(chain, provider, runs, served, url, client, settings)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from c2d.api.operator_service import auth
+from c2d.api.common import request_data
 from c2d.api.operator_service.app import create_app
 from c2d.contract import FilterAnswer
 from c2d.jobs.model import Job
@@ -402,11 +402,11 @@ def test_a_selector_that_is_not_text_is_rejected_and_selects_nothing(client: Tes
 def test_a_large_body_is_parsed_outside_the_event_loop(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[bool] = []
 
-    def loads(body: bytes) -> Any:
+    def parse_json(body: bytes) -> Any:
         seen.append(_in_a_loop())
         return json.loads(body)
 
-    monkeypatch.setattr(auth, "loads", loads)
+    monkeypatch.setattr(request_data, "parse_json", parse_json)
     client.put(f"{API}/compute", json={"padding": "x" * 2**20})
     assert seen == [False]
 
@@ -565,7 +565,7 @@ def test_the_live_view_follows_a_job(variables: dict[str, str], runs: Runs) -> N
             asked.append(pod)
             return "2026-11-22T07:29:07Z inputs[0].files[0]: 12.5 of 40.0 MB, 9 MB/s\ninputs[1].files[0]: complete, 2.0 MB in 0.1 s\n"
 
-        service.tail = tail
+        service.log_tail = tail
         first, second, third = (start(client, f"0xa{n}") for n in range(3))
         service.dispatcher.start_runs()
         assert [live(client, i).json()["queuePosition"] for i in (first, second, third)] == [0, 0, 1]
@@ -582,13 +582,13 @@ def test_the_live_view_follows_a_job(variables: dict[str, str], runs: Runs) -> N
             first, StageEnd(Stage.FILTER, Reason.COMPLETED, 0, "", FilterAnswer(released=1, withheld=0, bytes=30)), None, None
         )
         service.repository.set_status(first, Status.PUBLISHING)
-        service.tail = lambda *_: "6 files, this log is the last\nstore: 0.0 of 5.0 MB, 0 MB/s\nstore: 1.2 of 5.0 MB, 1 MB/s\n"
+        service.log_tail = lambda *_: "6 files, this log is the last\nstore: 0.0 of 5.0 MB, 0 MB/s\nstore: 1.2 of 5.0 MB, 1 MB/s\n"
         assert live(client, first).json()["progress"] == {"bytes": 1_200_000, "totalBytes": 5_000_000}
 
 
 def test_the_algorithms_log_is_shared_only_if_the_environment_allows_it(client: TestClient) -> None:
     service = client.app.state.service  # type: ignore[attr-defined]
-    service.tail = lambda *_: pytest.fail("the log was read")
+    service.log_tail = lambda *_: pytest.fail("the log was read")
     job_id = start(client)
     service.dispatcher.start_runs()
     service.repository.set_status(job_id, Status.RUNNING)

@@ -16,10 +16,10 @@ from fastapi import FastAPI
 from fastapi.responses import PlainTextResponse
 from fastapi.testclient import TestClient
 
-from c2d.api.common.slash import PROVIDER, WithSlash
 from c2d.api.operator_service.app import create_app as create_operator
 from c2d.api.provider.app import create_app
 from c2d.api.provider.service import ProviderService
+from c2d.api.provider.trailing_slash import PROVIDER_PATH, AddTrailingSlash
 from c2d.crypto.signatures import address_of
 from c2d.settings import installation
 from tests.conformance.conftest import Runs, unprotected
@@ -105,9 +105,9 @@ def test_every_listed_endpoint_exists(client: TestClient) -> None:
 
 def test_the_root_answers_with_and_without_a_trailing_slash(client: TestClient) -> None:
     airflow = FastAPI()
-    airflow.mount(PROVIDER, client.app)
+    airflow.mount(PROVIDER_PATH, client.app)
     airflow.get("/{rest:path}")(lambda: PlainTextResponse("the web page"))
-    airflow.add_middleware(WithSlash)
+    airflow.add_middleware(AddTrailingSlash)
     with TestClient(airflow, follow_redirects=False) as c:
         assert c.get("/provider").json() == c.get("/provider/").json() == client.get("/").json()
         assert c.get(f"/provider{SERVICES}/nonce?userAddress=0x1").json() == {"nonce": "1"}

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from c2d.api.provider.service import DOWNLOADS
+from c2d.api.provider.service import DOWNLOAD_SLOTS
 from c2d.crypto.signatures import address_of, signer_of_hash
 from local.market.fees import fee_of
 from tests.conformance.consumer import SERVICES, Consumer
@@ -77,9 +77,9 @@ def test_an_aborted_download_releases_its_slot(place: Market, consumer: Consumer
     request = {"documentId": asset.did, "serviceId": "access_1", "transferTxId": tx, "fileIndex": 0, **consumer.signed(asset.did)}
     with place.client.stream("GET", f"{SERVICES}/download", params=request) as answer:
         assert answer.status_code == 200 and next(answer.iter_raw())
-    slots = place.service._download_slots
-    assert all(slots.acquire(timeout=20) for _ in range(DOWNLOADS))
-    slots.release(DOWNLOADS)
+    free = place.service._download_slots._free
+    assert all(free.acquire(timeout=20) for _ in range(DOWNLOAD_SLOTS))
+    free.release(DOWNLOAD_SLOTS)
 
 
 def test_an_asset_for_computing_cannot_be_downloaded(place: Market, consumer: Consumer, dataset: Any, algorithm: Any) -> None:

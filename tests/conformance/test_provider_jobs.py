@@ -79,7 +79,7 @@ def test_a_stop_without_a_nonce_stops_one_job_with_lenient_stop_only(
     mine, other = job_of(service, consumer.address), job_of(service, consumer.address, agreement="0x" + "b2" * 32)
     good = signed(f"{consumer.address}{mine}", jobId=mine, agreementId="b2" * 32)
     assert faults(client.put(f"{SERVICES}/compute", json=good)) == INVALID_SIGNATURE
-    own = service.own.model_copy(update={"C2D_LENIENT_STOP": True})
+    own = service.provider.model_copy(update={"C2D_LENIENT_STOP": True})
     service.jobs.settings = service.settings.model_copy(update={"provider": own})
     address = consumer.address
     for wrong in (

@@ -195,9 +195,9 @@ def test_initialize_compute_is_rejected_in_the_providers_words(place: Market, co
 def test_a_queued_job_starts_with_the_orders_of_its_request(place: Market, consumer: Consumer, dataset: Any, algorithm: Any) -> None:
     of_data, of_code = bought(place, consumer, dataset, algorithm, "free")
     (job,) = start(place, consumer, of_data, of_code, "free").json()
-    own = place.service.jobs.queue
+    jobs = place.service.jobs
     while job["jobId"] not in place.runs.started:
-        assert own.release_next("free", 100, place.runs.start)
-    (row,) = place.service.jobs.queries.see(place.service.caller.sees, JobFilter(jobId=job["jobId"]))
+        assert jobs.queue.release_next("free", 100, place.runs.start)
+    (row,) = jobs.queries.see(place.service.caller.sees, JobFilter(jobId=job["jobId"]))
     assert row.provider == place.service.settings.address.lower()
     assert place.runs.started[job["jobId"]]["inputs"][0]["order"]["txId"] == of_data["transferTxId"]

@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from c2d.access import admission
-from c2d.api.provider.service import FETCHES, QUESTIONS
+from c2d.api.provider.service import FETCH_SLOTS, QUERY_SLOTS
 from c2d.database.tables import jobs
 from c2d.hooks.json_rpc import urls_by_chain_id
 from c2d.jobs.model import Job
@@ -125,8 +125,8 @@ def test_an_asset_of_another_provider_is_priced_by_that_provider(place: Market, 
 
 def test_the_number_of_concurrent_upstream_queries_is_limited(place: Market, consumer: Consumer, dataset: Any, algorithm: Any) -> None:
     with contextlib.ExitStack() as stack:
-        for _ in range(QUESTIONS):
-            stack.enter_context(place.service.asking())
+        for _ in range(QUERY_SLOTS):
+            stack.enter_context(place.service.query_slot())
         assert initialize(place, consumer, [dataset], algorithm).status_code == 429
         assert place.client.get("").status_code == 200
     assert initialize(place, consumer, [dataset], algorithm).status_code == 200
@@ -154,8 +154,8 @@ def test_the_number_of_concurrent_file_checks_is_limited(place: Market, algorith
     """Further requests are answered 429, because each check occupies a thread of the API server."""
     asked = {"did": algorithm.did, "serviceId": "access_1"}
     with contextlib.ExitStack() as stack:
-        for _ in range(FETCHES):
-            stack.enter_context(place.service.fetching())
+        for _ in range(FETCH_SLOTS):
+            stack.enter_context(place.service.fetch_slot())
         answer = place.client.post(f"{SERVICES}/fileinfo", json=asked)
         assert answer.status_code == 429 and answer.headers["Retry-After"]
     assert place.client.post(f"{SERVICES}/fileinfo", json=asked).status_code == 200

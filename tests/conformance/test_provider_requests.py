@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from c2d.api.provider import rules
+from c2d.api.provider import rules, validation
 from tests.conformance.consumer import SERVICES, Consumer
 from tests.conformance.test_provider_api import INVALID_SIGNATURE, client, faults, service  # noqa: F401
 
@@ -100,7 +100,7 @@ def test_an_error_names_the_missing_field_in_the_providers_words(
 
 
 def check(data: Any, name: str) -> dict[str, list[str]]:
-    return rules.faults(data, getattr(rules, name), lambda: True)
+    return validation.faults(data, getattr(rules, name), lambda: True)
 
 
 @pytest.mark.parametrize("name", ["COMPUTE_START", "INITIALIZE_COMPUTE"])

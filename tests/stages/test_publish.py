@@ -293,14 +293,14 @@ def test_an_error_in_the_store_names_the_field(pod: Pod, store: dict[str, str]) 
 def test_progress_is_logged_in_the_form_that_the_live_view_reads_but_not_published(
     filtered: Pod, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from c2d.api.operator_service.routes.live import moved
+    from c2d.api.operator_service.progress import progress as progress_in
 
     outcome = filtered.run("publish", stage_json())
-    assert moved(outcome.output) == {"bytes": 0, "totalBytes": 3_000_000}
+    assert progress_in(outcome.output) == {"bytes": 0, "totalBytes": 3_000_000}
     assert "MB" not in (filtered.results / "data/adminlogs/publish.log").read_text()
     monkeypatch.setattr(store, "PROGRESS_SECONDS", 0)
     progress = store.Progress(StageLog(str(filtered.root / "log")))
     progress.begin(3_000_000)
     assert list(progress.counted([b"x" * 1_000_000] * 4))  # a part of it is sent twice
     printed = capsys.readouterr().out
-    assert "store: 1.0 of 3.0 MB, " in printed and moved(printed) == {"bytes": 3_000_000, "totalBytes": 3_000_000}
+    assert "store: 1.0 of 3.0 MB, " in printed and progress_in(printed) == {"bytes": 3_000_000, "totalBytes": 3_000_000}

@@ -1,1 +1,1 @@
-"""The HTTP APIs: Ocean's Operator-Service and Provider."""
+"""The HTTP APIs: Ocean's Operator-Service and Provider, and the guard in front of Airflow's own trigger."""

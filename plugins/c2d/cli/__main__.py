@@ -1,4 +1,4 @@
-"""``python -m c2d.cli``: the same as the command ``c2d``."""
+"""``python -m c2d.cli`` runs the ``c2d`` command."""
 
 from c2d.cli.main import main
 

@@ -215,14 +215,14 @@ def place(chain: Chain, database_url: str, folder: Any, runs: Any) -> Iterator[P
 @contextlib.contextmanager
 def provider(variables: dict[str, str], runs: Any) -> Iterator[str]:
     """Run our Provider with these settings. Yields its URL for clients."""
-    from c2d.api.common.slash import PROVIDER
+    from c2d.api.provider.trailing_slash import PROVIDER_PATH
     from c2d.settings import installation
     from tests.conformance.airflow_app import serving
     from tests.conformance.provider_server import provider_app
 
     _, app = provider_app(installation.read(variables), runs)
     with serving(app) as url:
-        yield url + PROVIDER
+        yield url + PROVIDER_PATH
 
 
 @dataclass

@@ -24,7 +24,7 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def post(body: bytes, path: str = PATH, method: str = "POST", chunks: int = 1, answer: int = 200) -> tuple[int, Any, dict[str, Any] | None]:
-    """The status, the answer, and what the app behind the guard received (None: nothing)."""
+    """The status, the answer, and what the app behind the guard received (None: it was not called)."""
     received: dict[str, Any] = {}
 
     async def app(scope: dict, receive: Any, send: Any) -> None:
@@ -57,7 +57,7 @@ def body(**changes: Any) -> bytes:
     return json.dumps({"logical_date": None, "dag_run_id": "job-1", "conf": job(**changes)}).encode()
 
 
-def test_a_good_job_passes_sealed_for_itself_alone() -> None:
+def test_a_valid_job_reaches_airflow_sealed_for_its_own_id() -> None:
     status, _, received = post(body(), chunks=7)
     assert status == 200 and received is not None
     text = received["body"].decode()
@@ -68,21 +68,21 @@ def test_a_good_job_passes_sealed_for_itself_alone() -> None:
     assert Job.parse(passed["conf"], "ocean-compute").opened(KEY, "job-1") == Job.parse(job(), "ocean-compute")
 
 
-def test_the_server_answers_others_while_it_checks_a_job(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Anybody can send one, and a thousand files take a while to be sealed."""
+def test_the_event_loop_is_free_while_a_job_is_validated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Anybody can send one, and sealing a thousand files takes a while."""
     served = threading.Event()
 
     def slow(body: bytes, environment: str) -> bytes:
         assert served.wait(30), "the event loop stood still"
         return body
 
-    monkeypatch.setattr(trigger, "guarded", slow)
+    monkeypatch.setattr(trigger, "guarded_body", slow)
 
     async def both() -> None:
         async def receive() -> dict:
             return {"type": "http.request", "body": b"{}"}
 
-        async def nothing(*given: Any) -> None:
+        async def nothing(*arguments: Any) -> None:
             pass
 
         guard = trigger.TriggerGuard(nothing)
@@ -94,14 +94,17 @@ def test_the_server_answers_others_while_it_checks_a_job(monkeypatch: pytest.Mon
     asyncio.run(both())
 
 
-def test_a_run_without_an_id_gets_one_as_ocean_makes_them() -> None:
+def test_a_run_without_an_id_gets_one_of_32_characters() -> None:
     _, _, received = post(json.dumps({"logical_date": None, "conf": job()}).encode())
     assert received is not None and len(json.loads(received["body"])["dag_run_id"]) == 32
 
 
-def test_an_id_that_is_taken_is_said_to_be_so() -> None:
+def test_an_id_that_is_in_use_is_explained() -> None:
     status, said, _ = post(body(), answer=409)
-    assert (status, said) == (409, {"detail": "dag_run_id: is in use for another run; choose another, or leave it out to be given one"})
+    assert (status, said) == (
+        409,
+        {"detail": "dag_run_id: another run has this id; choose another, or omit it to get a new one"},
+    )
 
 
 def test_a_sealed_value_copied_from_another_run_is_refused() -> None:
@@ -131,13 +134,13 @@ def test_a_sealed_value_copied_from_another_run_is_refused() -> None:
         (b"[" * 100000, "body: must be"),
     ],
 )
-def test_a_bad_trigger_is_answered_400_with_one_sentence_and_goes_no_further(sent: bytes, sentence: str) -> None:
+def test_an_invalid_trigger_gets_400_with_one_sentence_and_does_not_reach_airflow(sent: bytes, sentence: str) -> None:
     status, answer, received = post(sent)
     assert (status, received) == (400, None)
     assert sentence in answer["detail"] and "TOPSECRET" not in answer["detail"]
 
 
-def test_a_huge_body_is_refused_before_it_is_read_whole() -> None:
+def test_a_body_over_the_limit_gets_413() -> None:
     status, answer, received = post(b"x" * (trigger.BODY_BYTES + 1), chunks=100)
     assert (status, received) == (413, None) and "body: must have at most" in answer["detail"]
 
@@ -145,6 +148,6 @@ def test_a_huge_body_is_refused_before_it_is_read_whole() -> None:
 @pytest.mark.parametrize(
     ("path", "method"), [("/api/v2/dags/other/dagRuns", "POST"), (PATH, "GET"), (PATH + "/x/clear", "POST"), ("/api/v2/dags", "POST")]
 )
-def test_everything_else_passes_untouched(path: str, method: str) -> None:
+def test_other_requests_pass_unchanged(path: str, method: str) -> None:
     _, _, received = post(b"anything", path, method)
     assert received is not None and received["body"] == b"anything"

@@ -26,7 +26,7 @@ def run(monkeypatch: pytest.MonkeyPatch, text: str, *argv: str) -> int:
     return main.main(list(argv))
 
 
-def test_seal_prints_the_job_without_its_secrets(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_seal_prints_the_job_with_its_secrets_sealed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     key = ecies.new_private_key()
     assert run(monkeypatch, json.dumps(job()), "seal", "--public-key", ecies.public_key(key), "--job", "j1") == 0
     printed = capsys.readouterr().out
@@ -44,20 +44,20 @@ def test_seal_prints_the_job_without_its_secrets(monkeypatch: pytest.MonkeyPatch
         ("", ["publickey"], "C2D_DATABASE_URL"),
     ],
 )
-def test_a_mistake_is_one_sentence(
+def test_an_error_is_one_sentence_that_names_the_field(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], text: str, argv: list[str], sentence: str
 ) -> None:
     assert run(monkeypatch, text, *argv) == 1
     assert sentence in capsys.readouterr().err
 
 
-def test_keygen_prints_a_key_that_works(capsys: pytest.CaptureFixture[str]) -> None:
+def test_keygen_prints_a_usable_private_key(capsys: pytest.CaptureFixture[str]) -> None:
     assert main.main(["keygen"]) == 0
     key = capsys.readouterr().out.strip()
     assert ecies.unseal(key, ecies.seal(ecies.public_key(key), {"a": 1}), "j") == {"a": 1}
 
 
-def test_check_names_what_is_not_in_force(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_names_a_setting_that_has_no_effect(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     for name, value in {
         "OPERATOR_PRIVATE_KEY": ecies.new_private_key(),
         "C2D_DATABASE_URL": "postgresql://x",
@@ -68,7 +68,7 @@ def test_check_names_what_is_not_in_force(monkeypatch: pytest.MonkeyPatch, capsy
     assert "LOG_CFG is set but not in force yet: Airflow's own logging configuration holds" in capsys.readouterr().out
 
 
-def test_check_tells_of_a_right_that_is_more_than_to_add(
+def test_check_reports_an_ipfs_account_that_may_do_more_than_add(
     kubo: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     variables = {"OPERATOR_PRIVATE_KEY": ecies.new_private_key(), "C2D_DATABASE_URL": "postgresql://x", **kubo.settings()}
@@ -76,5 +76,14 @@ def test_check_tells_of_a_right_that_is_more_than_to_add(
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert main.main(["check"]) == 0
-    told = capsys.readouterr().out
-    assert "C2D_IPFS_ADD_AUTH: at the IPFS API a pod could do more than add" in told and kubo.operator_token not in told
+    printed = capsys.readouterr().out
+    assert "C2D_IPFS_ADD_AUTH: at the IPFS API a pod could do more than add" in printed and kubo.operator_token not in printed
+
+
+def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in ("migrate", "check", "networkpolicy", "keygen", "publickey", "seal", "republish", "results"):
+        with pytest.raises(SystemExit) as e:
+            main.main([command, "--help"])
+        assert e.value.code == 0
+        usage, purpose, *_ = capsys.readouterr().out.split("\n\n")
+        assert usage.startswith(f"usage: c2d {command}") and purpose.endswith(".")

@@ -13,7 +13,7 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
-from c2d.api.operator_service.service import Service
+from c2d.api.common.job_service import JobService
 from c2d.crypto import ecies
 from c2d.crypto.signatures import address_of, signer_of_text
 from c2d.database.jobs import JobRepository
@@ -77,17 +77,17 @@ def variables(database_url: str, receiver: Receiver) -> dict[str, str]:
     }
 
 
-def service_with(variables: dict[str, str]) -> Service:
+def service_with(variables: dict[str, str]) -> JobService:
     loaded = installation.read(variables)
-    return Service(Dispatcher(loaded, AirflowRuns()))
+    return JobService(Dispatcher(loaded, AirflowRuns()))
 
 
-def submitted(service: Service, **changes: Any) -> str:
+def submitted(service: JobService, **changes: Any) -> str:
     a_job = Job.parse(job(agreementId=f"0x{next(NONCES)}", **changes), "ocean-compute")
     return submit(service.settings, service.queue, a_job, "ocean-compute", Caller(PROVIDER, next(NONCES)))
 
 
-def deliver(service: Service) -> None:
+def deliver(service: JobService) -> None:
     """Run one round of deliveries and wait for all of them."""
 
     async def once() -> None:
@@ -99,12 +99,12 @@ def deliver(service: Service) -> None:
     asyncio.run(once())
 
 
-def due_now(service: Service) -> None:
+def due_now(service: JobService) -> None:
     with service.queue.engine.begin() as c:
         c.execute(sa.update(notifications).values(nextTry=sa.func.now()))
 
 
-def states(service: Service) -> list[tuple[str, str, int]]:
+def states(service: JobService) -> list[tuple[str, str, int]]:
     return [(n["event"], n["state"], n["attempts"]) for n in reversed(service.notifications.entries())]
 
 

@@ -23,7 +23,7 @@ def test_one_module_changes_jobs() -> None:
 def test_sql_stays_in_the_database_package() -> None:
     outside = {f for f in files_with(SQL) if not f.startswith("database/")}
     # The one reads Airflow's tables; the other answers 503 for a database that is away.
-    assert outside == {"lifecycle/airflow_runs.py", "api/operator_service/errors.py"}
+    assert outside == {"lifecycle/airflow_runs.py", "api/common/errors.py"}
 
 
 def test_termination_details_are_built_in_one_place() -> None:

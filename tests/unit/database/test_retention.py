@@ -314,7 +314,7 @@ def test_the_republish_command_records_the_request(
         assert capsys.readouterr().err == "c2d: there is no job nobody\n"
         ended(JobRepository(database_url), publish=Reason.ERROR)
         assert main.main(["republish", "j1"]) == 0
-        assert capsys.readouterr().out == "job j1: will be published again; its status tells how that went\n"
+        assert capsys.readouterr().out == "job j1: will be published again; its status shows the result\n"
     finally:
         installation.load.cache_clear()
     assert Retention(JobRepository(database_url)).requested_republishes() == [("j1", "ocean-compute")]

@@ -149,8 +149,8 @@ def test_a_job_without_a_public_key_is_refused_if_the_consumer_decrypts_the_resu
         submit.submit(loaded, JobQueue(database_url), a_job(), "ocean-compute", Caller("0xprovider", 1))
     monkeypatch.setattr(installation, "load", lambda: loaded)
     with pytest.raises(InvalidJob, match=sentence):
-        trigger.guarded(json.dumps({"conf": job()}).encode(), "ocean-compute")
-    trigger.guarded(json.dumps({"conf": job(output={"publicKey": ecies.public_key(CONSUMER)})}).encode(), "ocean-compute")
+        trigger.guarded_body(json.dumps({"conf": job()}).encode(), "ocean-compute")
+    trigger.guarded_body(json.dumps({"conf": job(output={"publicKey": ecies.public_key(CONSUMER)})}).encode(), "ocean-compute")
 
 
 @pytest.mark.parametrize("key", ["0x04", "no hex", "0x04" + "11" * 64, "0x" + "02" * 300])

@@ -1,1 +1,1 @@
-"""What both APIs share."""
+"""What the Operator-Service and the Provider have in common. Neither imports the other."""

@@ -1,1 +1,1 @@
-"""Ocean's Operator-Service on Airflow: what an Ocean Provider talks to (docs/operator-service.md)."""
+"""Ocean's operator-service protocol on Airflow: what an Ocean Provider talks to (docs/reference/operator-service.md)."""

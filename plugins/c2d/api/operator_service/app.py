@@ -1,4 +1,4 @@
-"""The app: who may ask what, which routes there are, what runs beside them."""
+"""The Operator-Service app."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator
 from fastapi import Depends, FastAPI
 
 from c2d import __version__
-from c2d.api.operator_service import errors
-from c2d.api.operator_service.auth import admit
+from c2d.api.common import errors
+from c2d.api.common.job_service import JobService
+from c2d.api.common.route_policy import admit
 from c2d.api.operator_service.routes import admin, compute, environments, live, results, root, running_jobs
-from c2d.api.operator_service.service import Service
 from c2d.lifecycle.airflow_runs import AirflowRuns, Runs
 from c2d.lifecycle.dispatch import Dispatcher
 from c2d.settings.installation import Settings
@@ -20,12 +20,12 @@ PREFIX = "/api/v1/operator"
 
 
 def create_app(settings: Settings, runs: Runs | None = None, work: bool = True) -> FastAPI:
-    """Ocean's Operator-Service.
+    """Ocean's operator-service. ``app.state.service`` is its :class:`JobService`.
 
     :param runs: how jobs' DAG runs are reached. None: Airflow in this process.
-    :param work: whether to release jobs and deliver notifications in this process.
+    :param work: whether to start jobs and deliver notifications in this process.
     """
-    service = Service(Dispatcher(settings, runs or AirflowRuns()))
+    service = JobService(Dispatcher(settings, runs or AirflowRuns()))
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -36,8 +36,8 @@ def create_app(settings: Settings, runs: Runs | None = None, work: bool = True) 
             yield
 
     app = FastAPI(
-        title="Operator service",
-        description="Ocean's Operator-Service for Compute-to-Data, on Apache Airflow.",
+        title="Operator-Service",
+        description="The protocol of Ocean's operator-service for Compute-to-Data, on Apache Airflow.",
         version=__version__,
         docs_url="/api/v1/docs",
         redoc_url=None,

@@ -1,1 +1,1 @@
-"""Ocean's Provider: what its clients are given as providerUri."""
+"""Ocean's Provider protocol: what its clients use as their providerUri (docs/reference/provider.md)."""

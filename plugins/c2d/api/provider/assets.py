@@ -1,4 +1,4 @@
-"""Assets as the routes need them, refused in the Provider's words."""
+"""Assets and environments that a request names. What is wrong with them is denied with the texts of Ocean's Provider."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from c2d.market.service_files import decrypt
 from c2d.settings.installation import Environment
 
 
-def consumed(
+def approved_asset(
     service: ProviderService,
     did: str,
     service_id: str,
@@ -22,48 +22,23 @@ def consumed(
     userdata: Any = None,
     policy_server: Any = None,
 ) -> ApprovedAsset:
-    """An asset for somebody who is about to order it, or (``tx``) has done so.
+    """An asset that the consumer may order, or (with ``tx``) has ordered.
 
-    :raises RequestDenied:
+    :raises RequestDenied: the consumer may not.
     """
     try:
-        with service.asking():
+        with service.query_slot():
             return service.access.approve_download(did, service_id, consumer, tx, userdata, policy_server)
     except AccessDenied as e:
-        raise in_a_sentence(e, tx) from None
+        raise denial_as_sentence(e, tx) from None
 
 
-def a_few(given: Any) -> bool:
-    """Whether these can be the data sets of one job: a list, or nothing, and not longer than a job takes. Each is asked for at once."""
-    return not given or not isinstance(given, list) or len(given) <= MOST_INPUTS
+def asset_files(service: ProviderService, did: str, service_id: Any) -> tuple[Asset, tuple[dict[str, Any], ...]]:
+    """An asset and its service's file objects. Never show the latter: anybody may ask what the files are.
 
-
-def in_a_sentence(refused: AccessDenied, tx: str | None = None) -> Exception:
-    """What ``initialize`` and ``download`` say."""
-    if refused.resource == "RBAC":
-        return InvalidRequest([{"RBAC": refused.message}])
-    sentences = {
-        "did_not_found": "Cannot resolve DID",
-        "not_found": "Invalid serviceId",
-        "order_invalid": f"Order with tx_id {tx} could not be validated due to error: {refused.detail}",
-    }
-    text = refused.message if refused.resource in ("", "documentId", "serviceId") else f"{refused.resource}: {refused.message}"
-    return RequestDenied(sentences.get(refused.message, text))
-
-
-def by_resource(refused: AccessDenied) -> Exception:
-    """What ``initializeCompute`` and ``compute`` say."""
-    if refused.resource == "RBAC":
-        return InvalidRequest([{"RBAC": refused.message}])
-    return RequestDenied({refused.resource: refused.message})
-
-
-def files_of(service: ProviderService, did: str, service_id: Any) -> tuple[Asset, tuple[dict[str, Any], ...]]:
-    """An asset's file objects, for those who only want to know what they are.
-
-    :raises RequestDenied:
+    :raises RequestDenied: there is no such asset or service, or its files are not encrypted to this Provider.
     """
-    with service.asking():
+    with service.query_slot():
         document = service.access.assets.ddos([did]).get(did)
     if document is None:
         raise RequestDenied("Cannot resolve DID")
@@ -71,21 +46,48 @@ def files_of(service: ProviderService, did: str, service_id: Any) -> tuple[Asset
         asset = Asset.parse(document)
     except InvalidDdo:
         raise RequestDenied("Asset malformed or disabled.") from None
-    found = asset.service(service_id)
-    if asset.did != did or found is None:
-        raise RequestDenied("Invalid serviceId" if asset.did == did else "Cannot resolve DID")
-    key = service.own.key(asset.chainId)
+    if asset.did != did:
+        raise RequestDenied("Cannot resolve DID")
+    asset_service = asset.service(service_id)
+    if asset_service is None:
+        raise RequestDenied("Invalid serviceId")
+    key = service.provider.key(asset.chainId)
     if key is None:
         raise RequestDenied("Unable to get dataset files")
     try:
-        return asset, decrypt(asset, found, key)
+        return asset, decrypt(asset, asset_service, key)
     except InvalidServiceFiles as e:
         raise RequestDenied(f"Unable to get dataset files: {e}") from None
 
 
-def environment_of(service: ProviderService, environment_id: str) -> Environment:
-    """:raises RequestDenied: there is none."""
+def requested_environment(service: ProviderService, environment_id: str) -> Environment:
+    """:raises RequestDenied: there is no such environment."""
     try:
         return service.settings.environment(environment_id)
     except InvalidSettings:
         raise RequestDenied("Compute environment does not exist") from None
+
+
+def fit_one_job(datasets: Any) -> bool:
+    """Whether a job can have so many data sets: all are requested from the metadata cache at once. ``datasets`` may also be malformed."""
+    return not isinstance(datasets, list) or len(datasets) <= MOST_INPUTS
+
+
+def denial_as_sentence(denied: AccessDenied, tx: str | None = None) -> InvalidRequest | RequestDenied:
+    """The error of ``initialize`` and ``download``."""
+    if denied.resource == "RBAC":
+        return InvalidRequest([{"RBAC": denied.message}])
+    sentences = {
+        "did_not_found": "Cannot resolve DID",
+        "not_found": "Invalid serviceId",
+        "order_invalid": f"Order with tx_id {tx} could not be validated due to error: {denied.detail}",
+    }
+    text = denied.message if denied.resource in ("", "documentId", "serviceId") else f"{denied.resource}: {denied.message}"
+    return RequestDenied(sentences.get(denied.message, text))
+
+
+def denial_by_resource(denied: AccessDenied) -> InvalidRequest | RequestDenied:
+    """The error of ``initializeCompute`` and ``compute``."""
+    if denied.resource == "RBAC":
+        return InvalidRequest([{"RBAC": denied.message}])
+    return RequestDenied({denied.resource: denied.message})

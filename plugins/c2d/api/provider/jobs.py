@@ -1,64 +1,61 @@
-"""What was granted as our job: its assets by their orders, which the job's first stage checks again before it opens a file."""
+"""Translates an approved compute start to our job. It names its assets by their orders, which the configure stage checks again."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
 
-from c2d.api.operator_service.workflow import algorithm_of, parameters_of, seconds_of
+from c2d.api.common.job_fields import CONTAINER, algorithm_conf, parameters, run_seconds
 from c2d.jobs.model import Job
 from c2d.market.approval import ApprovedAsset, ApprovedCompute
 from c2d.market.compute_request import ComputeRequest
 from c2d.settings.installation import Environment, Settings
 
-CONTAINER = ("image", "tag", "checksum", "entrypoint")
 
-
-def job_of(granted: ApprovedCompute, request: ComputeRequest, env: Environment, settings: Settings, public_key: str | None = None) -> Job:
+def job_of(approved: ApprovedCompute, request: ComputeRequest, env: Environment, settings: Settings, public_key: str | None = None) -> Job:
     """The job that a compute start asks for.
 
-    :param public_key: what its results are encrypted to, if the request names no other.
-    :raises InvalidJob: naming each field that is wrong.
+    :param public_key: the key that its results are encrypted to, unless the request names another one.
+    :raises InvalidJob: fields are wrong; the text names each.
     """
-    algorithm = _algorithm(granted, request)
-    remote = [each for each in (*granted.datasets, granted.algorithm) if each is not None and each.files is None]
+    provider = settings.provider
+    has_remote_asset = any(asset is not None and asset.files is None for asset in (*approved.datasets, approved.algorithm))
     conf: dict[str, Any] = {
-        "inputs": [{"id": each.asset.did, **_order(each)} for each in granted.datasets],
-        "algorithm": algorithm,
+        "inputs": [{"id": asset.asset.did, **_order(asset)} for asset in approved.datasets],
+        "algorithm": _algorithm(approved, request),
         "owner": request.consumerAddress,
         "environment": env.id,
-        "agreementId": granted.agreementId,
-        "chainId": granted.datasets[0].asset.chainId,
-        "maxJobDuration": seconds_of(granted.validUntil, env, settings),
-        "output": _output(request.output, settings.provider.AQUARIUS_URL if remote else None, public_key),
-        # Sealed like a secret: the policy server is asked again before anything is fetched.
-        "policyServer": json.dumps(request.policyServer) if settings.provider.POLICY_SERVER_URL and request.policyServer else None,
+        "agreementId": approved.agreementId,
+        "chainId": approved.datasets[0].asset.chainId,
+        "maxJobDuration": run_seconds(approved.validUntil, env, settings),
+        "output": _output(request.output, provider.AQUARIUS_URL if has_remote_asset else None, public_key),
+        # Sealed like a secret. configure sends it to the policy server again before it fetches anything.
+        "policyServer": json.dumps(request.policyServer) if provider.POLICY_SERVER_URL and request.policyServer else None,
     }
     return Job.parse(conf, env.id)
 
 
-def _algorithm(granted: ApprovedCompute, request: ComputeRequest) -> dict[str, Any]:
-    custom = parameters_of(request.algorithm.algocustomdata, "algorithm.algocustomdata")
-    container = {name: granted.container[name] for name in CONTAINER if granted.container.get(name)}
-    if granted.algorithm is None:
+def _algorithm(approved: ApprovedCompute, request: ComputeRequest) -> dict[str, Any]:
+    custom = parameters(request.algorithm.algocustomdata, "algorithm.algocustomdata")
+    container = {name: approved.container[name] for name in CONTAINER if approved.container.get(name)}
+    if approved.algorithm is None:
         meta = request.algorithm.meta if isinstance(request.algorithm.meta, dict) else {}
-        return algorithm_of({**meta, "id": None, "container": container, "algocustomdata": custom})
-    of_asset = {"id": granted.algorithm.asset.did, "container": container, **_order(granted.algorithm)}
-    return of_asset | ({"algocustomdata": custom} if custom else {})
+        return algorithm_conf({**meta, "id": None, "container": container, "algocustomdata": custom})
+    conf = {"id": approved.algorithm.asset.did, "container": container, **_order(approved.algorithm)}
+    return conf | ({"algocustomdata": custom} if custom else {})
 
 
-def _order(granted: ApprovedAsset) -> dict[str, Any]:
-    """How the job names an asset: kept here, or handed out by its own Provider."""
-    if granted.order is None:
-        raise AssertionError("what is granted to a start has an order")
-    order: dict[str, Any] = {"txId": granted.order.txId, "serviceId": granted.service.id}
-    if granted.userdata:
-        order["userdata"] = granted.userdata
-    return {"remote" if granted.files is None else "order": order}
+def _order(approved: ApprovedAsset) -> dict[str, Any]:
+    """The asset's order: as ``order`` if we have its files, as ``remote`` if its own Provider has them."""
+    if approved.order is None:
+        raise AssertionError("an asset that is approved for a start has an order")
+    order: dict[str, Any] = {"txId": approved.order.txId, "serviceId": approved.service.id}
+    if approved.userdata:
+        order["userdata"] = approved.userdata
+    return {"remote" if approved.files is None else "order": order}
 
 
-def _output(given: Any, metadata_uri: str | None, public_key: str | None) -> dict[str, Any] | None:
-    """The consumer's key for its results, where it gives one; Ocean's own fields of ``output`` have no meaning here."""
-    key = parameters_of(given, "output").get("publicKey") or public_key
-    kept = {"publicKey": key} if key else {}
-    return {**kept, **({"metadataUri": metadata_uri} if metadata_uri else {})} or None
+def _output(output: Any, metadata_uri: str | None, public_key: str | None) -> dict[str, Any] | None:
+    """The key that results are encrypted to, and the metadata cache. Ocean's own fields of ``output`` have no meaning here."""
+    key = parameters(output, "output").get("publicKey") or public_key
+    return {name: value for name, value in (("publicKey", key), ("metadataUri", metadata_uri)) if value} or None

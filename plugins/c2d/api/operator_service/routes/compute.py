@@ -7,9 +7,12 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
-from c2d.api.operator_service.auth import caller_of, data_of, requires, text_of, too_many
-from c2d.api.operator_service.datamodels import FAILURES, JobStatus, status_of
-from c2d.api.operator_service.service import service_of
+from c2d.api.common.errors import FAILURES
+from c2d.api.common.job_status import JobStatus, job_status
+from c2d.api.common.request_data import data_of
+from c2d.api.common.route_policy import requires
+from c2d.api.operator_service.auth import Public, Signed
+from c2d.api.operator_service.request import caller_of, job_filter_of, service_of
 from c2d.api.operator_service.workflow import job_of
 from c2d.database.jobs import JobRow
 from c2d.database.queries import JobFilter
@@ -17,12 +20,13 @@ from c2d.errors import ApiError, InvalidSettings
 from c2d.lifecycle.submit import submit
 
 router = APIRouter(tags=["operation"])
-ANSWER: dict[int | str, dict[str, Any]] = {200: {"model": list[JobStatus]}, **FAILURES}
+RESPONSES: dict[int | str, dict[str, Any]] = {200: {"model": list[JobStatus]}, **FAILURES}
 
 
-@router.post("/compute", summary="Start a job", responses=ANSWER)
-@requires("signed", "POST:/compute", "workflow", "agreementId", "owner", "providerSignature", "environment", "nonce", job=False)
+@router.post("/compute", summary="Start a job", responses=RESPONSES)
+@requires(Signed("POST:/compute", ("workflow", "agreementId", "owner", "providerSignature", "environment", "nonce"), signs_job_id=False))
 def start(request: Request) -> JSONResponse:
+    """Answers with a list that holds the job's status. Signed text: `owner` + `nonce`."""
     service, data, caller = service_of(request), data_of(request), caller_of(request)
     if not data["workflow"]:
         raise ApiError(400, "`workflow` is required in the payload and must include workflow stages")
@@ -31,39 +35,39 @@ def start(request: Request) -> JSONResponse:
     except InvalidSettings:
         raise ApiError(400, "Environment invalid or does not exist") from None
     job = job_of(data, env, service.settings)
-    if seconds := service.starts.wait(job.owner.lower()):
-        raise too_many(seconds)
+    service.start_limit.take(job.owner.lower())
     job_id = submit(service.settings, service.queue, job, env.id, caller)
     service.dispatcher.wake()
-    return _list(service.queries.see(None, JobFilter(jobId=job_id)))
+    return _statuses(service.queries.see(None, JobFilter(jobId=job_id)))
 
 
-@router.put("/compute", summary="Stop jobs", responses=ANSWER)
-@requires("signed", "PUT:/compute", "owner", "providerSignature", "nonce", one_of=True)
+@router.put("/compute", summary="Stop jobs", responses=RESPONSES)
+@requires(Signed("PUT:/compute", ("owner", "providerSignature", "nonce"), needs_selector=True))
 def stop(request: Request) -> JSONResponse:
-    service, caller, wanted = service_of(request), caller_of(request), wanted_of(request)
-    for row in service.queue.request_stop(caller, wanted):
+    """Stops the jobs that match every given one of `jobId`, `agreementId` and `owner`, and answers with their status.
+
+    Signed text: `owner` + `jobId`, if there is one, + `nonce`.
+    """
+    service, caller, job_filter = service_of(request), caller_of(request), job_filter_of(request)
+    for row in service.queue.request_stop(caller, job_filter):
         service.dispatcher.stop(row.jobId, row.environment)
     service.dispatcher.wake()
-    return _list(service.queries.see(caller.sees, wanted))
+    return _statuses(service.queries.see(caller.sees, job_filter))
 
 
-@router.delete("/compute", summary="Does nothing; the incumbent has it for old clients")
-@requires("public")
+@router.get("/compute", summary="Status of jobs", responses=RESPONSES)
+@requires(Signed("GET:/compute", needs_selector=True))
+def status(request: Request) -> JSONResponse:
+    """Selects jobs and is signed as a stop is. `[]` if no job matches."""
+    return _statuses(service_of(request).queries.find(caller_of(request), job_filter_of(request)))
+
+
+@router.delete("/compute", summary="Does nothing, as in Ocean's operator-service")
+@requires(Public())
 def delete(request: Request) -> JSONResponse:
+    """Old clients call it."""
     return JSONResponse("")
 
 
-@router.get("/compute", summary="Status of jobs", responses=ANSWER)
-@requires("signed", "GET:/compute", one_of=True)
-def status(request: Request) -> JSONResponse:
-    return _list(service_of(request).queries.find(caller_of(request), wanted_of(request)))
-
-
-def wanted_of(request: Request) -> JobFilter:
-    data = data_of(request)
-    return JobFilter(text_of(data, "jobId"), text_of(data, "agreementId"), text_of(data, "owner"))
-
-
-def _list(rows: list[JobRow]) -> JSONResponse:
-    return JSONResponse([status_of(row) for row in rows])
+def _statuses(rows: list[JobRow]) -> JSONResponse:
+    return JSONResponse([job_status(row) for row in rows])

@@ -7,15 +7,17 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from c2d import __version__
-from c2d.api.operator_service.auth import requires
-from c2d.api.operator_service.service import service_of
+from c2d.api.common.route_policy import requires
+from c2d.api.operator_service.auth import Public
+from c2d.api.operator_service.request import service_of
 
 router = APIRouter(tags=["service"])
 
 
-@router.get("/", summary="Name, version, address and limits")
-@requires("public")
+@router.get("/", summary="Name, version, address and limits of the service")
+@requires(Public())
 def root(request: Request) -> dict[str, Any]:
+    """`address` is the address that orders must name as consumer. `algoTimeLimit` is in seconds, `storageExpiry` in hours."""
     settings = service_of(request).settings
     expiry = settings.environments[0].STORAGE_EXPIRY
     return {

@@ -1,29 +1,29 @@
-"""A job's results, one file at a time or all in one archive, for the consumer that started it."""
+"""A job's results, for the consumer that started it: one file, or all of them as one archive."""
 
 from __future__ import annotations
-
-from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from c2d.api.operator_service.routes.results import result_of
+from c2d.api.common.job_results import only_job, result_index, result_response
+from c2d.api.common.request_data import data_of
+from c2d.api.common.route_policy import requires
 from c2d.api.provider import rules
-from c2d.api.provider.auth import data_of, job_text, requires
+from c2d.api.provider.auth import Signed, job_text
 from c2d.api.provider.service import service_of
 from c2d.database.queries import JobFilter
 
 router = APIRouter(tags=["compute"])
 
 
-@router.get(
-    "/computeResult",
-    summary="One result by its place in the list, or all as a tar archive (index=all); signed: consumerAddress + jobId + index + nonce",
-    response_class=Response,
-)
-@requires(rules.COMPUTE_RESULT, "consumerAddress", lambda data: job_text(data, data.get("index")))
-def result(request: Request) -> Any:
+@router.get("/computeResult", summary="Download a result, or all results", response_class=Response)
+@requires(Signed(rules.COMPUTE_RESULT, "consumerAddress", lambda data: job_text(data, data.get("index"))))
+def result(request: Request) -> Response:
+    """`index` is the result's place in the job's `results`, from 0, or `all` for all of them as one tar archive.
+
+    Range and If-Range are supported. Signed text: `consumerAddress` + `jobId` + `index` + `nonce`.
+    """
     service, data = service_of(request), data_of(request)
-    owner, job_id = str(data["consumerAddress"]), str(data["jobId"])
-    found = service.jobs.queries.see(service.caller.sees, JobFilter(jobId=job_id, owner=owner))
-    return result_of(service.jobs, found[0] if found else None, owner, job_id, data["index"], request.headers)
+    index, owner, job_id = result_index(data["index"]), str(data["consumerAddress"]), str(data["jobId"])
+    rows = service.jobs.queries.see(service.caller.sees, JobFilter(jobId=job_id, owner=owner))
+    return result_response(service.jobs, only_job(rows, owner, job_id), index, request.headers)

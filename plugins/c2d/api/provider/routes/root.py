@@ -1,4 +1,4 @@
-"""What this service is: the first thing that a client asks, before every other request."""
+"""What this service is. Clients ask this first."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from c2d import __version__
-from c2d.api.provider.auth import requires
+from c2d.api.common.route_policy import requires
+from c2d.api.provider.auth import Public
 from c2d.api.provider.service import service_of
 
 router = APIRouter(tags=["service"])
-SERVICES = "/api/services"
-# name: method and path below SERVICES. A client's URL is what it was given for the Provider, and this path.
+SERVICES_PATH = "/api/services"
 ENDPOINTS = {
     "nonce": ("GET", "nonce"),
     "encrypt": ("POST", "encrypt"),
@@ -30,21 +30,23 @@ ENDPOINTS = {
     "validateContainer": ("POST", "validateContainer"),
     "createAuthToken": ("GET", "createAuthToken"),
     "deleteAuthToken": ("DELETE", "deleteAuthToken"),
-    # as the incumbent spells them
+    # Ocean's Provider has these names as well.
     "create_auth_token": ("GET", "createAuthToken"),
     "delete_auth_token": ("DELETE", "deleteAuthToken"),
 }
+"""Method and path (below SERVICES_PATH) by the name that clients look for. A client adds the path to the Provider's URL."""
 
 
-@router.get("/", summary="Name, version, addresses, chains, and the path of each service")
-@requires({})
+@router.get("/", summary="Name, version, addresses and chains of the service, and the path of each route")
+@requires(Public({}))
 def root(request: Request) -> dict[str, Any]:
+    """Clients ask this before every other request."""
     service = service_of(request)
     chains = service.chains()
     return {
         "software": "Provider",
         "version": __version__,
-        "providerAddresses": {str(chain): service.own.address(chain) for chain in chains},
+        "providerAddresses": {str(chain): service.provider.address(chain) for chain in chains},
         "chainIds": chains,
-        "serviceEndpoints": {name: [method, f"{SERVICES}/{path}"] for name, (method, path) in ENDPOINTS.items()},
+        "serviceEndpoints": {name: [method, f"{SERVICES_PATH}/{path}"] for name, (method, path) in ENDPOINTS.items()},
     }
