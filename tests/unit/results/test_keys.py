@@ -37,7 +37,7 @@ def a_job(public_key: str | None = None) -> Job:
     return Job.parse(job(**({"output": {"publicKey": public_key}} if public_key else {})), "ocean-compute")
 
 
-def entry(kind: FileType, encrypted: Literal[store, consumer] | None = None) -> ManifestEntry:
+def entry(kind: FileType, encrypted: Literal["store", "consumer"] | None = None) -> ManifestEntry:
     return ManifestEntry(
         index=0, path="data/x/a", filename="a", size=1, sha256="00" * 32, type=kind, contentType="text/plain", encrypted=encrypted
     )
