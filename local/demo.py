@@ -149,6 +149,7 @@ def finished_job(place: Home, env: dict[str, str], job_id: str) -> FinishedJob:
 
     :raises StackError: the database has no record of the job.
     """
+    from c2d.contract import ManifestEntry
     from c2d.database.jobs import JobRepository
     from c2d.results.reader import Reader
     from c2d.settings import installation
@@ -161,7 +162,7 @@ def finished_job(place: Home, env: dict[str, str], job_id: str) -> FinishedJob:
     if row is None:
         raise StackError(f"The database has no record of the job {job_id}.")
     reader = Reader(settings, row, jobs.result_keys(job_id))
-    results = {file["path"].removeprefix("data/"): b"".join(reader.read(file)) for file in row.results}
+    results = {entry.path.removeprefix("data/"): b"".join(reader.read(entry)) for entry in map(ManifestEntry.trusted, row.results)}
     return FinishedJob(f"{row.status} {row.statusText.strip()}", row.terminationDetails or {}, results, row.withheld)
 
 
