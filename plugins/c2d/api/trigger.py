@@ -111,13 +111,13 @@ def _trigger_object(body: bytes) -> dict[str, Any]:
 
 def _replaying(body: bytes, receive: Receive) -> Receive:
     """A ``receive`` that gives ``body`` first."""
-    given = False
+    replayed = False
 
     async def replay() -> Message:
-        nonlocal given
-        if given:
+        nonlocal replayed
+        if replayed:
             return await receive()
-        given = True
+        replayed = True
         return {"type": "http.request", "body": body, "more_body": False}
 
     return replay

@@ -29,9 +29,9 @@ def result_index(value: Any) -> ResultIndex:
 
 
 def only_job(rows: list[JobRow], owner: str | None, job_id: str | None) -> JobRow:
-    """The job that was found.
+    """The job in ``rows``, the result of a query by owner and job id.
 
-    :raises ApiError: none was. The answer does not tell an unknown job from one of another owner or another Provider.
+    :raises ApiError: there is none. The answer is the same for an unknown job and for one of another owner or another Provider.
     """
     if not rows:
         raise ApiError(404, f"Owner {owner} mismatch for job {job_id}")

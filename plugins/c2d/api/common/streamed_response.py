@@ -77,8 +77,8 @@ def _threads() -> ThreadPoolExecutor:
 class _ReadAhead:
     """Chunks that a thread reads ahead of the client, up to READ_AHEAD_BYTES.
 
-    The thread keeps reading for as long as the client keeps up. If too much is waiting to be sent, the thread is given back, and requested
-    again once half of it has been sent.
+    The thread keeps reading for as long as the client keeps up. If READ_AHEAD_BYTES wait to be sent, the thread goes back to its pool, and
+    another one goes on reading once half of them have been sent.
     """
 
     def __init__(self, chunks: Chunks):

@@ -44,7 +44,9 @@ def start(request: Request) -> JSONResponse:
 @router.put("/compute", summary="Stop jobs", responses=RESPONSES)
 @requires(Signed("PUT:/compute", ("owner", "providerSignature", "nonce"), needs_selector=True))
 def stop(request: Request) -> JSONResponse:
-    """Stops the jobs that match every given one of `jobId`, `agreementId` and `owner`, and answers with their status.
+    """Stops the jobs that match `jobId`, `agreementId` and `owner`, or as many of the three as the request has.
+
+    Answers with the jobs' status.
 
     Signed text: `owner` + `jobId`, if there is one, + `nonce`.
     """
