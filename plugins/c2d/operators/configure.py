@@ -16,6 +16,7 @@ from c2d.errors import AccessDenied, FetchError, InvalidJob, InvalidServiceFiles
 from c2d.hooks.datatoken import DatatokenHook
 from c2d.jobs.status import Stage, StageEnd, Status, after_configure
 from c2d.market import download_grants
+from c2d.market.download_grants import DownloadGrants
 from c2d.operators.pod import C2DPodOperator
 from c2d.pods.stage_input import configure_input, secret_content
 from c2d.pods.status import PodEnd
@@ -31,35 +32,41 @@ class ConfigureOperator(C2DPodOperator):
         self.store.set_status(self.job_id, Status.CONFIGURING)
 
     def content(self, ends_ok: dict[Stage, bool]) -> dict[str, str]:
-        """The stage's input: with the opened files of ordered assets that are kept here, with grants for those that are not.
+        """stage.json, with the decrypted files of our own assets and with grants for remote assets.
 
-        :raises ManifestRejected: the environment does not take the job, or an order is not good.
-        :raises c2d.errors.UpstreamUnavailable: something that has to be asked does not answer; the task is tried again.
+        :raises ManifestRejected: the environment does not accept the job, or an order is not valid.
+        :raises c2d.errors.UpstreamUnavailable: a system that must be asked does not answer; the task is tried again.
         """
         row = self.store.job(self.job_id)
         provider = row.provider if row else None
         try:
             admission.check(self.job, self.environment, provider, self.settings.address)
-            kept = self._kept(provider, row.dateCreated.timestamp() if row and provider else None) if self.job.orders else {}
+            assets = self._own_assets(provider, row.dateCreated.timestamp() if row and provider else None) if self.job.orders else {}
         except (InvalidJob, OrderUsed, AccessDenied, InvalidServiceFiles, FetchError) as e:
             raise ManifestRejected(str(e)) from None
         public_only = not self.settings.provider.ALLOW_NON_PUBLIC_IP
-        made = functools.partial(configure_input, self.job_id, self.job, self.environment, kept, public_only=public_only)
-        content = secret_content(made())
-        if not self.job.remotes:
-            return content
+        make = functools.partial(configure_input, self.job_id, self.job, self.environment, assets, public_only=public_only)
+        content = secret_content(make())
+        if self.job.remotes:
+            content = secret_content(make(grants=self._grants(len(content["stage.json"].encode()))))
+        return content
+
+    def _grants(self, other_bytes: int) -> DownloadGrants:
+        """Signed rights to download the job's remote assets.
+
+        :param other_bytes: size of the rest of stage.json.
+        """
         dids = [did for did, _ in self.job.remotes]
-        number = download_grants.number_for(len(dids), sum(len(text.encode()) for text in content.values()))
+        number = download_grants.number_for(len(dids), other_bytes)
         # Two jobs that begin in the same millisecond should not offer a Provider the same nonce.
         start = time.time_ns() // 1_000_000 + secrets.randbelow(1000)
-        # Twice the stage's time: a lost pod's successor gets the same grants.
-        granted = download_grants.grant(self.settings.OPERATOR_PRIVATE_KEY, dids, start, number, 2 * self.environment.C2D_STAGE_SECONDS)
-        return secret_content(made(grants=granted))
+        # Twice the stage's time: the successor of a lost pod gets the same grants.
+        return download_grants.grant(self.settings.OPERATOR_PRIVATE_KEY, dids, start, number, 2 * self.environment.C2D_STAGE_SECONDS)
 
-    def _kept(self, provider: str | None, accepted: float | None) -> dict[str, OwnAsset]:
-        """The ordered assets that are kept here, checked on chain again whoever has done so before, and opened.
+    def _own_assets(self, provider: str | None, accepted: float | None) -> dict[str, OwnAsset]:
+        """The ordered assets that this operator's own Provider key decrypts. Their orders are checked on chain again, whoever has done so.
 
-        :param accepted: when an API took the job in; None: it was started in Airflow.
+        :param accepted: when an API accepted the job; None if it was started in Airflow.
         """
         own = self.settings.provider
         if not own.PROVIDER_PRIVATE_KEY:

@@ -73,7 +73,7 @@ def deadline(pod: dict[str, Any], seconds: int) -> int:
     """``activeDeadlineSeconds`` by which the running container has ``seconds`` from its start; never more than the pod has now."""
     taken, begun = _time(pod.get("status", {}).get("startTime")), running_since(pod)
     before = (begun - taken).total_seconds() if taken and begun else 0
-    return min(max(0, ceil(before)) + seconds, pod["spec"]["activeDeadlineSeconds"])
+    return min(max(0, ceil(before)) + seconds, int(pod["spec"]["activeDeadlineSeconds"]))
 
 
 def end_of(pod: dict[str, Any]) -> PodEnd | None:
