@@ -14,7 +14,8 @@ from typing import Any
 
 from c2d.crypto import signatures
 from c2d.errors import InvalidJob, InvalidSignature
-from c2d.jobs.model import Input, Job, Remote
+from c2d.jobs.assets import Input, Remote
+from c2d.jobs.model import Job
 from c2d.market.approval import ApprovedCompute
 from c2d.market.compute_request import AlgorithmRequest, AssetRequest, ComputeRequest
 from c2d.settings.installation import Environment

@@ -17,7 +17,7 @@ from pydantic import Field, ValidationError, field_validator
 
 from c2d.errors import ResultStoreError, UpstreamUnavailable
 from c2d.hooks.connections import required_connection
-from c2d.jobs.model import explain
+from c2d.jobs.explain import explain
 from c2d.settings.installation import Auth, Environment
 from c2d.settings.provider import Variables, is_http
 

@@ -22,7 +22,9 @@ from c2d.contract import (
     TextFile,
     UrlFile,
 )
-from c2d.jobs.model import Algorithm, File, Input, Job
+from c2d.jobs.assets import Algorithm, Input
+from c2d.jobs.files import File
+from c2d.jobs.model import Job
 from c2d.jobs.status import Stage
 from c2d.market.download_grants import DownloadGrants
 from c2d.settings.installation import Environment

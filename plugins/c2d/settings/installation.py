@@ -25,7 +25,8 @@ from pydantic import BeforeValidator, Field, ValidationError, field_validator, m
 
 from c2d.crypto import ecies
 from c2d.errors import InvalidSettings
-from c2d.jobs.model import ADDRESS, YEAR, explain
+from c2d.jobs.explain import explain
+from c2d.jobs.patterns import ADDRESS, YEAR
 from c2d.settings.provider import Addresses, PrivateKey, ProviderSettings, Variables, is_http, listed
 
 # Read and checked, but acting only once the part that they steer exists: said at every start, never silently ignored.

@@ -24,7 +24,7 @@ from c2d.api.operator_service.service import service_of
 from c2d.crypto.signatures import signer_of_hash
 from c2d.database.nonces import NONCE_LIMIT, Caller
 from c2d.errors import ApiError, InvalidSignature
-from c2d.jobs.model import ADDRESS, is_text
+from c2d.jobs.patterns import ADDRESS, is_text
 from c2d.settings.installation import Settings
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])

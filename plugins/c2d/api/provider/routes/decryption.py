@@ -19,7 +19,7 @@ from c2d.api.provider.auth import data_of, requires
 from c2d.api.provider.service import ProviderService, service_of
 from c2d.errors import RequestDenied
 from c2d.hooks.datatoken import METADATA_EVENTS
-from c2d.jobs.model import ADDRESS, TRANSACTION
+from c2d.jobs.patterns import ADDRESS, TRANSACTION
 from c2d.market.chain_facts import ChainQuestions
 from c2d.market.ddo import did_of
 from c2d.market.fees import ZERO_ADDRESS
