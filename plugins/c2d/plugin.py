@@ -47,7 +47,7 @@ class C2DPlugin(AirflowPlugin):
 if airflow_component() in ("api-server", "scheduler"):
     loaded = installation.load()  # a wrong setting ends the process here, with its name
     for env in loaded.environments:
-        for warning in env.not_in_force():
+        for warning in env.notes():
             log.warning("environment %s: %s", env.id, warning)
     for note in loaded.notes():
         log.warning("%s", note)

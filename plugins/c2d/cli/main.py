@@ -13,13 +13,14 @@ from c2d.errors import C2DError, DownloadFailed, InvalidJob, InvalidSettings
 from c2d.jobs.model import Job
 from c2d.results import decrypt, download
 from c2d.settings import installation
+from c2d.settings.environment import Environment
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="c2d", description="Compute-to-Data on Apache Airflow")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("migrate", help="make or update the jobs' tables (C2D_DATABASE_URL)")
-    commands.add_parser("check", help="read every setting and say what is wrong or not in force")
+    commands.add_parser("check", help="read every setting and report what is wrong or has no effect")
     commands.add_parser("keygen", help="print a new operator private key")
     commands.add_parser("publickey", help="print the operator's public key (from OPERATOR_PRIVATE_KEY)")
     commands.add_parser(
@@ -86,7 +87,7 @@ def _run(arguments: argparse.Namespace) -> int:
             print(f"environment {env.id}: {env.nCPU} CPU, {env.ramGB} GiB, {env.maxJobs} jobs at once, {env.maxJobDuration} s each")
             network = "the network where the data's owners allow it" if env.enableNetwork else "no network"
             print(f"  access_control: {env.access_control}; its algorithms get {network}; encrypt_results: {env.encryption}")
-            for warning in [*env.not_in_force(), *_of_the_stores(env)]:
+            for warning in [*env.notes(), *_of_the_stores(env)]:
                 print(f"  {warning}")
     else:
         public_key = arguments.public_key or (installation.load().public_key if "OPERATOR_PRIVATE_KEY" in os.environ else None)
@@ -146,7 +147,7 @@ def _say(text: str) -> None:
     print(text, file=sys.stderr)
 
 
-def _of_the_stores(env: installation.Environment) -> list[str]:
+def _of_the_stores(env: Environment) -> list[str]:
     """What is wrong with the rights that pods are given: asked of the stores themselves."""
     from c2d.errors import ResultStoreError, UpstreamUnavailable
     from c2d.results.destinations import destinations

@@ -21,7 +21,8 @@ from c2d.jobs.ids import object_name, stage_name
 from c2d.jobs.model import Job
 from c2d.jobs.status import Stage
 from c2d.results.destinations import destinations
-from c2d.settings.installation import Environment, Settings
+from c2d.settings.environment import Environment
+from c2d.settings.installation import Settings
 
 if TYPE_CHECKING:
     pass

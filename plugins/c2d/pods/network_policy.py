@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 
 from c2d.hooks.ipfs import IpfsHook
 from c2d.results.destinations import destinations
-from c2d.settings.installation import Environment, Settings
+from c2d.settings.environment import Environment
+from c2d.settings.installation import Settings
 from c2d.shared.addresses import NOT_PUBLIC_IPV4
 
 NAME = "c2d-publish"

@@ -65,7 +65,7 @@ def test_check_names_what_is_not_in_force(monkeypatch: pytest.MonkeyPatch, capsy
     }.items():
         monkeypatch.setenv(name, value)
     assert main.main(["check"]) == 0
-    assert "LOG_CFG is set but not in force yet: Airflow's own logging configuration holds" in capsys.readouterr().out
+    assert "LOG_CFG is set but has no effect: Airflow's logging configuration applies" in capsys.readouterr().out
 
 
 def test_check_tells_of_a_right_that_is_more_than_to_add(

@@ -12,7 +12,7 @@ from c2d.jobs.assets import CODE_BYTES
 from c2d.jobs.model import Job
 from c2d.jobs.params import params_schema
 from c2d.pods.stage_input import configure_input, secret_content
-from c2d.settings.installation import Environment
+from c2d.settings.environment import Environment
 from tests.unit.examples import OWNER, REMOTE, SECRET_URL, job, remote_job
 
 KEY = ecies.new_private_key()

@@ -12,7 +12,8 @@ from pydantic import BaseModel, Field
 from c2d.contract import ManifestEntry
 from c2d.database.jobs import JobRow
 from c2d.results.entries import downloadable
-from c2d.settings.installation import Environment, Settings
+from c2d.settings.environment import Environment
+from c2d.settings.installation import Settings
 
 
 class Result(BaseModel):

@@ -11,7 +11,8 @@ from c2d.api.common.body import loads
 from c2d.api.operator_service.datamodels import seconds_at_most
 from c2d.errors import ApiError, InvalidJob
 from c2d.jobs.model import Job
-from c2d.settings.installation import Environment, Settings
+from c2d.settings.environment import Environment
+from c2d.settings.installation import Settings
 
 STAGE_PARTS = ("algorithm", "compute", "input", "output")
 RAWCODE_FROM = 11  # characters: what is shorter is a placeholder, as pod-configuration takes it

@@ -9,7 +9,8 @@ from c2d.api.operator_service.workflow import algorithm_of, parameters_of, secon
 from c2d.jobs.model import Job
 from c2d.market.approval import ApprovedAsset, ApprovedCompute
 from c2d.market.compute_request import ComputeRequest
-from c2d.settings.installation import Environment, Settings
+from c2d.settings.environment import Environment
+from c2d.settings.installation import Settings
 
 CONTAINER = ("image", "tag", "checksum", "entrypoint")
 

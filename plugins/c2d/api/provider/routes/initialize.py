@@ -18,7 +18,7 @@ from c2d.errors import AccessDenied, FetchError, RequestDenied, UpstreamUnavaila
 from c2d.market import fees
 from c2d.market.approval import ApprovedAsset
 from c2d.market.compute_request import AlgorithmRequest, AssetRequest, ComputeRequest
-from c2d.settings.installation import Environment
+from c2d.settings.environment import Environment
 
 router = APIRouter(tags=["consume"])
 ANSWER_BYTES = 64 * 1024
