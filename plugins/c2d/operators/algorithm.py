@@ -35,6 +35,6 @@ class AlgorithmOperator(C2DPodOperator):
         if end_of(pod):
             return
         # The consumer's time begins now. The node sees to its end, also while no operator is there.
-        limit = manifests.seconds_of(self.stage, self.job, self.environment)
+        limit = manifests.run_seconds(self.stage, self.job, self.environment)
         if not self.pods.set_deadline(self.pod_name, deadline(pod, limit)):
             self.log.warning("the operators may not patch pods (helm_values/jobs-namespace): the time limit is kept by this task alone")

@@ -209,7 +209,7 @@ class C2DPodOperator(KubernetesPodOperator):
         end: PodEnd | None = None
         log_ended, drain_until = False, 0.0
         shown = 0
-        limit = manifests.seconds_of(self.stage, self.job, self.environment)
+        limit = manifests.run_seconds(self.stage, self.job, self.environment)
         for event in self.pods.follow(pod, TASK_LOG_BYTES, tick=0.5):
             now = time.monotonic()
             if isinstance(event, LogLine):
