@@ -9,7 +9,7 @@ from typing import Any
 
 from airflow.sdk import DAG, Param
 
-from c2d.jobs import model
+from c2d.jobs.params import params_schema
 from c2d.operators.algorithm import AlgorithmOperator
 from c2d.operators.configure import ConfigureOperator
 from c2d.operators.filter import FilterOperator
@@ -65,7 +65,7 @@ loaded = installation.load()
 
 def params() -> dict[str, Param]:
     """The fields of the job model as DAG params, and so as fields of the trigger form. Optional ones default to null."""
-    schemas = model.params_schema()
+    schemas = params_schema()
     required = {name: schema.pop("required") for name, schema in schemas.items()}
     for name, text in EXAMPLES.items():
         del schemas[name]["description"]  # the form would show it instead of description_md

@@ -41,7 +41,7 @@ def _check_settings() -> None:
     """
     settings = installation.load()
     for env in settings.environments:
-        for warning in env.not_in_force():
+        for warning in env.notes():
             log.warning("environment %s: %s", env.id, warning)
     for note in settings.notes():
         log.warning("%s", note)

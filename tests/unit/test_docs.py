@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from pydantic.fields import FieldInfo
 
-from c2d.settings.installation import Environment, Settings
+from c2d.settings.environment import Environment
+from c2d.settings.installation import Settings
 from c2d.settings.provider import ProviderSettings
 
 ROOT = Path(__file__).parents[2]

@@ -14,10 +14,11 @@ from typing import Any
 
 from c2d.crypto import signatures
 from c2d.errors import InvalidJob, InvalidSignature
-from c2d.jobs.model import Input, Job, Remote
+from c2d.jobs.assets import Input, Remote
+from c2d.jobs.model import Job
 from c2d.market.approval import ApprovedCompute
 from c2d.market.compute_request import AlgorithmRequest, AssetRequest, ComputeRequest
-from c2d.settings.installation import Environment
+from c2d.settings.environment import Environment
 
 OWNERS_SIGNATURE = "the owner's signature over owner + id of the first ordered input + nonce"
 

@@ -15,7 +15,7 @@ from typing import Any
 from c2d.hooks.aquarius import AquariusHook
 from c2d.hooks.datatoken import DatatokenHook
 from c2d.hooks.policy_server import PolicyServerHook
-from c2d.jobs.model import TRANSACTION
+from c2d.jobs.patterns import TRANSACTION
 from c2d.market import decision
 from c2d.market.approval import ApprovedAsset, ApprovedCompute
 from c2d.market.case import AlgorithmFiles, Case, OperatorRules, parsed_assets

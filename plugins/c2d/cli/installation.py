@@ -6,7 +6,8 @@ import argparse
 
 from c2d.cli.command import Commands, add_command
 from c2d.errors import InvalidSettings, ResultStoreError, UpstreamUnavailable
-from c2d.settings.installation import Environment, load
+from c2d.settings.environment import Environment
+from c2d.settings.installation import load
 from c2d.settings.provider import ProviderSettings
 
 
@@ -43,7 +44,7 @@ def _print_environment(env: Environment) -> None:
     print(f"environment {env.id}: {env.nCPU} CPU, {env.ramGB} GiB, {env.maxJobs} jobs at once, {env.maxJobDuration} s each")
     network = "the network if the owner of each data set allows it" if env.enableNetwork else "no network"
     print(f"  access_control: {env.access_control}; algorithms get {network}; encrypt_results: {env.encryption}")
-    for warning in [*env.not_in_force(), *_excessive_rights(env)]:
+    for warning in [*env.notes(), *_excessive_rights(env)]:
         print(f"  {warning}")
 
 

@@ -22,8 +22,9 @@ from c2d.contract import read_answer
 from c2d.database.connections import single_connection_engine, task_engine
 from c2d.database.tables import jobs, notifications, stages, used_orders
 from c2d.errors import JobIdTaken, OrderUsed
-from c2d.jobs.model import Job, Sealed
-from c2d.jobs.status import FINAL, TEXTS, Outcome, Reason, Stage, StageEnd, Status, can_follow, outcome, termination_details
+from c2d.jobs.files import Sealed
+from c2d.jobs.model import Job
+from c2d.jobs.status import Outcome, Reason, Stage, StageEnd, Status, can_follow, outcome, termination_details
 
 if TYPE_CHECKING:
     from c2d.market.orders import OrderKey
@@ -188,7 +189,7 @@ class JobRepository:
             republished = row.status == Status.UPLOAD_FAILED and end.status != Status.UPLOAD_FAILED and manifest is not None
             if row.dateFinished is not None and not republished:
                 return Outcome(Status(row.status), row.terminationDetails)
-            status = Status(row.status) if row.status in FINAL and not republished else end.status
+            status = Status(row.status) if Status(row.status).final and not republished else end.status
             results: dict[str, Any] = {}
             if manifest is not None:
                 results = {
@@ -251,7 +252,7 @@ def insert_job(
         "algoDID": job.algorithm.id or "raw",
         "inputDID": [i.id for i in job.inputs],
         "status": int(Status.WARMING_UP),
-        "statusText": TEXTS[Status.WARMING_UP],
+        "statusText": Status.WARMING_UP.text,
         "dateCreated": datetime.now(UTC),
         "secret": job.secret.sealed if isinstance(job.secret, Sealed) else None,
         "confSha256": job.digest(),
@@ -291,9 +292,9 @@ def use_orders(c: sa.Connection, job_id: str, owner: str, orders: Iterable[Order
 def _advance(c: sa.Connection, job_id: str, status: Status) -> None:
     old = c.execute(sa.select(jobs.c.status).where(jobs.c.jobId == job_id, jobs.c.dateFinished.is_(None)).with_for_update()).scalar()
     if old is not None and can_follow(Status(old), status):
-        change_jobs(c, jobs.c.jobId == job_id, status=int(status), statusText=TEXTS[status])
+        change_jobs(c, jobs.c.jobId == job_id, status=int(status), statusText=status.text)
 
 
 def _end(c: sa.Connection, job_id: str, status: Status, details: dict[str, Any], **more: Any) -> None:
-    end = {"status": int(status), "statusText": TEXTS[status], "dateFinished": datetime.now(UTC), "terminationDetails": details}
+    end = {"status": int(status), "statusText": status.text, "dateFinished": datetime.now(UTC), "terminationDetails": details}
     change_jobs(c, jobs.c.jobId == job_id, **end, conf=None, **more)

@@ -17,7 +17,7 @@ from c2d.database.jobs import JobRepository, change_jobs
 from c2d.database.tables import jobs, stages
 from c2d.errors import NotRepublishable
 from c2d.jobs.status import Reason, Stage, Status
-from c2d.settings.installation import Environment
+from c2d.settings.environment import Environment
 
 UNPUBLISHED_RETENTION = timedelta(hours=24)
 """How long the volume of a job stays if its results could not be published."""

@@ -12,7 +12,7 @@ from airflow.sdk.bases.hook import BaseHook
 
 from c2d.errors import UpstreamUnavailable
 from c2d.hooks.http_client import client
-from c2d.jobs.model import DID
+from c2d.jobs.patterns import DID
 
 DDO_BYTES = 4 * 2**20
 """The largest DDO that is read."""

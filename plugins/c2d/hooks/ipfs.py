@@ -17,9 +17,9 @@ from pydantic import Field, ValidationError, field_validator
 
 from c2d.errors import ResultStoreError, UpstreamUnavailable
 from c2d.hooks.connections import required_connection
-from c2d.jobs.model import explain
-from c2d.settings.installation import Auth, Environment
-from c2d.settings.provider import Variables, is_http
+from c2d.jobs.explain import explain
+from c2d.settings.environment import Credentials, Environment
+from c2d.settings.variables import Variables, is_http
 
 if TYPE_CHECKING:
     import httpx
@@ -39,10 +39,10 @@ class IpfsAccess(Variables):
     """Addresses and credentials. Empty values count as unset; see C2D_IPFS_AUTH and the settings after it."""
 
     api_url: str | None = None
-    authorization: Auth = Field(default=None, repr=False)
+    authorization: Credentials = Field(default=None, repr=False)
     add_url: str | None = None
-    add_authorization: Auth = Field(default=None, repr=False)
-    read_authorization: Auth = Field(default=None, repr=False)
+    add_authorization: Credentials = Field(default=None, repr=False)
+    read_authorization: Credentials = Field(default=None, repr=False)
     api_key: str | None = Field(default=None, repr=False)
     client_id: str | None = Field(default=None, repr=False)
 

@@ -16,7 +16,8 @@ from airflow.sdk.bases.hook import BaseHook
 from c2d.crypto import ecies, signatures
 from c2d.errors import UpstreamUnavailable
 from c2d.hooks.connections import required_connection
-from c2d.settings.installation import Environment, Settings
+from c2d.settings.environment import Environment
+from c2d.settings.installation import Settings
 
 if TYPE_CHECKING:
     import httpx

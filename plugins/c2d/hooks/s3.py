@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 
-    from c2d.settings.installation import Environment
+    from c2d.settings.environment import Environment
 
 CONNECTIONS = 16
 """Concurrent connections of a client."""

@@ -21,7 +21,8 @@ from c2d.pods import manifests
 from c2d.results.destinations import Destination, destinations
 from c2d.results.stores import JobResultStores, result_store
 from c2d.results.volume_store import VolumeResultStore
-from c2d.settings.installation import Environment, Settings
+from c2d.settings.environment import Environment
+from c2d.settings.installation import Settings
 
 log = logging.getLogger(__name__)
 

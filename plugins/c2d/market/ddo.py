@@ -15,7 +15,7 @@ from typing import Any
 
 from c2d.crypto.signatures import checksummed
 from c2d.errors import InvalidDdo
-from c2d.jobs.model import ADDRESS, TRANSACTION
+from c2d.jobs.patterns import ADDRESS, TRANSACTION
 
 VERSIONS = ("4.0.0", "4.1.0", "4.3.0", "4.5.0")
 ACTIVE_STATES = frozenset({0, 5})

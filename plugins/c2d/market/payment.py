@@ -11,7 +11,7 @@ from typing import Any
 
 from c2d.crypto import signatures
 from c2d.errors import AccessDenied, InvalidOrder, UpstreamUnavailable
-from c2d.jobs.model import TRANSACTION
+from c2d.jobs.patterns import TRANSACTION
 from c2d.market import fees, orders
 from c2d.market.approval import ApprovedAsset
 from c2d.market.case import Case

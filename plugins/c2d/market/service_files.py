@@ -16,7 +16,8 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 from c2d.contract import RESERVED_HEADERS
 from c2d.errors import InvalidServiceFiles
-from c2d.jobs.model import ADDRESS, HEADER_NAME, HTTP_URL, MOST_FILES
+from c2d.jobs.files import MOST_FILES
+from c2d.jobs.patterns import ADDRESS, HEADER_NAME, HTTP_URL
 from c2d.market.ddo import Asset, Service
 
 log = logging.getLogger(__name__)

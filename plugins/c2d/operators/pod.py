@@ -1,21 +1,24 @@
 """The operator that runs one stage of a job as one pod.
 
-It is a KubernetesPodOperator (connection, UI, settings) with an ``execute`` of its own. The reasons (numbers are Airflow's issues):
+It is a KubernetesPodOperator (connection, UI, settings) with its own ``execute``, for these reasons (numbers are Airflow's issues):
 
-* A pod is made from the job model in ``execute``; no field is a template, so no consumer text ever meets Jinja.
-* The end of the *container* is the end of the stage. KPO polls for the pod's phase, which comes a second later.
-* SIGTERM to a worker does not end the stage as a success (#73006). If somebody asked for the stop, the pod is deleted; if not, the worker
-  is being moved away: the pod stays and the next try takes it over.
-* A stage runs once. Its end is recorded before its pod is deleted, and a try that finds a recorded end, a running pod, or a finished pod
-  goes on from there (KPO deletes a finished pod and runs it again).
-* Only a lost pod, or an API or a chain that does not answer, is tried again; a stage that failed has failed.
+* The pod is made from the job model in ``execute``. No field is a template, so no text of a consumer ever reaches Jinja.
+* The stage ends when its *container* ends. KubernetesPodOperator polls for the pod's phase, which follows a second later.
+* SIGTERM to a worker must not end the stage as a success (#73006). If somebody asked for the job to stop, the pod is deleted. If not, the
+  worker is being moved: the pod goes on, and the next try takes it over.
+* A stage runs once. Its end is recorded before its pod is deleted, so a later try goes on from a recorded end, or from an existing pod,
+  whether that has ended or not. KubernetesPodOperator would delete a finished pod and run it again.
+* Airflow tries again only if the pod was lost, or if an API or a chain does not answer. A stage that failed stays failed.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import re
+import secrets
 import time
+from abc import abstractmethod
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -25,12 +28,13 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from c2d.database.jobs import JobRepository
 from c2d.errors import InvalidJob, JobIdTaken, ManifestRejected, UpstreamUnavailable
-from c2d.hooks.kubernetes import LOG_LINE_BYTES, LogLine, Pods
-from c2d.jobs import ids
+from c2d.hooks.kubernetes import LOG_LINE_BYTES, Pods
 from c2d.jobs.model import Job
-from c2d.jobs.status import Reason, Stage, StageEnd
+from c2d.jobs.status import Reason, Stage, StageEnd, after_stage
+from c2d.operators.context import StageContext
+from c2d.operators.follow import ContainerStarted, Ended, LogTruncated, Lost, ShowLine, StageFollower
 from c2d.pods import manifests
-from c2d.pods.status import PodEnd, end_of, running_since, why_pending
+from c2d.pods.status import PodEnd
 from c2d.results.keys import consumers_key
 from c2d.settings import installation
 
@@ -38,28 +42,26 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 TASK_LOG_BYTES = 2**20
-LOG_DRAIN_SECONDS = 3
-# Beyond the kubelet's own deadline: it may be away. Then the operator ends the pod itself.
-DEADLINE_GRACE_SECONDS = 60
+"""How much of a pod's log is shown in the task's log."""
 
 
 class PodLost(AirflowException):
-    """The pod vanished without an end; the stage may be tried again."""
+    """The pod disappeared without an end. Airflow may try the stage again."""
 
 
 class WorkerStopped(AirflowException):
-    """The worker was told to end while the stage's pod was running."""
+    """The worker was stopped while the stage's pod was running."""
 
 
 class C2DPodOperator(KubernetesPodOperator):
-    """Runs one stage. Subclasses say what the stage means for the job (:meth:`begin`, :meth:`record`, :meth:`conclude`).
+    """Runs one stage of a job. A subclass states what is particular to its stage, with the methods of the first part."""
 
-    :param stage: which of the four.
-    """
-
-    template_fields: ClassVar[Sequence[str]] = ()
+    template_fields: Sequence[str] = ()
     stage: ClassVar[Stage]
     opens_secrets: ClassVar[bool] = False
+    """Whether the stage needs the job's secrets in clear."""
+    new_secret_per_pod: ClassVar[bool] = False
+    """Whether each pod of the stage has a Secret of its own, because the content of an earlier one no longer holds."""
 
     def __init__(self, **kwargs: Any) -> None:
         kwargs = {
@@ -68,7 +70,7 @@ class C2DPodOperator(KubernetesPodOperator):
             "retry_delay": timedelta(seconds=1),
             "retry_exponential_backoff": True,
             "max_retry_delay": timedelta(seconds=60),
-            "weight_rule": "upstream",  # where workers are short, started jobs end before new ones begin
+            "weight_rule": "upstream",  # if workers are short, jobs that have begun are finished before others begin
             "do_xcom_push": False,
             "log_pod_spec_on_failure": False,
             "log_events_on_startup": False,
@@ -77,174 +79,193 @@ class C2DPodOperator(KubernetesPodOperator):
             **kwargs,
         }
         super().__init__(**kwargs)
-        self._following = False
+        self._active: StageContext | None = None
+        """The stage that a stop has to end. None: the stage has not begun, or its end is recorded."""
 
-    # -- what a stage means ---------------------------------------------------------------------------------------------
+    # -- what a subclass states about its stage ------------------------------------------------------------------------------------
 
-    def begin(self) -> None:
-        """Before the pod is made."""
+    def prepare(self, ctx: StageContext) -> None:
+        """Called before the pod is created or taken over.
 
-    def content(self, ends_ok: dict[Stage, bool]) -> dict[str, str]:
-        """What the pod may know. Called once for each pod that is made."""
-        raise NotImplementedError
+        :raises ManifestRejected: the pod must not run.
+        """
 
-    def secret_name(self) -> str:
-        """The name of the Secret with :meth:`content`."""
-        return self.pod_name
+    @abstractmethod
+    def stage_input(self, ctx: StageContext, ends_ok: dict[Stage, bool]) -> dict[str, str]:
+        """The content of the stage's Secret, which is all that the pod may know. Called once for each new pod.
 
-    def heard(self, line: str) -> None:
-        """A line of the pod's log, for the operators of pods that are ours alone."""
+        :param ends_ok: the stages that have ended, and whether they succeeded.
+        :raises ManifestRejected: the job is not allowed.
+        :raises UpstreamUnavailable: a system that must be asked does not answer.
+        """
 
-    def network(self) -> bool:
-        """Whether the pod's own code may have the public internet."""
+    def allows_network(self, ctx: StageContext) -> bool:
+        """Whether code of the consumer gets the public internet."""
         return False
 
-    def started(self, pod: dict[str, Any]) -> None:
-        """The pod's container works."""
+    def on_container_start(self, ctx: StageContext, pod: dict[str, Any]) -> None:
+        """Called when the pod's container has started."""
 
-    def stopped(self, store: JobRepository) -> None:
-        """The pod was deleted on somebody's request. ``store``: with a connection of its own."""
+    def on_log_line(self, ctx: StageContext, line: str) -> None:
+        """Called for each line of the pod's log. Do not trust the line of a pod that runs a consumer's code."""
 
-    def record(self, end: PodEnd) -> StageEnd:
-        """Writes the stage's end down; returns the record that holds."""
-        return self.store.end_stage(self.job_id, end.of_stage(self.stage), end.started, end.finished)
+    def on_stop(self, ctx: StageContext) -> None:
+        """Called in the handler of SIGTERM, after a stop was recorded and the pod deleted. ``ctx`` has connections of its own."""
 
-    def conclude(self, end: StageEnd) -> None:
-        """After the end is recorded; also when a former try had recorded it. Raises where the task has failed."""
+    def stage_end(self, ctx: StageContext, pod_end: PodEnd) -> StageEnd:
+        """How the stage ended, now that its pod has. This is what will be recorded."""
+        return pod_end.of_stage(self.stage)
+
+    def conclude(self, ctx: StageContext, end: StageEnd) -> None:
+        """Called after the stage's end was recorded, by this try or an earlier one.
+
+        :raises AirflowFailException: the task has failed.
+        """
         if not end.ok:
             raise AirflowFailException(f"{self.stage}: {end.message or end.reason}")
 
-    # -- the way of every stage -----------------------------------------------------------------------------------------
+    # -- what all stages have in common --------------------------------------------------------------------------------------------
 
     def execute(self, context: Context) -> None:
-        self.settings = installation.load()
-        self.job_id = str(context["run_id"])
-        self.environment = self.settings.environment(context["dag"].dag_id)
-        if self.environment.LOG_LEVEL:  # this process works for one environment alone
-            logging.getLogger("c2d").setLevel(self.environment.LOG_LEVEL)
-        self.store = JobRepository(self.settings.C2D_DATABASE_URL, keep_connection=True)
-        try:
-            sealed = Job.parse(context["dag_run"].conf, self.environment.id)
-            self.job = sealed.opened(self.settings.OPERATOR_PRIVATE_KEY, self.job_id) if self.opens_secrets else sealed
-            consumers_key(self.job, self.environment)
-            # The row keeps what is sealed: the notification of the job's end tells the receiver its secret.
-            self.store.open_job(self.job_id, self.environment.id, sealed)
-        except (InvalidJob, JobIdTaken) as e:
-            raise AirflowFailException(f"the job is refused: {e}") from None
-        self.pods = Pods(self.client, self.settings.C2D_NAMESPACE)
-        self.pod_name = ids.stage_name(self.job_id, self.stage)
-        self._following = True
-        ends = self.store.stage_ends(self.job_id)
+        ctx = self._open(context)
+        self._active = ctx
+        ends = ctx.repository.stage_ends(ctx.job_id)
         end = ends.get(self.stage)
         if end is None:
-            self.begin()
-            end = self._run({s: e.ok for s, e in ends.items()}, int(context["ti"].try_number), int(context["ti"].max_tries))
-        self._following = False
-        self.conclude(end)
+            attempt = context["ti"]
+            end = self._run(ctx, {s: e.ok for s, e in ends.items()}, int(attempt.try_number), int(attempt.max_tries))
+        self._active = None
+        self.conclude(ctx, end)
 
     def on_kill(self) -> None:
-        """Called in SIGTERM's handler. Raises, so that the interrupted task cannot go on to a success."""
-        if not self._following:
-            return  # nothing has begun, or the end is recorded: let the task finish
-        self._following = False
-        # Connections of its own, to the database and to Kubernetes: the interrupted code may hold a lock of the others.
-        store = JobRepository(self.settings.C2D_DATABASE_URL)
-        row = store.job(self.job_id)
+        """Called in the handler of SIGTERM. Raises, so that the interrupted task cannot go on and succeed."""
+        if self._active is None:
+            return
+        interrupted, self._active = self._active, None
+        # New connections, because the interrupted code may hold a lock of the others.
+        repository = JobRepository(interrupted.settings.C2D_DATABASE_URL)
+        row = repository.job(interrupted.job_id)
         if row is None or not row.stopreq:
-            raise WorkerStopped("the worker was stopped; the pod runs on and the next try takes it over")
+            raise WorkerStopped("the worker was stopped; the pod goes on, and the next try takes it over")
         from kubernetes.client import ApiClient, CoreV1Api
 
-        pods = Pods(CoreV1Api(ApiClient(self.client.api_client.configuration)), self.settings.C2D_NAMESPACE)
-        if row.dateFinished is not None or self.stage is Stage.PUBLISH:  # the whole run was ended: no later stage will tidy up
-            pods.delete_owner(ids.object_name(self.job_id))
-        pods.delete(self.pod_name)
-        store.end_stage(self.job_id, StageEnd(self.stage, Reason.STOPPED, message="the job was stopped"), None, None)
-        self.stopped(store)
+        pods = Pods(CoreV1Api(ApiClient(self.client.api_client.configuration)), interrupted.settings.C2D_NAMESPACE)
+        ctx = dataclasses.replace(interrupted, repository=repository, pods=pods)
+        if row.dateFinished is not None or self.stage is Stage.PUBLISH:  # the whole run has ended: no later stage cleans up
+            ctx.pods.delete_owner(ctx.owner_name)
+        ctx.pods.delete(ctx.pod_name)
+        ctx.repository.end_stage(ctx.job_id, StageEnd(self.stage, Reason.STOPPED, message="the job was stopped"), None, None)
+        self.on_stop(ctx)
         raise AirflowFailException("the job was stopped")
 
-    def _run(self, ends_ok: dict[Stage, bool], try_number: int, max_tries: int) -> StageEnd:
+    def _open(self, context: Context) -> StageContext:
+        """Read the job from the run's conf, and make sure that it has a row.
+
+        :raises AirflowFailException: the job is invalid, or its id belongs to another job.
+        """
+        settings = installation.load()
+        job_id = str(context["run_id"])
+        environment = settings.environment(context["dag"].dag_id)
+        if environment.LOG_LEVEL:  # this process works for one environment only
+            logging.getLogger("c2d").setLevel(environment.LOG_LEVEL)
+        repository = JobRepository(settings.C2D_DATABASE_URL, keep_connection=True)
         try:
-            end = self._follow(self.make_pod(ends_ok, may_exist=try_number > 1))
+            sealed = Job.parse(context["dag_run"].conf, environment.id)
+            job = sealed.opened(settings.OPERATOR_PRIVATE_KEY, job_id) if self.opens_secrets else sealed
+            consumers_key(job, environment)  # raises InvalidJob if the environment needs the consumer's key and the job has none
+            # The row gets the sealed job: the notification of the job's end contains its secret, sealed.
+            repository.open_job(job_id, environment.id, sealed)
+        except (InvalidJob, JobIdTaken) as e:
+            raise AirflowFailException(f"the job is rejected: {e}") from None
+        pods = Pods(self.client, settings.C2D_NAMESPACE)
+        return StageContext(self.stage, job_id, job, environment, settings, repository, pods)
+
+    def _run(self, ctx: StageContext, ends_ok: dict[Stage, bool], try_number: int, max_tries: int) -> StageEnd:
+        """Run the stage's pod to its end, record that end, and only then delete the pod.
+
+        :returns: the recorded end.
+        :raises AirflowException: Airflow is to try again.
+        """
+        last_try = try_number > max_tries
+        try:
+            self.prepare(ctx)
+            pod_end = self._follow(ctx, self._pod(ctx, ends_ok, may_exist=try_number > 1))
         except ManifestRejected as e:
-            end = PodEnd(Reason.NOT_STARTED, message=str(e))
+            pod_end = PodEnd(Reason.NOT_STARTED, message=str(e))
         except UpstreamUnavailable as e:
-            if try_number <= max_tries:
+            if not last_try:
                 raise AirflowException(str(e)) from None
-            end = PodEnd(Reason.NOT_STARTED, message=str(e))
+            pod_end = PodEnd(Reason.NOT_STARTED, message=str(e))
         except PodLost as e:
-            if try_number <= max_tries:
+            if not last_try:
                 raise
-            end = PodEnd(Reason.POD_LOST, message=str(e))
-        recorded = self.record(end)
-        self._following = False  # the end is written: a stop comes too late to change it
+            pod_end = PodEnd(Reason.POD_LOST, message=str(e))
+        end = self.stage_end(ctx, pod_end)
+        recorded = ctx.repository.end_stage(ctx.job_id, end, pod_end.started, pod_end.finished, after_stage(end))
+        self._active = None  # a stop comes too late to change the recorded end
         self.log.info("%s ended: %s%s", self.stage, recorded.reason, f" ({recorded.message})" if recorded.message else "")
-        self.pods.delete(self.pod_name)
+        ctx.pods.delete(ctx.pod_name)
         return recorded
 
-    def make_pod(self, ends_ok: dict[Stage, bool], may_exist: bool) -> dict[str, Any]:
-        """The stage's pod: the one of a former try, or a new one with all it needs."""
-        # The first try finds no pod: one call saved in the usual case; `ensure` would find it all the same.
-        found = self.pods.read(self.pod_name) if may_exist else None
-        if found and not found["metadata"].get("deletionTimestamp"):
-            self.log.info("taking over pod %s of a former try", self.pod_name)
-            return found
-        env, job_id = self.environment, self.job_id
-        owner = self.pods.owner(ids.object_name(job_id)) if self.stage is not Stage.CONFIGURE else None
-        if owner is None:
-            owner = self.pods.ensure(manifests.owner(job_id, env.id))
-            self.pods.ensure(manifests.claim(job_id, env, owner["metadata"]["uid"]))
-        uid = owner["metadata"]["uid"]
-        secret = self.secret_name()
-        self.pods.ensure(manifests.secret(job_id, self.stage, self.content(ends_ok), env.id, uid, secret))
+    def _pod(self, ctx: StageContext, ends_ok: dict[Stage, bool], may_exist: bool) -> dict[str, Any]:
+        """The stage's pod: that of an earlier try, or a new one.
+
+        :param may_exist: look for a pod first. Without it, an existing pod is found when it cannot be created.
+        """
+        existing = ctx.pods.read(ctx.pod_name) if may_exist else None
+        if existing and not existing["metadata"].get("deletionTimestamp"):
+            self.log.info("taking over pod %s of an earlier try", ctx.pod_name)
+            return existing
+        owner_uid = self._volume_owner(ctx)
+        secret_name = f"{ctx.pod_name}-{secrets.token_hex(4)}" if self.new_secret_per_pod else ctx.pod_name
+        content = self.stage_input(ctx, ends_ok)
+        ctx.pods.ensure(manifests.secret(ctx.job_id, self.stage, content, ctx.environment.id, owner_uid, secret_name))
         if self.stage is Stage.CONFIGURE:
-            self.pods.await_volume(f"{ids.object_name(job_id)}-data")
-        pod = self.pods.ensure(manifests.pod(self.stage, job_id, self.job, env, self.settings, uid, secret, self.network()))
+            ctx.pods.await_volume(manifests.claim_name(ctx.job_id))
+        network = self.allows_network(ctx)
+        pod = ctx.pods.ensure(
+            manifests.pod(self.stage, ctx.job_id, ctx.job, ctx.environment, ctx.settings, owner_uid, secret_name, network)
+        )
         if pod["metadata"].get("deletionTimestamp"):
-            raise PodLost("the former pod is still going away")
+            raise PodLost("the pod of an earlier try is still being deleted")
         return pod
 
-    def _follow(self, pod: dict[str, Any]) -> PodEnd:
-        created = time.monotonic()
-        begun: float | None = None
-        end: PodEnd | None = None
-        log_ended, drain_until = False, 0.0
-        shown = 0
-        limit = manifests.seconds_of(self.stage, self.job, self.environment)
-        for event in self.pods.follow(pod, TASK_LOG_BYTES, tick=0.5):
-            now = time.monotonic()
-            if isinstance(event, LogLine):
-                log_ended = event.text is None
-                if event.text is not None:
-                    shown += len(event.text) + 1
-                    self.log.info("%s | %s", self.stage, readable(event.text))
-                    self.heard(event.text.decode("utf-8", "replace"))
-                elif shown >= TASK_LOG_BYTES:
-                    self.log.info("%s | (more was printed than is shown here; the stage's log file has it)", self.stage)
-            elif end is None:
-                if event.pod is None:
-                    raise PodLost("the pod vanished before it had ended")
-                pod = event.pod
-                if begun is None and running_since(pod):
-                    begun = now
-                    self.started(pod)
-                end = end_of(pod)
-                if end and end.reason is Reason.POD_LOST:
-                    self.pods.delete(self.pod_name)
-                    raise PodLost(end.message or "the node lost the pod")
-                if end and begun is None:
-                    return end  # nothing ran, so there is no log
-                drain_until = now + LOG_DRAIN_SECONDS
-                if end is None and begun is None and now - created > self.environment.C2D_START_SECONDS:
-                    return PodEnd(Reason.NOT_STARTED, message=f"the pod did not start in time: {why_pending(pod)}")
-                if end is None and begun is not None and now - begun > limit + DEADLINE_GRACE_SECONDS:
-                    return PodEnd(Reason.DEADLINE_EXCEEDED)
-            if end and (log_ended or now >= drain_until):
-                return end
-        raise AssertionError("follow never ends by itself")
+    def _volume_owner(self, ctx: StageContext) -> str:
+        """The uid of the job's owner object. Creates it, with the job's volume, if it does not exist."""
+        owner = None if self.stage is Stage.CONFIGURE else ctx.pods.owner(ctx.owner_name)
+        if owner is None:
+            owner = ctx.pods.ensure(manifests.owner(ctx.job_id, ctx.environment.id))
+            ctx.pods.ensure(manifests.claim(ctx.job_id, ctx.environment, owner["metadata"]["uid"]))
+        return str(owner["metadata"]["uid"])
+
+    def _follow(self, ctx: StageContext, pod: dict[str, Any]) -> PodEnd:
+        """Show the pod's log until the pod has ended.
+
+        :raises PodLost: its end will never be known.
+        """
+        run_seconds = manifests.run_seconds(self.stage, ctx.job, ctx.environment)
+        follower = StageFollower(time.monotonic(), ctx.environment.C2D_START_SECONDS, run_seconds, TASK_LOG_BYTES)
+        for event in ctx.pods.follow(pod, TASK_LOG_BYTES, tick=0.5):
+            for decision in follower.decide(event, time.monotonic()):
+                match decision:
+                    case ContainerStarted(started):
+                        self.on_container_start(ctx, started)
+                    case ShowLine(text):
+                        self.log.info("%s | %s", self.stage, readable(text))
+                        self.on_log_line(ctx, text.decode("utf-8", "replace"))
+                    case LogTruncated():
+                        self.log.info("%s | (more was printed than is shown here; the stage's log file has it)", self.stage)
+                    case Lost(message, remains):
+                        if remains:
+                            ctx.pods.delete(ctx.pod_name)
+                        raise PodLost(message)
+                    case Ended(end):
+                        return end
+        raise AssertionError("the events of a pod never end by themselves")
 
 
 def readable(line: bytes) -> str:
-    """A line that untrusted code printed, safe for the task log: one line, no control sequences, no log groups, of bounded length."""
+    """A line that untrusted code printed, made safe for the task's log: one line of limited length, without control sequences or groups."""
     text = line[:LOG_LINE_BYTES].decode("utf-8", "backslashreplace")
     text = "".join(c if c.isprintable() or c == "\t" else c.encode("unicode_escape").decode() for c in text)
     return re.sub(r"::(group|endgroup)", r": :\1", text)

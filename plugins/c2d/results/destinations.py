@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import Any, Literal
 
 from c2d.hooks.ipfs import IpfsHook
-from c2d.settings.installation import Environment
+from c2d.settings.environment import Environment
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from c2d.contract import MANIFEST, IpfsTarget, ManifestEntry, StoreCids, Target
 from c2d.errors import ResultStoreError
 from c2d.hooks.ipfs import ADD, IpfsHook, NodePins, Pins
 from c2d.hooks.ipfs_cluster import ClusterPins
-from c2d.settings.installation import Environment
+from c2d.settings.environment import Environment
 
 MANIFEST_BYTES = 64 * 2**20
 

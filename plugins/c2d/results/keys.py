@@ -13,7 +13,7 @@ from c2d.contract import MANIFEST, EncryptionKeys, ManifestEntry, is_admin_log
 from c2d.crypto import ecies, result_files
 from c2d.errors import InvalidJob
 from c2d.jobs.model import Job
-from c2d.settings.installation import Environment
+from c2d.settings.environment import Environment
 
 
 def consumers_key(job: Job, env: Environment) -> str | None:

@@ -19,7 +19,8 @@ from c2d.errors import InvalidSeal, InvalidSettings, ResultNotReadable, ResultSt
 from c2d.jobs.ids import object_name
 from c2d.results.destinations import VOLUME, Destination
 from c2d.results.keys import key_of
-from c2d.settings.installation import Environment, Settings
+from c2d.settings.environment import Environment
+from c2d.settings.installation import Settings
 
 CHUNK_BYTES = 1 << 20
 CLIENT_SECONDS = 600

@@ -33,7 +33,7 @@ from c2d.contract import (
 )
 from c2d.errors import InvalidField, ResultStoreError
 from c2d.hooks.s3 import CONNECTIONS, s3_client
-from c2d.settings.installation import Environment
+from c2d.settings.environment import Environment
 
 POST_BYTES = 64 * 2**20
 """Larger files are sent in parts. S3 would accept 5 GiB, but an interrupted upload starts over."""

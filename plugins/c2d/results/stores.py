@@ -15,7 +15,8 @@ from c2d.results.destinations import Destination, Destinations, storage_term
 from c2d.results.ipfs_store import IpfsResultStore
 from c2d.results.s3_store import S3ResultStore
 from c2d.results.volume_store import VolumeResultStore
-from c2d.settings.installation import Environment, Settings
+from c2d.settings.environment import Environment
+from c2d.settings.installation import Settings
 
 
 class UploadRights(NamedTuple):

@@ -1,7 +1,7 @@
-"""What Ocean's Provider is told, under the Provider's own names: the environment file of such a deployment works as it is.
+"""The settings of Ocean's Provider, under the Provider's own names, so that the environment file of such a deployment can be reused.
 
-``PROVIDER_PRIVATE_KEY`` and ``NETWORK_URL`` are one value, or a JSON object with one for each chain id. A chain may have several URLs, as
-a JSON list or with commas between them; the second is asked where the first does not answer.
+``PROVIDER_PRIVATE_KEY``, ``NETWORK_URL`` and ``PROVIDER_FEE_TOKEN`` are one value, or a JSON object with one for each chain id. A chain may
+have several URLs, as a JSON list or with commas between them. The next is asked if one does not answer.
 """
 
 from __future__ import annotations
@@ -11,38 +11,18 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from c2d.jobs.model import ADDRESS
+from c2d.jobs.patterns import ADDRESS
+from c2d.settings.variables import Addresses, HttpUrl, PrivateKey, Variables, is_http
 
-CURVE_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141  # of secp256k1
 EVERY_CHAIN = 0
-"""Stands in a map by chain where one value was given, for whichever chain there is."""
-
-
-class Variables(BaseModel):
-    """Settings as an environment file gives them: one that is empty is not set."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _empty_is_unset(cls, given: Any) -> Any:
-        if not isinstance(given, dict):
-            return given
-        return {name: value for name, value in given.items() if not (isinstance(value, str) and not value.strip())}
-
-
-def _private_key(text: str) -> str:
-    if not re.fullmatch(r"(0x)?[0-9a-fA-F]{64}", text) or not 0 < int(text, 16) < CURVE_ORDER:
-        raise ValueError("must be a secp256k1 private key: 0x and 64 hex digits (`c2d keygen` makes one)")
-    return text
+"""The key of a value that was given for all chains."""
 
 
 def _by_chain(value: Any) -> Any:
-    """One value, or a JSON object with one for each chain id, as a map by chain id."""
+    """One value, or a JSON object with one for each chain id, as a dictionary by chain id."""
     if isinstance(value, str):
         text = value.strip()
         if not text:
@@ -71,74 +51,84 @@ def _urls(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def _url_list_by_chain(value: Any) -> Any:
+def _urls_by_chain(value: Any) -> Any:
     if isinstance(value, str) and value.strip().startswith("["):
         value = {EVERY_CHAIN: value}
     value = _by_chain(value)
     return {chain: _urls(each) for chain, each in value.items()} if isinstance(value, dict) else value
 
 
-def listed(value: Any) -> Any:
-    """A JSON list, as the incumbent has it, or names with commas between them; in lower case, for comparison."""
-    if isinstance(value, str):
-        try:
-            value = json.loads(value) if value.strip().startswith("[") else [v for v in value.split(",") if v.strip()]
-        except ValueError:
-            raise ValueError('must be a JSON list of texts, such as ["0x..."]') from None
-    return tuple(v.strip().lower() if isinstance(v, str) else v for v in value) if isinstance(value, (list, tuple)) else value
-
-
-PrivateKey = Annotated[str, AfterValidator(_private_key)]
-Chains = Annotated[dict[int, PrivateKey], BeforeValidator(_by_chain)]
+KeyByChain = Annotated[dict[int, PrivateKey], BeforeValidator(_by_chain)]
 AddressByChain = Annotated[dict[int, Annotated[str, Field(pattern=ADDRESS)]], BeforeValidator(_by_chain)]
-UrlsByChain = Annotated[dict[int, Annotated[tuple[str, ...], Field(min_length=1)]], BeforeValidator(_url_list_by_chain)]
-Addresses = Annotated[tuple[Annotated[str, Field(pattern=ADDRESS)], ...], BeforeValidator(listed)]
+UrlsByChain = Annotated[dict[int, Annotated[tuple[str, ...], Field(min_length=1)]], BeforeValidator(_urls_by_chain)]
 
-# Accepted, so that a Provider's file works, and answered by something else here.
-ANSWERED = {
+NOT_NEEDED = {
     "REDIS_CONNECTION": "nonces and tokens are in the jobs' PostgreSQL",
     "STORAGE_PATH": "nonces and tokens are in the jobs' PostgreSQL",
     "OPERATOR_SERVICE_URL": "jobs run here",
 }
+"""Settings that are accepted so that a Provider's file can be reused, and why they are not needed."""
+
+_SECRET = ("PROVIDER_PRIVATE_KEY", "NETWORK_URL", "POLICY_SERVER_API_KEY")
 
 
 class ProviderSettings(Variables):
-    """The Provider API, the chains, and what is fetched for strangers. Names and defaults are Ocean Provider's."""
+    """The Provider API, the chains, and what is fetched for consumers. Names and defaults are those of Ocean's Provider."""
 
-    PROVIDER_PRIVATE_KEY: Chains = Field(default_factory=dict, repr=False, description="the API is on where this and NETWORK_URL are set")
-    NETWORK_URL: UrlsByChain = Field(default_factory=dict, repr=False, description="RPC URLs; repr hides them, for they may hold keys")
-    AQUARIUS_URL: str | None = Field(default=None, description="the metadata cache")
-    ADDRESS_FILE: Path | None = Field(default=None, description="Ocean's contracts, JSON")
-    PROVIDER_FEE_TOKEN: AddressByChain = Field(default_factory=dict, description="Ocean's token, by ADDRESS_FILE, where it is not set")
-    ALLOW_NON_PUBLIC_IP: bool = Field(default=False, description="fetch from private, loopback and link-local addresses too")
-    IPFS_GATEWAY: str | None = None
-    ARWEAVE_GATEWAY: str | None = None
-    MAX_CHECKSUM_LENGTH: int = Field(default=0, ge=0, description="bytes of a file whose checksum is computed; 0: any")
-    REQUEST_TIMEOUT: float = Field(default=10, gt=0, le=300, description="seconds that a server may be silent")
-    REQUEST_RETRIES: int = Field(default=1, ge=0, le=10, description="attempts at a fetch that broke before its first byte; at least one")
-    RBAC_SERVER_URL: str | None = None
-    POLICY_SERVER_URL: str | None = Field(
-        default=None, description="asked at each start and download (as ocean-node), in place of credentials"
+    PROVIDER_PRIVATE_KEY: KeyByChain = Field(
+        default_factory=dict,
+        repr=False,
+        description="secp256k1 keys by chain: publishers encrypt to them, and they sign fees and auth tokens; "
+        "the Provider API is on if this and NETWORK_URL are set",
     )
-    POLICY_SERVER_API_KEY: str | None = Field(default=None, repr=False)
-    C2D_DENY_BY_DEFAULT: bool = Field(default=False, description="a data set whose trust lists are both empty allows no algorithm")
-    C2D_CHECK_METADATA_HASH: bool = Field(default=True, description="a DDO must be the one whose hash is on chain")
-    C2D_LENIENT_STOP: bool = Field(default=False, description="take the stops of ocean.js 3.3.3 to 3.4.6, signed without nonce")
-    C2D_ORDERS_ONCE: bool = Field(default=False, description="an order is good for one job")
-    PRIVATE_PROVIDER: bool = Field(default=False, description="told to the RBAC server")
-    USE_CHAIN_PROOF: bool = Field(default=False, description="write each download on the chain")
-    USE_HTTP_PROOF: str | None = Field(default=None, description="a URL that is told of each download")
-    AUTHORIZED_DECRYPTERS: Addresses = Field(default=(), description="who may ask to decrypt a DDO; unset: anybody")
-    REDIS_CONNECTION: str | None = Field(default=None, repr=False)
-    STORAGE_PATH: str | None = None
-    OPERATOR_SERVICE_URL: str | None = Field(default=None, repr=False)
-
-    @field_validator("AQUARIUS_URL", "IPFS_GATEWAY", "ARWEAVE_GATEWAY", "RBAC_SERVER_URL", "USE_HTTP_PROOF", "POLICY_SERVER_URL")
-    @classmethod
-    def _http(cls, value: str | None) -> str | None:
-        if value is not None and not is_http(value):
-            raise ValueError("must be an http:// or https:// URL")
-        return value
+    NETWORK_URL: UrlsByChain = Field(
+        default_factory=dict, repr=False, description="URLs of RPC nodes by chain; not shown, because they may contain keys"
+    )
+    AQUARIUS_URL: HttpUrl | None = Field(default=None, description="URL of the metadata cache")
+    ADDRESS_FILE: Path | None = Field(
+        default=None, description="Ocean's contract addresses as JSON, from which the default fee token is read"
+    )
+    PROVIDER_FEE_TOKEN: AddressByChain = Field(
+        default_factory=dict,
+        description="token that fees are paid in, by chain; the zero address charges nothing; not set: Ocean's token in ADDRESS_FILE",
+    )
+    ALLOW_NON_PUBLIC_IP: bool = Field(default=False, description="1: fetch from private, loopback and link-local addresses as well")
+    IPFS_GATEWAY: HttpUrl | None = Field(default=None, description="where files of type ipfs are read")
+    ARWEAVE_GATEWAY: HttpUrl | None = Field(default=None, description="where files of type arweave are read")
+    MAX_CHECKSUM_LENGTH: int = Field(
+        default=0,
+        ge=0,
+        description="bytes of the largest file whose checksum is computed; an algorithm with a larger file cannot be started; 0: no limit",
+    )
+    REQUEST_TIMEOUT: float = Field(
+        default=10,
+        gt=0,
+        le=300,
+        description="seconds that a server (node, metadata cache, file server, RBAC or policy server) may be silent",
+    )
+    REQUEST_RETRIES: int = Field(default=1, ge=0, le=10, description="attempts at a fetch that broke before its first byte; at least one")
+    RBAC_SERVER_URL: HttpUrl | None = Field(default=None, description="asked at initialize, download and start")
+    POLICY_SERVER_URL: HttpUrl | None = Field(
+        default=None, description="asked for each asset at start and download instead of its allow and deny lists, as by ocean-node"
+    )
+    POLICY_SERVER_API_KEY: str | None = Field(default=None, repr=False, description="sent to the policy server as X-API-Key")
+    C2D_DENY_BY_DEFAULT: bool = Field(
+        default=False, description="1: a data set with two empty trust lists allows no algorithm; 0: it allows every published one"
+    )
+    C2D_CHECK_METADATA_HASH: bool = Field(default=True, description="1: a DDO must have the hash that is recorded on chain")
+    C2D_LENIENT_STOP: bool = Field(
+        default=False, description="1: accept stops signed as ocean.js 3.3.3 to 3.4.6 signs them, without a nonce"
+    )
+    C2D_ORDERS_ONCE: bool = Field(default=False, description="1: an order pays for one job; 0: for any number of jobs until it expires")
+    PRIVATE_PROVIDER: bool = Field(default=False, description="passed on to the RBAC server")
+    USE_CHAIN_PROOF: bool = Field(
+        default=False, description="1: each download is recorded on chain (orderExecuted), and the Provider pays the gas"
+    )
+    USE_HTTP_PROOF: HttpUrl | None = Field(default=None, description="URL that is notified of each download")
+    AUTHORIZED_DECRYPTERS: Addresses = Field(default=(), description="addresses that may decrypt DDOs; not set: everybody")
+    REDIS_CONNECTION: str | None = Field(default=None, repr=False, description="accepted, not needed: nonces and tokens are in PostgreSQL")
+    STORAGE_PATH: str | None = Field(default=None, description="accepted, not needed: nonces and tokens are in PostgreSQL")
+    OPERATOR_SERVICE_URL: str | None = Field(default=None, repr=False, description="accepted, not needed: jobs run here")
 
     @field_validator("NETWORK_URL")
     @classmethod
@@ -163,30 +153,30 @@ class ProviderSettings(Variables):
 
     @property
     def on(self) -> bool:
-        """Whether there is a Provider API."""
+        """Whether the Provider API is on."""
         return bool(self.PROVIDER_PRIVATE_KEY and self.NETWORK_URL)
 
     def key(self, chain_id: int) -> str | None:
-        """The Provider's private key on a chain."""
+        """The Provider's private key on a chain, or None."""
         return self.PROVIDER_PRIVATE_KEY.get(chain_id) or self.PROVIDER_PRIVATE_KEY.get(EVERY_CHAIN)
 
     def address(self, chain_id: int) -> str | None:
-        """The Provider's address on a chain, checksummed."""
+        """The Provider's address on a chain, checksummed, or None."""
         from c2d.crypto import signatures
 
         key = self.key(chain_id)
         return signatures.address_of(key) if key else None
 
     def fee_token(self, chain_id: int) -> str | None:
-        """The token that fees are paid in on a chain; None where it is not known."""
-        given = self.PROVIDER_FEE_TOKEN.get(chain_id) or self.PROVIDER_FEE_TOKEN.get(EVERY_CHAIN)
-        return given or (ocean_tokens(self.ADDRESS_FILE).get(chain_id) if self.ADDRESS_FILE else None)
+        """The token that fees are paid in on a chain. None: it is not known."""
+        token = self.PROVIDER_FEE_TOKEN.get(chain_id) or self.PROVIDER_FEE_TOKEN.get(EVERY_CHAIN)
+        return token or (ocean_tokens(self.ADDRESS_FILE).get(chain_id) if self.ADDRESS_FILE else None)
 
     def shown(self) -> dict[str, str]:
-        """What is set, for a person; of keys and RPC URLs only the addresses, the chains and the number of URLs."""
+        """The settings that are set, by name, for a person to read. Of keys and RPC URLs it has only addresses and numbers."""
         from c2d.crypto import signatures
 
-        shown = {name: str(getattr(self, name)) for name in self.model_fields_set if name not in (*_SECRET, *ANSWERED)}
+        shown = {name: str(getattr(self, name)) for name in self.model_fields_set if name not in (*_SECRET, *NOT_NEEDED)}
         for chain, key in self.PROVIDER_PRIVATE_KEY.items():
             shown[f"address on {_chain(chain)}"] = signatures.address_of(key)
         for chain, urls in self.NETWORK_URL.items():
@@ -194,24 +184,21 @@ class ProviderSettings(Variables):
         return shown
 
     def notes(self) -> list[str]:
-        """What is to be said of the settings that are given and do not act."""
-        return [f"{name}: not needed; {why}" for name, why in ANSWERED.items() if getattr(self, name)]
-
-
-_SECRET = ("PROVIDER_PRIVATE_KEY", "NETWORK_URL", "POLICY_SERVER_API_KEY")
+        """What a person should know about these settings: those that are set without effect."""
+        return [f"{name}: not needed; {why}" for name, why in NOT_NEEDED.items() if getattr(self, name)]
 
 
 def _chain(chain_id: int) -> str:
-    return f"chain {chain_id}" if chain_id else "every chain"
+    return "every chain" if chain_id == EVERY_CHAIN else f"chain {chain_id}"
 
 
-def ocean_tokens(path: Path) -> dict[int, str]:
-    """Ocean's token on each chain, by the address file.
+def ocean_tokens(address_file: Path) -> dict[int, str]:
+    """Ocean's token on each chain.
 
-    :raises ValueError: it cannot be read, or is none.
+    :raises ValueError: the file cannot be read, or is not Ocean's address file.
     """
     try:
-        networks = json.loads(path.read_text())
+        networks = json.loads(address_file.read_text())
         return {
             int(n["chainId"]): str(n["Ocean"]) for n in networks.values() if isinstance(n, dict) and n.get("chainId") and n.get("Ocean")
         }
@@ -219,10 +206,3 @@ def ocean_tokens(path: Path) -> dict[int, str]:
         raise ValueError(f"cannot be read ({e.strerror})") from None
     except (ValueError, TypeError, AttributeError):
         raise ValueError("must be Ocean's address file: a JSON object of networks with chainId and Ocean") from None
-
-
-def is_http(url: Any) -> bool:
-    try:
-        return isinstance(url, str) and bool(re.fullmatch(r"https?://[^\s]+", url)) and bool(urlsplit(url).hostname)
-    except ValueError:
-        return False

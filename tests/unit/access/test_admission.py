@@ -11,7 +11,7 @@ from c2d.crypto import signatures
 from c2d.errors import AccessDenied, InvalidJob
 from c2d.jobs.model import Job
 from c2d.market.approval import ApprovedCompute
-from c2d.settings.installation import Environment
+from c2d.settings.environment import Environment
 from tests.unit import sample_market as m
 from tests.unit.examples import REMOTE, TX, job
 

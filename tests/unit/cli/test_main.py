@@ -65,7 +65,7 @@ def test_check_names_a_setting_that_has_no_effect(monkeypatch: pytest.MonkeyPatc
     }.items():
         monkeypatch.setenv(name, value)
     assert main.main(["check"]) == 0
-    assert "LOG_CFG is set but not in force yet: Airflow's own logging configuration holds" in capsys.readouterr().out
+    assert "LOG_CFG is set but has no effect: Airflow's logging configuration applies" in capsys.readouterr().out
 
 
 def test_check_reports_an_ipfs_account_that_may_do_more_than_add(

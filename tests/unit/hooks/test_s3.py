@@ -9,7 +9,7 @@ import pytest
 
 from c2d.hooks.s3 import s3_client
 from c2d.settings import installation
-from c2d.settings.installation import Environment
+from c2d.settings.environment import Environment
 
 BASE = {"OPERATOR_PRIVATE_KEY": "0x" + "11" * 32, "C2D_DATABASE_URL": "postgresql://x"}
 

@@ -8,16 +8,18 @@ import pytest
 from c2d.contract import RESERVED_HEADERS
 from c2d.crypto import ecies
 from c2d.errors import InvalidJob
-from c2d.jobs.model import CODE_BYTES, Job, params_schema
+from c2d.jobs.assets import CODE_BYTES
+from c2d.jobs.model import Job
+from c2d.jobs.params import params_schema
 from c2d.pods.stage_input import configure_input, secret_content
-from c2d.settings.installation import Environment
+from c2d.settings.environment import Environment
 from tests.unit.examples import OWNER, REMOTE, SECRET_URL, job, remote_job
 
 KEY = ecies.new_private_key()
 PUBLIC = ecies.public_key(KEY)
 ENV = Environment(id="here")
 
-REFUSED = {
+INVALID = {
     "unknown key": ({"nosuch": 1}, "nosuch: is not a known field"),
     "unknown key inside": ({"algorithm.container.nosuch": 1}, "algorithm.container.nosuch: is not a known field"),
     "no algorithm": ({"algorithm": ...}, "algorithm: is required"),
@@ -28,7 +30,7 @@ REFUSED = {
     "no host": ({"inputs.0.files.0.url": "http:///x"}, "inputs[0].files[0].url: must be a URL with a host"),
     "port is text": ({"inputs.0.files.0.url": "http://h:port/"}, "inputs[0].files[0].url: must be a URL with a host"),
     "blank in URL": ({"inputs.0.files.0.url": "http://h/a b"}, "inputs[0].files[0].url: must be a URL with a host"),
-    "password in URL": ({"inputs.0.files.0.url": "http://u:p@h/"}, "inputs[0].files[0].url: must not hold a user name or password"),
+    "password in URL": ({"inputs.0.files.0.url": "http://u:p@h/"}, "inputs[0].files[0].url: must not contain a user name or password"),
     "line break in header": (
         {"inputs.0.files.0.headers": {"A": "b\r\nC: d"}},
         "inputs[0].files[0].headers: the value of A must be printable",
@@ -51,7 +53,7 @@ REFUSED = {
     "entrypoint empty": ({"algorithm.container.entrypoint": ""}, "algorithm.container.entrypoint: "),
     "two sources": (
         {"algorithm.files": [{"url": "http://h/a"}]},
-        "algorithm: must have one of rawcode, files, order and remote, not several",
+        "algorithm: must have at most one of rawcode, files, order and remote",
     ),
     "code too long": ({"algorithm.rawcode": "x" * (CODE_BYTES + 1)}, "algorithm.rawcode: "),
     "code too long in bytes": ({"algorithm.rawcode": "ü" * CODE_BYTES}, "algorithm.rawcode must have at most"),
@@ -62,13 +64,13 @@ REFUSED = {
     "limit is text": ({"maxJobDuration": "soon"}, "maxJobDuration: "),
     "another environment": ({"environment": "other"}, "environment: must be here"),
     "secret is a number": ({"secret": 5}, "secret: "),
-    "files and remote": ({"inputs.0.remote": REMOTE}, "inputs[0]: must have one of files, order and remote, and not several"),
-    "neither files nor remote": ({"inputs.0.files": ...}, "inputs[0]: must have one of files, order and remote, and not several"),
+    "files and remote": ({"inputs.0.remote": REMOTE}, "inputs[0]: must have exactly one of files, order and remote"),
+    "neither files nor remote": ({"inputs.0.files": ...}, "inputs[0]: must have exactly one of files, order and remote"),
     "remote without metadataUri": (
         {"inputs.0": {"id": "did:op:aa", "remote": REMOTE}},
-        "output.metadataUri is required where an asset has remote",
+        "output.metadataUri is required if an asset has remote",
     ),
-    "rawcode and remote": ({"algorithm.remote": REMOTE}, "algorithm: must have one of rawcode, files, order and remote, not several"),
+    "rawcode and remote": ({"algorithm.remote": REMOTE}, "algorithm: must have at most one of rawcode, files, order and remote"),
     "transaction": (
         {"inputs.0": {"id": "did:op:aa", "remote": {**REMOTE, "txId": "0x12"}}},
         "inputs[0].remote.txId: must be 0x followed by 64 hex digits",
@@ -99,8 +101,8 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize(("changes", "sentence"), REFUSED.values(), ids=REFUSED)
-def test_a_bad_job_is_refused_with_a_sentence_that_names_the_field(changes: dict, sentence: str) -> None:
+@pytest.mark.parametrize(("changes", "sentence"), INVALID.values(), ids=INVALID)
+def test_an_invalid_job_is_rejected_with_a_sentence_that_names_the_field(changes: dict, sentence: str) -> None:
     with pytest.raises(InvalidJob) as e:
         Job.parse(job(**changes), "here")
     assert sentence in str(e.value)
@@ -109,12 +111,12 @@ def test_a_bad_job_is_refused_with_a_sentence_that_names_the_field(changes: dict
 
 
 @pytest.mark.parametrize("conf", [None, [], "x", 5])
-def test_a_conf_that_is_no_object_is_refused(conf: object) -> None:
+def test_a_conf_that_is_not_an_object_is_rejected(conf: object) -> None:
     with pytest.raises(InvalidJob, match="conf: must be a JSON object"):
         Job.parse(conf, "here")
 
 
-def test_null_means_left_out_as_the_trigger_form_sends_it() -> None:
+def test_null_counts_as_absent_because_the_trigger_form_sends_it_for_empty_fields() -> None:
     assert Job.parse(job(agreementId=None, chainId=None, maxJobDuration=None), "here") == Job.parse(job(), "here")
 
 
@@ -126,13 +128,13 @@ def test_a_sealed_job_shows_no_secret_and_opens_to_the_same_job() -> None:
     assert Job.parse(sealed.dump(), "here").opened(KEY, "job1") == clear
 
 
-def test_what_was_sealed_for_one_job_does_not_open_in_another() -> None:
+def test_a_value_sealed_for_one_job_does_not_open_in_another() -> None:
     sealed = Job.parse(job(), "here").sealed(PUBLIC, "job1")
     with pytest.raises(InvalidJob, match=r"secret: was sealed for another job"):
         sealed.opened(KEY, "job2")
 
 
-def test_what_was_sealed_to_another_operator_or_altered_is_refused_by_field() -> None:
+def test_a_value_that_was_altered_or_sealed_to_another_operator_is_rejected_with_its_field() -> None:
     with pytest.raises(InvalidJob, match=r"secret: must be sealed to this operator"):
         Job.parse(job(), "here").sealed(ecies.public_key(ecies.new_private_key()), None).opened(KEY, "j")
     good = Job.parse(job(), "here").sealed(PUBLIC, None).dump()
@@ -142,30 +144,30 @@ def test_what_was_sealed_to_another_operator_or_altered_is_refused_by_field() ->
         Job.parse(good, "here").opened(KEY, "j")
 
 
-def test_a_sealed_file_is_checked_like_a_plain_one() -> None:
+def test_a_sealed_file_is_validated_like_a_plain_one() -> None:
     conf = job(**{"inputs.0.files.0": {"sealed": ecies.seal(PUBLIC, {"url": "file:///etc/passwd"})}})
     with pytest.raises(InvalidJob, match=r"inputs\[0\].files\[0\].url: must begin with http"):
         Job.parse(conf, "here").opened(KEY, "j")
 
 
-def test_what_configure_is_told_fits_in_a_secret() -> None:
-    """Kubernetes takes 1 MiB; letters that JSON could write as six characters each are counted as what they are."""
+def test_the_largest_job_fits_into_configures_secret() -> None:
+    """A Secret may have 1 MiB. Non-ASCII letters are stored as UTF-8, not as six-character JSON escapes."""
     code = {"algorithm.rawcode": "\u044f" * (CODE_BYTES // 2), "algorithm.algocustomdata": {"a": "x" * (100 * 1024)}}
     largest = Job.parse(job(**code), "here").opened(KEY, "j")
-    told = secret_content(configure_input("j", largest, ENV))["stage.json"]
-    assert CODE_BYTES < len(told.encode()) < 2**20
+    content = secret_content(configure_input("j", largest, ENV))["stage.json"]
+    assert CODE_BYTES < len(content.encode()) < 2**20
     files = [{"url": f"http://h/{'x' * 800}", "headers": {"A": "b"}}] * 998
     for too_much in ({**code, "inputs.0.files": files[:500]}, {"inputs.0.files": files, "algorithm.rawcode": ...}):
         with pytest.raises(InvalidJob, match="job: inputs and algorithm must have at most 819200 bytes as JSON"):
             Job.parse(job(**too_much), "here").opened(KEY, "j")
 
 
-def test_a_bare_sha256_is_taken_as_one() -> None:
+def test_a_checksum_without_its_algorithm_is_a_sha256() -> None:
     parsed = Job.parse(job(**{"inputs.0.files.0.checksum": "a" * 64}), "here")
     assert parsed.inputs[0].files[0].checksum == "sha256:" + "a" * 64  # type: ignore[union-attr]
 
 
-def test_assets_may_be_named_by_transaction() -> None:
+def test_assets_can_be_named_by_their_orders() -> None:
     conf = remote_job()
     conf["algorithm"]["remote"] = {**REMOTE, "serviceEndpoint": "http://provider", "userdata": {"k": 1}}
     parsed = Job.parse(conf, "here")
@@ -177,49 +179,25 @@ def test_assets_may_be_named_by_transaction() -> None:
             jsonschema.validate(conf[name], field)
 
 
-def test_an_algorithm_by_transaction_has_an_id() -> None:
+def test_an_ordered_algorithm_needs_an_id() -> None:
     conf = remote_job()
     del conf["algorithm"]["id"]
-    with pytest.raises(InvalidJob, match="algorithm: must have an id where it has order or remote"):
+    with pytest.raises(InvalidJob, match="algorithm: must have an id if it has order or remote"):
         Job.parse(conf, "here")
 
 
-def test_the_image_is_referred_to_by_digest_where_one_is_known() -> None:
+def test_the_image_is_referred_to_by_digest_if_there_is_one() -> None:
     digest = "sha256:" + "0" * 64
     assert Job.parse(job(**{"algorithm.container.checksum": digest}), "x").algorithm.container.reference == f"c2d.test/python-data@{digest}"
     assert Job.parse(job(), "x").algorithm.container.reference == "c2d.test/python-data:1"
 
 
-def test_the_params_schema_takes_what_the_model_takes_and_names_what_is_required() -> None:
-    schema = params_schema()
-    conf = job()
-    for name, field in schema.items():
-        required = field.pop("required")
-        assert required == (name in ("algorithm", "owner"))
-        if name in conf:
-            jsonschema.validate(conf[name], field)
-            jsonschema.validate(Job.parse(conf, "x").sealed(PUBLIC, None).dump()[name], field)
-    assert "$ref" not in json.dumps(schema)
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [c for c, s in REFUSED.values() if "algorithm.container" in next(iter(c), "") and "must have" not in s],
-    ids=lambda c: next(iter(c)),
-)
-def test_the_params_schema_refuses_a_bad_container_by_itself(changes: dict) -> None:
-    field = params_schema()["algorithm"]
-    field.pop("required")
-    with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(job(**changes)["algorithm"], field)
-
-
-def test_owner_and_url_examples_are_what_they_seem() -> None:
+def test_owner_and_urls_are_parsed_unchanged() -> None:
     parsed = Job.parse(job(), "x")
     assert parsed.owner == OWNER and parsed.inputs[0].files[0].url == SECRET_URL  # type: ignore[union-attr]
 
 
-def test_a_ddo_keeps_its_keys_order_in_a_database_that_does_not() -> None:
+def test_a_ddo_is_kept_as_text_so_that_a_database_does_not_reorder_its_keys() -> None:
     ddo = {"@context": [], "zz": "é", "a": {"b": 1, "a": None}}
     text = '{"@context":[],"zz":"é","a":{"b":1,"a":null}}'
     for given in (ddo, text):

@@ -5,26 +5,35 @@ import itertools
 import pytest
 
 from c2d.contract import Failure
-from c2d.jobs.status import FINAL, TEXTS, Reason, Stage, StageEnd, Status, can_follow, outcome
+from c2d.jobs.status import Reason, Stage, StageEnd, Status, after_stage, can_follow, outcome
 
 
 def ends(**reasons: Reason) -> dict[Stage, StageEnd]:
     codes = {Reason.COMPLETED: 0, Reason.ERROR: 3, Reason.OOM_KILLED: 137}
-    return {Stage(s): StageEnd(Stage(s), r, codes.get(r), f"{s} said so") for s, r in reasons.items()}
+    return {Stage(s): StageEnd(Stage(s), r, codes.get(r), f"message of {s}") for s, r in reasons.items()}
 
 
 OK = {s: Reason.COMPLETED for s in ("configure", "algorithm", "filter", "publish")}
 
 
-def test_the_texts_are_oceans() -> None:
-    assert TEXTS[Status.RUNNING] == "Running algorithm "
-    assert [int(s) for s in Status] == [1, 20, 30, 31, 32, 40, 50, 60, 62, 70]
-    assert set(TEXTS) == set(Status)
+def test_numbers_and_texts_are_oceans() -> None:
+    assert {int(status): status.text for status in Status} == {
+        1: "Warming up",
+        20: "Configuring volumes",
+        30: "Provisioning success",
+        31: "Data provisioning failed",
+        32: "Algorithm provisioning failed",
+        40: "Running algorithm ",
+        50: "Filtering results",
+        60: "Publishing results",
+        62: "Failed to upload results to storage",
+        70: "Job finished",
+    }
 
 
-def test_numbers_only_rise_and_a_final_number_stays() -> None:
+def test_numbers_only_rise_and_a_final_one_stays() -> None:
     for old, new in itertools.product(Status, Status):
-        assert can_follow(old, new) == (new > old and old not in FINAL)
+        assert can_follow(old, new) == (new > old and old not in (31, 32, 62, 70))
 
 
 @pytest.mark.parametrize(
@@ -48,18 +57,26 @@ def test_numbers_only_rise_and_a_final_number_stays() -> None:
         ({}, False, 62, "PublishFailed", None),
     ],
 )
-def test_the_outcome_follows_from_the_stages_alone(reasons: dict, stopped: bool, status: int, reason: str, code: int | None) -> None:
+def test_the_outcome_depends_only_on_the_ends_of_the_stages(
+    reasons: dict[str, Reason], stopped: bool, status: int, reason: str, code: int | None
+) -> None:
     end = outcome(ends(**reasons), stopped)
     assert (end.status, end.terminationDetails["reason"], end.terminationDetails["exitCode"]) == (status, reason, code)
     assert end.terminationDetails["OOMKilled"] == (reason == "OOMKilled")
     assert end.ok == (reason == "Completed")
 
 
-def test_an_algorithm_that_could_not_be_fetched_is_32() -> None:
+def test_a_job_whose_algorithm_could_not_be_fetched_ends_at_32() -> None:
     failed = StageEnd(Stage.CONFIGURE, Reason.ERROR, 1, "algorithm.files[0]: 404", Failure(status=32, message="algorithm.files[0]: 404"))
     assert outcome({Stage.CONFIGURE: failed}, stopped=False).status == 32
 
 
-def test_configures_failure_is_told_even_when_publishing_failed_too() -> None:
+def test_the_failure_of_configure_is_reported_even_if_publishing_failed_too() -> None:
     end = outcome(ends(configure=Reason.ERROR, publish=Reason.ERROR), stopped=False)
-    assert (end.status, end.terminationDetails["message"]) == (31, "configure said so")
+    assert (end.status, end.terminationDetails["message"]) == (31, "message of configure")
+
+
+def test_only_configure_sets_a_status_when_it_ends() -> None:
+    assert after_stage(StageEnd(Stage.CONFIGURE, Reason.COMPLETED)) is Status.CONFIGURED
+    assert after_stage(StageEnd(Stage.CONFIGURE, Reason.NOT_STARTED)) is Status.INPUT_FAILED
+    assert [after_stage(StageEnd(stage, Reason.COMPLETED)) for stage in (Stage.ALGORITHM, Stage.FILTER, Stage.PUBLISH)] == [None] * 3

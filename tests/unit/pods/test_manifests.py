@@ -36,7 +36,7 @@ STAGES = ["configure", "algorithm", "filter", "publish"]
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_every_pod_is_restricted_bounded_and_hangs_on_the_owner(stage: str) -> None:
+def test_every_pod_is_restricted_and_limited_and_belongs_to_the_owner(stage: str) -> None:
     made = pod(stage)
     spec, (container,) = made["spec"], made["spec"]["containers"]
     assert spec["securityContext"]["runAsNonRoot"] and spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
@@ -54,12 +54,12 @@ def test_every_pod_is_restricted_bounded_and_hangs_on_the_owner(stage: str) -> N
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_no_pod_shows_a_secret(stage: str) -> None:
+def test_no_pod_contains_a_secret(stage: str) -> None:
     text = json.dumps(pod(stage))
     assert not any(s in text for s in ("TOPSECRET", "HEADERSECRET", "JOBSECRET", "DBSECRET", BASE["OPERATOR_PRIVATE_KEY"][2:], "hello"))
 
 
-def test_the_algorithm_gets_exactly_what_the_environment_offers() -> None:
+def test_the_algorithm_gets_exactly_the_environments_resources() -> None:
     resources = pod("algorithm", nGPU="2")["spec"]["containers"][0]["resources"]
     exact = {"cpu": "500m", "memory": str(2 * 2**30), "ephemeral-storage": str(2**30 + 64 * 2**20), "nvidia.com/gpu": "2"}
     assert resources == {"requests": exact, "limits": exact}
@@ -80,13 +80,13 @@ def test_the_algorithm_sees_inputs_read_only_and_neither_admin_logs_nor_stage_js
 
 
 @pytest.mark.parametrize(("own", "limit"), [(None, 600), (30, 30), (9999, 600)])
-def test_the_algorithms_time_is_the_smaller_of_the_jobs_and_the_environments(own: int | None, limit: int) -> None:
-    wanted, env = job(maxJobDuration=own), read(BASE).environments[0]
-    assert manifests.seconds_of(Stage.ALGORITHM, Job.parse(wanted, "ocean-compute"), env) == limit
-    assert pod("algorithm", wanted)["spec"]["activeDeadlineSeconds"] == limit + 900, "to pull an image is not the consumer's time"
+def test_the_algorithms_time_is_the_smaller_of_the_jobs_and_the_environments_limit(own: int | None, limit: int) -> None:
+    conf, env = job(maxJobDuration=own), read(BASE).environments[0]
+    assert manifests.run_seconds(Stage.ALGORITHM, Job.parse(conf, "ocean-compute"), env) == limit
+    assert pod("algorithm", conf)["spec"]["activeDeadlineSeconds"] == limit + 900, "pulling an image is not the consumer's time"
 
 
-def test_the_consumers_container_starts_only_once_ours_has_seen_that_the_network_is_gone() -> None:
+def test_the_algorithm_starts_only_after_the_pod_has_been_isolated() -> None:
     spec = pod("algorithm")["spec"]
     (isolated,) = spec["initContainers"]
     assert isolated["command"] == ["python3", "-m", "c2d_stages", "isolated"] and isolated["image"] == "c2d.test/stages:1"
@@ -100,7 +100,7 @@ def test_algorithm_and_filter_have_no_resolver() -> None:
     assert "dnsConfig" not in pod("configure")["spec"]
 
 
-def test_the_environment_is_the_incumbents_and_secret_comes_from_the_stages_secret() -> None:
+def test_the_variables_are_operator_engines_and_the_jobs_secret_comes_from_a_kubernetes_secret() -> None:
     env = {e["name"]: e.get("value", e.get("valueFrom")) for e in pod("algorithm")["spec"]["containers"][0]["env"]}
     assert env == {
         "DIDS": '["aa"]',
@@ -115,7 +115,7 @@ def test_the_environment_is_the_incumbents_and_secret_comes_from_the_stages_secr
     }
 
 
-def test_the_entrypoint_is_an_argument_of_its_own_and_kubernetes_expands_nothing_in_it() -> None:
+def test_the_entrypoint_is_a_separate_argument_in_which_kubernetes_expands_nothing() -> None:
     entrypoint = "a '; $(secret) $$x {{ conn.y }} $ALGO"
     command = pod("algorithm", job(**{"algorithm.container.entrypoint": entrypoint}))["spec"]["containers"][0]["command"]
     assert command[-1] == "a '; $$(secret) $$$$x {{ conn.y }} /data/transformations/algorithm"
@@ -139,41 +139,41 @@ def test_the_wrapper_logs_both_streams_to_the_pod_and_to_the_file(tmp_path: Path
     assert done.stdout == b"out\nerr\n" == (tmp_path / "algorithm.log").read_bytes()
 
 
-def test_the_log_file_is_cut_while_the_algorithm_runs_on(tmp_path: Path) -> None:
+def test_a_full_log_file_does_not_stop_the_algorithm(tmp_path: Path) -> None:
     done = run_wrapper("yes | head -c 200000; exit 4", tmp_path, blocks=100)
     assert (tmp_path / "algorithm.log").stat().st_size == 51200
     assert (done.returncode, len(done.stdout)) == (4, 200000)
 
 
-def test_the_wrapper_ends_at_once_when_it_is_told_to(tmp_path: Path) -> None:
+def test_the_wrapper_ends_at_once_on_sigterm(tmp_path: Path) -> None:
     env = {"LOGS": str(tmp_path), "PATH": os.environ["PATH"]}
     command = ["sh", "-c", manifests.ALGORITHM_WRAPPER, "algorithm", "2048", "echo $$; exec sleep 600"]
     with subprocess.Popen(command, env=env, stdout=subprocess.PIPE) as wrapper:
         assert wrapper.stdout
         algorithm = int(wrapper.stdout.readline())
         wrapper.terminate()
-        # By a handler of its own (not -15): without one the first process of a container does not get the signal at all.
+        # Not -15: the wrapper needs a handler, because the first process of a container gets no SIGTERM without one.
         assert wrapper.wait(60) == 143
-        os.kill(algorithm, signal.SIGKILL)  # in a container all others end with the first
+        os.kill(algorithm, signal.SIGKILL)  # in a container, all processes end with the first
 
 
-def test_the_owners_filter_runs_before_ours_without_the_jobs_secret() -> None:
+def test_the_operators_own_filter_runs_before_the_built_in_one_without_the_jobs_secret() -> None:
     spec = pod("filter", FILTERING_CONTAINER="registry.example/filter:2")["spec"]
-    isolated, owners = spec["initContainers"]
+    isolated, own_filter = spec["initContainers"]
     assert isolated["name"] == "isolated" and isolated["image"] == "c2d.test/stages:1"
-    assert owners["image"] == "registry.example/filter:2" and "command" not in owners
-    assert "secret" not in {e["name"] for e in owners["env"]}
-    assert "/data/adminlogs" not in {m["mountPath"] for m in owners["volumeMounts"]}
-    assert owners["securityContext"]["readOnlyRootFilesystem"]
+    assert own_filter["image"] == "registry.example/filter:2" and "command" not in own_filter
+    assert "secret" not in {e["name"] for e in own_filter["env"]}
+    assert "/data/adminlogs" not in {m["mountPath"] for m in own_filter["volumeMounts"]}
+    assert own_filter["securityContext"]["readOnlyRootFilesystem"]
     assert "initContainers" not in pod("filter")["spec"]
 
 
-def test_publish_sees_only_its_own_folder_of_the_results() -> None:
+def test_publish_sees_only_its_own_folder_of_the_results_volume() -> None:
     mounts = {m["mountPath"]: m for m in pod("publish")["spec"]["containers"][0]["volumeMounts"]}
     assert mounts["/results"]["subPath"] == "j1" and mounts["/data/outputs"]["readOnly"]
 
 
-def test_the_cluster_settings_reach_the_pod() -> None:
+def test_the_settings_of_the_cluster_reach_the_pod() -> None:
     spec = pod("algorithm", SERVICE_ACCOUNT="sa", PULL_SECRET="reg", PULL_POLICY="Always", NODE_SELECTOR="compute")["spec"]
     assert spec["serviceAccountName"] == "sa" and spec["imagePullSecrets"] == [{"name": "reg"}]
     assert spec["containers"][0]["imagePullPolicy"] == "Always"
@@ -187,35 +187,29 @@ def test_the_cluster_settings_reach_the_pod() -> None:
     }
 
 
-@pytest.mark.parametrize("job_id", ["manual__2026-11-22T06:05:00+00:00", "UPPER", "x" * 80, "-a", "a_b"])
-def test_a_run_id_that_is_no_kubernetes_name_becomes_a_digest(job_id: str) -> None:
-    name = ids.object_name(job_id)
-    assert name.startswith("job-") and len(name) == 36
-    assert pod("publish", job_id=job_id)["metadata"]["annotations"]["c2d/job-id"] == job_id
+def test_every_object_names_its_job_even_if_the_id_is_not_a_kubernetes_name() -> None:
+    job_id = "manual__2026-11-22T06:05:00+00:00"
+    for made in (pod("publish", job_id=job_id), manifests.owner(job_id, "here")):
+        assert made["metadata"]["annotations"]["c2d/job-id"] == job_id
+        assert made["metadata"]["labels"]["c2d/job"] == ids.object_name(job_id)
 
 
-def test_names_fit_where_kubernetes_wants_them() -> None:
-    longest = "a" * 50
-    assert ids.object_name(longest) == longest
-    assert max(len(ids.stage_name(longest, s)) for s in Stage) <= 63
-
-
-def test_an_algorithm_with_the_network_says_so_to_the_policies_and_still_waits_until_it_is_cut_off_from_the_cluster() -> None:
+def test_the_pod_of_an_algorithm_with_network_is_labelled_for_its_policy_and_still_isolated_from_the_cluster() -> None:
     settings = read(BASE)
-    wanted, env = Job.parse(job(), "ocean-compute"), settings.environments[0]
+    conf, env = Job.parse(job(), "ocean-compute"), settings.environments[0]
 
     def made(stage: str, network: bool) -> dict[str, Any]:
-        return manifests.pod(Stage(stage), "j1", wanted, env, settings, "uid-1", network=network)
+        return manifests.pod(Stage(stage), "j1", conf, env, settings, "uid-1", network=network)
 
     pod_with = made("algorithm", True)
     assert pod_with["metadata"]["labels"] == {"c2d/job": "j1", "c2d/stage": "algorithm", "c2d/network": "public"}
     assert "dnsPolicy" not in pod_with["spec"], "it has a resolver"
     assert [c["name"] for c in pod_with["spec"]["initContainers"]] == ["isolated"]
     assert made("algorithm", False)["spec"]["dnsPolicy"] == "None"
-    assert made("filter", True) == made("filter", False), "nobody but the algorithm"
+    assert made("filter", True) == made("filter", False), "only the algorithm gets the network"
 
 
-def test_the_policy_for_such_an_algorithm_leaves_out_what_configures_leaves_out() -> None:
+def test_the_policy_of_algorithms_with_network_excludes_the_same_addresses_as_configures_policy() -> None:
     import yaml
 
     text = (Path(__file__).parents[3] / "helm_values/jobs-namespace/20-networkpolicy.yaml").read_text()

@@ -22,7 +22,7 @@ def rule(address: str, port: int) -> dict[str, Any]:
     return {"to": [{"ipBlock": {"cidr": f"{address}/32"}}], "ports": [{"protocol": "TCP", "port": port}]}
 
 
-def test_a_results_volume_needs_no_network() -> None:
+def test_results_on_the_volume_need_no_network() -> None:
     assert egress() is None
 
 
@@ -53,14 +53,14 @@ def test_publish_reaches_its_store_and_nothing_else(variables: dict[str, str], r
     assert egress(lambda host: ["10.1.2.3"], **variables) == rules
 
 
-def test_each_environments_store_is_reached(tmp_path: Any) -> None:
+def test_the_policy_allows_the_store_of_each_environment(tmp_path: Any) -> None:
     file = tmp_path / "environments.yaml"
     environments = [{"id": "a", "IPFS_OUTPUT": "http://10.0.0.1:5001"}, {"id": "b", "IPFS_OUTPUT": "http://10.0.0.2:5001"}]
     file.write_text(yaml.safe_dump({"environments": environments}))
     assert egress(lambda host: [host], C2D_ENVIRONMENTS=str(file)) == [rule("10.0.0.1", 5001), rule("10.0.0.2", 5001)]
 
 
-def test_private_networks_are_those_that_configure_may_not_reach_either() -> None:
+def test_the_private_networks_are_those_that_configures_policy_excludes() -> None:
     from tests.conftest import ROOT
 
     documents = yaml.safe_load_all((ROOT / "helm_values/jobs-namespace/20-networkpolicy.yaml").read_text())

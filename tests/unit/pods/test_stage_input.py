@@ -13,7 +13,8 @@ from c2d.jobs.model import Job
 from c2d.jobs.status import Stage
 from c2d.market import download_grants
 from c2d.pods.stage_input import algorithm_secret_content, configure_input, filter_input, publish_input, secret_content
-from c2d.settings.installation import Environment, read
+from c2d.settings.environment import Environment
+from c2d.settings.installation import read
 from c2d.shared.records import Record
 from tests.unit.examples import REMOTE, job, remote_job
 

@@ -26,32 +26,32 @@ PULL_LATER = {"waiting": {"reason": "ErrImagePull", "message": "dial tcp: connec
 
 CASES: dict[str, tuple[dict[str, Any], Reason | None]] = {
     "not scheduled": (pod(None, "Pending"), None),
-    "works": (pod(RUNNING), None),
-    "ended well, phase not yet": (pod(ended(0, "Completed")), Reason.COMPLETED),
-    "failed, phase not yet": (pod(ended(3)), Reason.ERROR),
-    "killed, waits for the phase": (pod(ended(137)), None),
+    "runs": (pod(RUNNING), None),
+    "succeeded before the phase changes": (pod(ended(0, "Completed")), Reason.COMPLETED),
+    "failed before the phase changes": (pod(ended(3)), Reason.ERROR),
+    "killed before the phase changes": (pod(ended(137)), None),
     "killed by itself": (pod(ended(137), "Failed"), Reason.ERROR),
     "out of memory": (pod(ended(137, "OOMKilled")), Reason.OOM_KILLED),
     "deadline": (pod(ended(137), "Failed", "DeadlineExceeded"), Reason.DEADLINE_EXCEEDED),
-    "deadline before it ran": (pod(None, "Failed", "DeadlineExceeded"), Reason.NOT_STARTED),
-    "deadline while it was being cut off": (
+    "deadline before it started": (pod(None, "Failed", "DeadlineExceeded"), Reason.NOT_STARTED),
+    "deadline during isolation": (
         pod(None, "Failed", "DeadlineExceeded", initContainerStatuses=[{"name": "isolated", "state": ended(137)}]),
         Reason.NOT_STARTED,
     ),
-    "evicted while it was being cut off": (
+    "evicted during isolation": (
         pod(None, "Failed", "Evicted", initContainerStatuses=[{"name": "isolated", "state": ended(137)}]),
         Reason.EVICTED,
     ),
-    "deadline, and the container not yet said to have ended": (pod(RUNNING, "Failed", "DeadlineExceeded"), Reason.DEADLINE_EXCEEDED),
+    "deadline before the container is reported as ended": (pod(RUNNING, "Failed", "DeadlineExceeded"), Reason.DEADLINE_EXCEEDED),
     "evicted": (pod(ended(137), "Failed", "Evicted"), Reason.EVICTED),
     "node lost": (pod(ended(137), "Failed", "NodeLost"), Reason.POD_LOST),
-    "failed for no reason we know": (pod(None, "Failed", "Whatever"), Reason.POD_LOST),
+    "failed for an unknown reason": (pod(None, "Failed", "Whatever"), Reason.POD_LOST),
     "no such image": (pod(PULL_FAILED, "Pending"), Reason.NOT_STARTED),
-    "registry away": (pod(PULL_LATER, "Pending"), None),
-    "bad image name": (pod({"waiting": {"reason": "InvalidImageName"}}, "Pending"), Reason.NOT_STARTED),
+    "registry does not answer": (pod(PULL_LATER, "Pending"), None),
+    "invalid image name": (pod({"waiting": {"reason": "InvalidImageName"}}, "Pending"), Reason.NOT_STARTED),
     "init container failed": (pod(None, "Failed", initContainerStatuses=[{"name": "i", "state": ended(2)}]), Reason.ERROR),
-    "never cut off": (pod(None, "Failed", initContainerStatuses=[{"name": "isolated", "state": ended(1)}]), Reason.NOT_STARTED),
-    "init container works": (pod(None, "Pending", initContainerStatuses=[{"name": "i", "state": {"running": {}}}]), None),
+    "not isolated in time": (pod(None, "Failed", initContainerStatuses=[{"name": "isolated", "state": ended(1)}]), Reason.NOT_STARTED),
+    "init container runs": (pod(None, "Pending", initContainerStatuses=[{"name": "i", "state": {"running": {}}}]), None),
     "init container cannot be pulled": (
         pod(None, "Pending", initContainerStatuses=[{"name": "i", "state": PULL_FAILED}]),
         Reason.NOT_STARTED,
@@ -59,19 +59,19 @@ CASES: dict[str, tuple[dict[str, Any], Reason | None]] = {
 }
 
 
-@pytest.mark.parametrize(("given", "reason"), CASES.values(), ids=CASES)
-def test_the_end_of_a_pod(given: dict[str, Any], reason: Reason | None) -> None:
-    end = end_of(given)
+@pytest.mark.parametrize(("status", "reason"), CASES.values(), ids=CASES)
+def test_the_end_of_a_pod_follows_from_its_status(status: dict[str, Any], reason: Reason | None) -> None:
+    end = end_of(status)
     assert (end and end.reason) == reason
 
 
-@pytest.mark.parametrize(("taken", "seconds"), [("05:59:30", 42), ("06:00:00", 12), ("06:00:10", 12), ("05:00:00", 912), (None, 12)])
-def test_the_containers_time_begins_with_it_and_never_ends_later_than_the_pods(taken: str | None, seconds: int) -> None:
-    given = pod(RUNNING, **({"startTime": f"2026-11-22T{taken}Z"} if taken else {}))
-    assert deadline({**given, "spec": {"activeDeadlineSeconds": 912}}, 12) == seconds
+@pytest.mark.parametrize(("accepted", "seconds"), [("05:59:30", 42), ("06:00:00", 12), ("06:00:10", 12), ("05:00:00", 912), (None, 12)])
+def test_the_containers_time_starts_with_it_and_never_ends_after_the_pods(accepted: str | None, seconds: int) -> None:
+    running = pod(RUNNING, **({"startTime": f"2026-11-22T{accepted}Z"} if accepted else {}))
+    assert deadline({**running, "spec": {"activeDeadlineSeconds": 912}}, 12) == seconds
 
 
-def test_times_and_message_are_the_containers() -> None:
+def test_the_end_has_the_containers_times_and_message() -> None:
     end = end_of(pod(ended(0, "Completed", '{"ok": true, "files": 3, "bytes": 5, "seconds": 0.1}')))
     assert end is not None and end.started is not None and end.finished is not None
     assert (end.finished - end.started).total_seconds() == 5
@@ -79,24 +79,31 @@ def test_times_and_message_are_the_containers() -> None:
     assert running_since(pod({"running": {"startedAt": "2026-11-22T06:00:00Z"}})) == end.started
 
 
-def test_a_stage_that_failed_is_explained_by_its_answer() -> None:
+def test_the_message_of_a_failed_stage_is_the_one_in_its_answer() -> None:
     answer = json.dumps({"ok": False, "status": 31, "message": "inputs[0].files[0]: 404"})
     end = end_of(pod(ended(1, message=answer))).of_stage(Stage.CONFIGURE)  # type: ignore[union-attr]
     assert (end.message, end.answer) == ("inputs[0].files[0]: 404", Failure(status=31, message="inputs[0].files[0]: 404"))
 
 
-@pytest.mark.parametrize("said", ["", "not json", "[]", '{"ok": false}', '{"released": 1, "withheld": 0, "bytes": 1}', '{"ok": true}'])
-def test_a_stage_of_ours_that_ends_well_without_saying_so_has_failed(said: str) -> None:
-    end = end_of(pod(ended(0, "Completed", said))).of_stage(Stage.FILTER)  # type: ignore[union-attr]
+@pytest.mark.parametrize("answer", ["", "not json", "[]", '{"ok": false}', '{"released": 1, "withheld": 0, "bytes": 1}', '{"ok": true}'])
+def test_a_stage_that_exits_with_0_without_a_positive_answer_has_failed(answer: str) -> None:
+    end = end_of(pod(ended(0, "Completed", answer))).of_stage(Stage.FILTER)  # type: ignore[union-attr]
     assert not end.ok and end.message == "the stage gave no answer"
 
 
-def test_what_the_algorithm_writes_as_its_message_goes_nowhere() -> None:
+def test_the_algorithms_termination_message_is_not_read() -> None:
     for code, reason in ((0, "Completed"), (1, "Error"), (137, "OOMKilled")):
         end = end_of(pod(ended(code, reason, '{"ok": true, "leak": "patient 7"}'), "Failed")).of_stage(Stage.ALGORITHM)  # type: ignore[union-attr]
         assert "patient" not in repr(end)
 
 
-def test_a_pod_that_waits_says_what_for() -> None:
+def test_a_pending_pod_tells_what_it_waits_for() -> None:
     conditions = [{"type": "PodScheduled", "status": "False", "message": "0/1 nodes are available: 1 Insufficient cpu."}]
     assert "Insufficient cpu" in why_pending(pod(None, "Pending", conditions=conditions))
+
+
+@pytest.mark.parametrize("stage", Stage)
+def test_a_message_of_kubernetes_may_contain_braces(stage: Stage) -> None:
+    taint = "0/1 nodes are available: 1 node(s) had untolerated taint {node.kubernetes.io/disk-pressure: }."
+    end = end_of(pod(None, "Failed", "DeadlineExceeded", conditions=[{"status": "False", "message": taint}]))
+    assert end and end.of_stage(stage).message == f"the pod did not start in time: {taint}"

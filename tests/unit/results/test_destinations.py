@@ -11,7 +11,7 @@ from c2d.errors import UpstreamUnavailable
 from c2d.hooks import connections
 from c2d.results.destinations import VOLUME, Destination, Destinations, destinations, storage_term
 from c2d.settings import installation
-from c2d.settings.installation import Environment
+from c2d.settings.environment import Environment
 
 
 def environment(**variables: str) -> Environment:

@@ -6,13 +6,14 @@ import pytest
 
 from c2d.crypto import ecies
 from c2d.errors import InvalidSettings
-from c2d.settings import installation
-from c2d.settings.installation import read
+from c2d.settings.environment import Environment
+from c2d.settings.installation import Settings, read
+from c2d.settings.provider import ProviderSettings
 
 KEY = ecies.new_private_key()
 BASE = {"OPERATOR_PRIVATE_KEY": KEY, "C2D_DATABASE_URL": "postgresql+psycopg2://u:DBSECRET@h/d"}
 
-# The environment of an operator-engine deployment, every name that its README documents.
+# The environment file of an operator-engine deployment, with every name that its README documents.
 OPERATOR_ENGINE = {
     "OPERATOR_PRIVATE_KEY": KEY,
     "POSTGRES_HOST": "db",
@@ -66,11 +67,11 @@ def test_an_operator_engine_environment_file_gives_one_environment() -> None:
     assert loaded.C2D_DATABASE_URL == "postgresql+psycopg2://op:p%40ss%2Fword@db:5433/jobs"
 
 
-def test_a_setting_that_is_empty_is_not_set() -> None:
+def test_an_empty_variable_counts_as_not_set() -> None:
     names = {
-        *installation.Settings.model_fields,
-        *installation.Environment.model_fields,
-        *installation.ProviderSettings.model_fields,
+        *Settings.model_fields,
+        *Environment.model_fields,
+        *ProviderSettings.model_fields,
         *OPERATOR_ENGINE,
     }
     assert read(dict.fromkeys(names, "") | BASE) == read(BASE)
@@ -78,20 +79,25 @@ def test_a_setting_that_is_empty_is_not_set() -> None:
     assert read(without_url) == read(OPERATOR_ENGINE)
 
 
-def test_a_default_environment_that_does_not_exist_is_warned_of() -> None:
+def test_a_default_environment_that_does_not_exist_is_noted() -> None:
     assert read({**BASE, "DEFAULT_NAMESPACE": "ocean-compute"}).notes() == []
     assert read({**BASE, "DEFAULT_NAMESPACE": "other"}).notes() == [
-        "DEFAULT_NAMESPACE: there is no environment other; a job that names none is refused"
+        "DEFAULT_NAMESPACE: there is no environment other; a job that names none is rejected"
     ]
 
 
-def test_every_setting_that_does_not_act_yet_is_warned_of_and_no_other() -> None:
-    warned = {w.split()[0] for w in read({**OPERATOR_ENGINE, "LOG_CFG": "/etc/logging.cfg"}).environments[0].not_in_force()}
-    assert warned == set(installation.NOT_YET_IN_FORCE)
-    assert read(BASE).environments[0].not_in_force() == []
+def test_a_setting_without_effect_is_noted() -> None:
+    note = "LOG_CFG is set but has no effect: Airflow's logging configuration applies"
+    assert read({**OPERATOR_ENGINE, "LOG_CFG": "/etc/logging.cfg"}).environments[0].notes() == [note]
+    assert read(OPERATOR_ENGINE).environments[0].notes() == []
 
 
-def test_defaults_are_operator_engines() -> None:
+@pytest.mark.parametrize("model", [Environment, Settings, ProviderSettings])
+def test_every_setting_has_a_description(model: type[Environment | Settings | ProviderSettings]) -> None:
+    assert [name for name, field in model.model_fields.items() if not field.description] == []
+
+
+def test_the_defaults_are_those_of_operator_engine() -> None:
     (env,) = read(BASE).environments
     assert (env.nCPU, env.nGPU, env.ramGB, env.diskGB, env.maxJobDuration, env.priceMinute) == (1, 0, 1, 1, 60, 0)
 
@@ -105,7 +111,7 @@ def test_defaults_are_operator_engines() -> None:
         ({"maxJobs": "1.5"}, "maxJobs: "),
         ({"IPFS_TYPE": "S3"}, "IPFS_TYPE: "),
         ({"AWS_ACCESS_KEY_ID": "a"}, "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY: must both be set"),
-        ({"C2D_S3_KMS_KEY_ID": "k", "C2D_S3_ENCRYPTION": "AES256"}, "C2D_S3_KMS_KEY_ID: is for"),
+        ({"C2D_S3_KMS_KEY_ID": "k", "C2D_S3_ENCRYPTION": "AES256"}, "C2D_S3_KMS_KEY_ID: needs C2D_S3_ENCRYPTION"),
         ({"C2D_IPFS_ADD_AUTH": "SECRET"}, "C2D_IPFS_ADD_AUTH: "),
         ({"IPFS_TYPE": "CLUSTER", "IPFS_OUTPUT": "http://c.example"}, "C2D_IPFS_ADD_URL: must name a kubo"),
         ({"PULL_POLICY": "Sometimes"}, "PULL_POLICY: "),
@@ -131,31 +137,31 @@ def test_defaults_are_operator_engines() -> None:
         ({"C2D_ENVIRONMENTS": "/no/such/file"}, "C2D_ENVIRONMENTS: cannot be read"),
     ],
 )
-def test_a_wrong_setting_is_named_and_its_value_not_shown(changes: dict[str, str], sentence: str) -> None:
+def test_an_invalid_setting_is_named_and_its_value_is_not_shown(changes: dict[str, str], sentence: str) -> None:
     with pytest.raises(InvalidSettings) as e:
         read({**BASE, **changes})
     assert str(e.value).startswith(sentence) and "tuple" not in str(e.value)
     assert "SECRET" not in str(e.value).replace("AWS_SECRET", "").replace("PULL_SECRET", "")
 
 
-def test_environments_that_are_wrong_are_not_said_to_be_missing_too() -> None:
+def test_an_invalid_environment_is_not_reported_as_missing_as_well() -> None:
     with pytest.raises(InvalidSettings) as e:
         read({**BASE, "nCPU": "-1"})
     assert str(e.value) == "nCPU: input should be greater than or equal to 0.001"
 
 
-def test_assets_need_a_key_that_opens_their_files() -> None:
+def test_ordered_assets_need_the_key_that_decrypts_their_files() -> None:
     with pytest.raises(InvalidSettings, match="access_control of environment ocean-compute: datatoken needs PROVIDER_PRIVATE_KEY"):
         read({**BASE, "access_control": "datatoken"})
     read({**BASE, "access_control": "datatoken", "PROVIDER_PRIVATE_KEY": ecies.new_private_key()})
 
 
-def test_a_missing_key_is_named() -> None:
+def test_a_missing_setting_is_named() -> None:
     with pytest.raises(InvalidSettings, match="OPERATOR_PRIVATE_KEY: is required"):
         read({"C2D_DATABASE_URL": "postgresql://x"})
 
 
-def test_a_yaml_file_gives_several_environments_that_share_what_it_leaves_out(tmp_path: Path) -> None:
+def test_the_environments_of_a_yaml_file_share_what_the_variables_set(tmp_path: Path) -> None:
     file = tmp_path / "environments.yaml"
     file.write_text("environments:\n- {id: small, ramGB: 2}\n- {id: large, nCPU: 8, maxJobs: 9}\n")
     small, large = read({**BASE, "C2D_ENVIRONMENTS": str(file), "maxJobs": "4"}).environments
@@ -166,14 +172,14 @@ def test_a_yaml_file_gives_several_environments_that_share_what_it_leaves_out(tm
     ("text", "sentence"),
     [
         ("environments: [{id: a, nosuch: 1}]", "environments[0].nosuch: is not a known field"),
-        ("environments: [{id: a}, {id: a}]", "environments: must be one or more, none with the id of another"),
+        ("environments: [{id: a}, {id: a}]", "environments: must be one or more, each with its own id"),
         ("environments: [5]", "environments[0]: "),
         ("environments: []", "environments: "),
-        ("a: 1", "must hold one key"),
+        ("a: 1", "must have one key"),
         ("{", "must be valid YAML"),
     ],
 )
-def test_a_bad_yaml_file_is_refused_with_what_is_wrong(tmp_path: Path, text: str, sentence: str) -> None:
+def test_an_invalid_yaml_file_is_rejected_with_the_reason(tmp_path: Path, text: str, sentence: str) -> None:
     file = tmp_path / "environments.yaml"
     file.write_text(text)
     with pytest.raises(InvalidSettings) as e:
@@ -181,6 +187,6 @@ def test_a_bad_yaml_file_is_refused_with_what_is_wrong(tmp_path: Path, text: str
     assert sentence in str(e.value)
 
 
-def test_settings_do_not_show_their_secrets() -> None:
+def test_the_text_of_settings_has_no_secrets() -> None:
     text = repr(read({**BASE, "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "AWSSECRET"}))
     assert KEY not in text and "DBSECRET" not in text and "AWSSECRET" not in text

@@ -11,7 +11,8 @@ from typing import Any
 from c2d.api.common.environment_status import max_job_seconds
 from c2d.api.common.untrusted_json import parse_json
 from c2d.errors import InvalidJob
-from c2d.settings.installation import Environment, Settings
+from c2d.settings.environment import Environment
+from c2d.settings.installation import Settings
 
 SHORTEST_RAWCODE = 11
 """Characters. Clients put a placeholder into a shorter rawcode; Ocean's pod-configuration ignores it too."""

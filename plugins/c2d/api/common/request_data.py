@@ -9,7 +9,7 @@ from fastapi import Request
 
 from c2d.api.common.untrusted_json import parse_json
 from c2d.errors import ApiError
-from c2d.jobs.model import is_text
+from c2d.jobs.patterns import is_text
 
 BODY_BYTES = 2 * 2**20
 PARSED_IN_LOOP_BYTES = 2**16

@@ -23,7 +23,7 @@ from c2d.api.operator_service.request import service_of, text_of
 from c2d.crypto.signatures import signer_of_hash
 from c2d.database.nonces import NONCE_LIMIT, Caller
 from c2d.errors import ApiError, InvalidSignature
-from c2d.jobs.model import ADDRESS
+from c2d.jobs.patterns import ADDRESS
 from c2d.settings.installation import Settings
 
 SELECTORS = ("agreementId", "jobId", "owner")

@@ -9,7 +9,8 @@ from typing import Any
 from c2d.api.common.job_fields import algorithm_conf, as_object, files_conf, parameters, remote_conf, run_seconds, whole_number
 from c2d.errors import ApiError, InvalidJob
 from c2d.jobs.model import Job
-from c2d.settings.installation import Environment, Settings
+from c2d.settings.environment import Environment
+from c2d.settings.installation import Settings
 
 STAGE_PARTS = ("algorithm", "compute", "input", "output")
 

@@ -10,7 +10,7 @@ from c2d.jobs.model import MOST_INPUTS
 from c2d.market.approval import ApprovedAsset
 from c2d.market.ddo import Asset
 from c2d.market.service_files import decrypt
-from c2d.settings.installation import Environment
+from c2d.settings.environment import Environment
 
 
 def approved_asset(

@@ -24,7 +24,7 @@ from c2d.crypto.signatures import public_key_of_hash, signer_of_hash
 from c2d.database.consumers import NONCE
 from c2d.errors import InvalidRequest, InvalidSignature, InvalidToken
 from c2d.jobs.ids import API_JOB_ID
-from c2d.jobs.model import ADDRESS
+from c2d.jobs.patterns import ADDRESS
 
 NONCE_FAULT = "The nonce must be higher than every nonce that this address has used before."
 

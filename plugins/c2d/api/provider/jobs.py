@@ -9,7 +9,8 @@ from c2d.api.common.job_fields import CONTAINER, algorithm_conf, parameters, run
 from c2d.jobs.model import Job
 from c2d.market.approval import ApprovedAsset, ApprovedCompute
 from c2d.market.compute_request import ComputeRequest
-from c2d.settings.installation import Environment, Settings
+from c2d.settings.environment import Environment
+from c2d.settings.installation import Settings
 
 
 def job_of(approved: ApprovedCompute, request: ComputeRequest, env: Environment, settings: Settings, public_key: str | None = None) -> Job:

@@ -15,7 +15,7 @@ from c2d.api.provider.service import ProviderService
 from c2d.errors import FetchError, RequestDenied, UpstreamUnavailable
 from c2d.market import fees
 from c2d.market.approval import ApprovedAsset
-from c2d.settings.installation import Environment
+from c2d.settings.environment import Environment
 
 OTHER_QUOTE_BYTES = 64 * 1024
 QUOTE_FIELDS = ("datatoken", "providerFee", "validOrder")

@@ -13,7 +13,7 @@ from c2d.api.provider.auth import Public
 from c2d.api.provider.service import service_of
 from c2d.errors import FetchError, RequestDenied
 from c2d.hooks import registry
-from c2d.jobs.model import DIGEST, IMAGE
+from c2d.jobs.patterns import DIGEST, IMAGE
 from c2d.market import asset_rules
 
 router = APIRouter(tags=["compute"])

@@ -16,7 +16,7 @@ from c2d.api.provider.published_ddo import PublishedDdo
 from c2d.api.provider.service import ProviderService, service_of
 from c2d.api.provider.validation import whole_number
 from c2d.errors import RequestDenied
-from c2d.jobs.model import ADDRESS, TRANSACTION
+from c2d.jobs.patterns import ADDRESS, TRANSACTION
 from c2d.market.chain_facts import ChainQuestions
 from c2d.market.fees import ZERO_ADDRESS
 
