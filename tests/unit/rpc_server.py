@@ -16,7 +16,7 @@ Behaviour = Callable[[list[dict[str, Any]]], tuple[int, Any]]
 
 
 def answers(calls: list[dict[str, Any]], **of_method: Any) -> list[dict[str, Any]]:
-    """The answers of a node of chain 8996 that knows nothing else but what is given by method."""
+    """The answers of a node of chain 8996: these results or errors by method, null for every other method."""
     results = {"eth_chainId": {"result": hex(8996)}, **of_method}
     return [{"jsonrpc": "2.0", "id": call["id"], **results.get(call["method"], {"result": None})} for call in calls]
 

@@ -29,7 +29,7 @@ class Contract:
     def call(self, chain_id: int, address: str, abi: Any, arguments: Any) -> Any:
         if "no" in arguments:
             raise ValueError("the contract refuses the call")
-        return {"chain": chain_id, "said": b"\x01"}
+        return {"chain": chain_id, "value": b"\x01"}
 
 
 def files(served: Files, most: int = 0) -> AssetFiles:
@@ -73,6 +73,6 @@ def test_every_type_of_file_is_fetched(served: Files) -> None:
     contract = {"type": "smartcontract", "address": "0x" + "11" * 20, "abi": abi}
     with files(served).open(contract, {"x": 1}, 8996) as answer:
         content = b"".join(answer.chunks())
-    assert json.loads(content) == {"chain": 8996, "said": "0x01"} and answer.length == len(content)
+    assert json.loads(content) == {"chain": 8996, "value": "0x01"} and answer.length == len(content)
     refused = {**contract, "abi": {**abi, "inputs": [{"name": "no", "type": "uint256"}]}}
     assert files(served).info(refused, {"no": 1}, 8996) is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from typing import Any
 
 import pytest
@@ -73,6 +74,20 @@ def test_a_contracts_result_becomes_text() -> None:
     start = approved(CONTRACT_FILE)
     asset = own_assets(start, files(contract_result=[1, "a"]))[start.datasets[0].asset.did]
     assert asset.files == (TextFile(text='[1, "a"]'),)
+
+
+@pytest.mark.parametrize(("checksum", "accepted"), [(hashlib.sha256(b'"code"').hexdigest(), True), (m.CHECKSUM, False)])
+def test_an_algorithm_in_a_contract_must_be_the_one_that_was_approved(checksum: str, accepted: bool) -> None:
+    """Its publisher could make the contract return other code after the checksum was computed."""
+    start = approved(m.URL)
+    assert start.algorithm is not None
+    algorithm = dataclasses.replace(start.algorithm, files=(CONTRACT_FILE,))
+    start = dataclasses.replace(start, algorithm=algorithm, algorithmChecksums=(checksum,))
+    if accepted:
+        assert own_assets(start, files(contract_result="code"))[algorithm.asset.did].files == (TextFile(text='"code"'),)
+    else:
+        with pytest.raises(FetchError, match="a contract's result is not the file that was approved"):
+            own_assets(start, files(contract_result="code"))
 
 
 @pytest.mark.parametrize("result", [None, "x" * CONTRACT_RESULT_BYTES], ids=["reverted", "too large"])
