@@ -7,5 +7,5 @@
 - `home`: the folder where a stack stores its secrets, ports, databases and logs
 - `demo`: `make demo`; `market`: `make demo-market` and the blockchain around it
 - `runner`: the pod runner, which serves the part of the Kubernetes API that jobs use
-- `venv`: makes the virtual environment
+- `uv`: installs packages, with pip's settings
 """

@@ -8,6 +8,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import psutil
@@ -74,6 +75,13 @@ def descendants(pid: int) -> list[int]:
         return [pid, *(child.pid for child in parent.children(recursive=True))]
     except psutil.NoSuchProcess:
         return []
+
+
+def running_time(pid: int) -> timedelta:
+    """How long a process has been running, in whole seconds; zero if it has ended."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return timedelta(seconds=round(time.time() - psutil.Process(pid).create_time()))
+    return timedelta()
 
 
 def proportional_memory(pids: list[int]) -> int:

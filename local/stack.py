@@ -21,7 +21,7 @@ from local.airflow_api import Client, now
 from local.env_files import env_file, read_env, write_env
 from local.home import PROJECT, Home, StackError, home
 from local.plan import make_plan
-from local.processes import descendants, is_alive, kill_session, proportional_memory
+from local.processes import descendants, is_alive, kill_session, proportional_memory, running_time
 from local.readiness import wait_until_ready
 from local.units import read_state, write_plan
 
@@ -105,20 +105,20 @@ def down(stack: Home) -> bool:
 
 
 def status(stack: Home) -> bool:
-    """Print each process with its state and memory, and how to log in. Returns whether the stack is running."""
+    """Print each process with its state, its age and its memory, and how to log in. Returns whether the stack is running."""
     state = read_state(stack.run) if is_running(stack) else None
     if state is None:
         print("The stack is not running. `make up` starts it.")
         return False
     total = proportional_memory([state.pid])
-    print(f"{'process':15} {'state':10} {'pid':>8} {'memory':>9}")
+    print(f"{'process':15} {'state':10} {'pid':>8} {'running':>10} {'memory':>9}")
     for name, unit in state.units.items():
         if unit.pid:
             memory = proportional_memory(descendants(unit.pid))
             total += memory
             restarts = f"   restarted {unit.restarts} times" if unit.restarts else ""
-            print(f"{name:15} {unit.state:10} {unit.pid:8} {memory / 1e6:6.0f} MB{restarts}")
-    print(f"{'total':15} {'':10} {'':8} {total / 1e6:6.0f} MB")
+            print(f"{name:15} {unit.state:10} {unit.pid:8} {running_time(unit.pid)!s:>10} {memory / 1e6:6.0f} MB{restarts}")
+    print(f"{'total':15} {'':10} {'':8} {'':10} {total / 1e6:6.0f} MB")
     if stack.env_file.exists():
         print(f"\nAirflow: {login(read_env(stack.env_file))}")
     return True
