@@ -1,4 +1,4 @@
-"""A job with orders, as its configure task sees it: the real chain, the jobs' real tables, files served on loopback."""
+"""The configure task of a job with orders, on a real chain and the jobs' real tables, with files served on loopback."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import sqlalchemy as sa
@@ -21,11 +21,15 @@ from c2d.database.consumers import Consumers
 from c2d.database.jobs import JobRepository
 from c2d.database.tables import jobs
 from c2d.errors import ManifestRejected, UpstreamUnavailable
+from c2d.hooks.kubernetes import Pods
 from c2d.jobs.model import Job
+from c2d.jobs.status import Stage
 from c2d.market import fees
 from c2d.operators.configure import ConfigureOperator
+from c2d.operators.context import StageContext
 from c2d.settings import installation
 from tests.unit import sample_market as m
+from tests.unit.operators.stage import FakePods
 from tests.unit.rpc_server import no_logs, server  # noqa: F401
 
 CODE = b"print('trusted')"
@@ -33,12 +37,12 @@ CODE = b"print('trusted')"
 
 @pytest.fixture(scope="module")
 def files() -> Iterator[dict[str, Any]]:
-    """A server for the assets' files: by path, what it answers. ``asked``: the paths that were asked for."""
-    served: dict[str, Any] = {"asked": [], "/code": CODE}
+    """The content of a server for the assets' files, by path. ``requested``: the paths of its requests."""
+    served: dict[str, Any] = {"requested": [], "/code": CODE}
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            served["asked"].append(self.path)
+            served["requested"].append(self.path)
             content = served.get(self.path.split("?")[0])
             self.send_response(404 if content is None else 200)
             self.send_header("Content-Length", str(len(content or b"")))
@@ -130,13 +134,23 @@ def deal(chain: Any, files: dict[str, Any]) -> Deal:
     return Deal(chain, asset, data, algorithm, tx, algorithm_tx, consumer)
 
 
-@pytest.fixture
-def configure(chain: Any, database_url: str) -> Callable[..., ConfigureOperator]:
-    """The configure task of a job that was opened in the jobs' tables."""
+@dataclass
+class Configure:
+    """The configure task of one job."""
 
-    def make(wanted: Job, job_id: str = "j1", url: str = "", provider: str | None = None, **variables: str) -> ConfigureOperator:
-        operator = ConfigureOperator()
-        operator.settings = installation.read(
+    ctx: StageContext
+
+    def stage_json(self) -> Any:
+        """What its pod gets."""
+        return json.loads(ConfigureOperator().stage_input(self.ctx, {})["stage.json"])
+
+
+@pytest.fixture
+def configure(chain: Any, database_url: str, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Configure]:
+    """The configure task of a job that has a row. DatatokenHook reads NETWORK_URL from the settings of the last one made."""
+
+    def make(job: Job, job_id: str = "j1", url: str = "", provider: str | None = None, **variables: str) -> Configure:
+        settings = installation.read(
             {
                 "OPERATOR_PRIVATE_KEY": ecies.new_private_key(),
                 "PROVIDER_PRIVATE_KEY": m.PROVIDER_KEY,
@@ -149,43 +163,43 @@ def configure(chain: Any, database_url: str) -> Callable[..., ConfigureOperator]
                 **variables,
             }
         )
-        operator.environment, operator.job_id, operator.job = operator.settings.environments[0], job_id, wanted
-        operator.store = JobRepository(database_url)
-        operator.store.open_job(job_id, "ocean-compute", wanted)
+        monkeypatch.setattr(installation, "load", lambda: settings)
+        repository = JobRepository(database_url)
+        repository.open_job(job_id, "ocean-compute", job)
         if provider:
-            with operator.store.engine.begin() as c:
+            with repository.engine.begin() as c:
                 c.execute(sa.update(jobs).where(jobs.c.jobId == job_id).values(provider=provider))
-        return operator
+        pods = cast(Pods, FakePods())
+        return Configure(StageContext(Stage.CONFIGURE, job_id, job, settings.environments[0], settings, repository, pods))
 
     return make
 
 
 @pytest.fixture(autouse=True)
-def known(monkeypatch: pytest.MonkeyPatch) -> None:
-    """DatatokenHook takes NETWORK_URL from the operator's settings, as there is no Airflow connection here."""
+def no_connection() -> None:
+    """There is no Airflow connection, so DatatokenHook reads NETWORK_URL from the settings."""
     from c2d.hooks import connections
 
     connections._connection.cache_clear()
 
 
-def test_what_is_fetched_is_opened_here_and_nowhere_else(deal: Deal, configure: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    wanted = deal.job("j1", 1)
-    operator = configure(wanted)
-    monkeypatch.setattr(installation, "load", lambda: operator.settings)
-    content = json.loads(operator.content({})["stage.json"])
+def test_configure_gets_the_decrypted_files_and_nobody_else(deal: Deal, configure: Any) -> None:
+    job = deal.job("j1", 1)
+    task = configure(job)
+    content = task.stage_json()
     (data,), algorithm = content["inputs"], content["algorithm"]
     assert data["files"][0] == {"type": "url", "url": m.URL["url"], "method": "GET", "headers": {"X-Key": "TOPSECRET"}}
     assert data["files"][1]["method"] == "POST" and json.loads(data["files"][1]["body"]) == {"query": "{ birds }"}
     assert data["ddo"]["id"] == deal.data["id"]
-    # The code that is fetched later must be the one that was trusted now.
+    # The code that is fetched later must be the code that was approved now.
     assert algorithm["files"][0]["checksum"] == "sha256:" + hashlib.sha256(CODE).hexdigest()
-    assert operator.store.network_allowed("j1") is True
-    assert "TOPSECRET" not in json.dumps(wanted.dump()) and "TOPSECRET" not in repr(operator.store.job("j1"))
-    assert json.loads(operator.content({})["stage.json"]) == content, "a further try of the same job"
+    assert task.ctx.repository.network_allowed("j1") is True
+    assert "TOPSECRET" not in json.dumps(job.dump()) and "TOPSECRET" not in repr(task.ctx.repository.job("j1"))
+    assert task.stage_json() == content, "a later try of the same job gets the same"
 
 
-def test_a_jobs_first_task_does_not_wait_for_web3(deal: Deal) -> None:
-    """It is a fresh process for each job, and to load web3 takes a second; what it asks of a chain it asks without."""
+def test_the_configure_task_does_not_load_web3(deal: Deal) -> None:
+    """Loading web3 takes a second, in a new process for each job. The task reads the chain without it."""
     program = """
 import sys
 from c2d.market.chain_facts import ChainQuestions
@@ -203,83 +217,77 @@ sys.exit("web3 was loaded" if "web3" in sys.modules else 0)
     assert done.returncode == 0, done.stderr[-2000:]
 
 
-def test_the_owners_signature_is_good_for_one_job(deal: Deal, configure: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_owners_signature_is_valid_for_one_job(deal: Deal, configure: Any) -> None:
     first, second = configure(deal.job("j1", 5)), configure(deal.job("j2", 5), "j2")
-    monkeypatch.setattr(installation, "load", lambda: first.settings)
-    first.content({})
+    first.stage_json()
     with pytest.raises(
         ManifestRejected, match="nonce: must be higher than every nonce that the owner has used at the Provider API, and new"
     ):
-        second.content({})
-    configure(deal.job("j4", 4), "j4").content({})  # runs that were started together are looked at in any order
-    own = Consumers(first.settings.C2D_DATABASE_URL, m.PROVIDER_KEY)
+        second.stage_json()
+    configure(deal.job("j4", 4), "j4").stage_json()  # runs that start together are checked in any order
+    own = Consumers(first.ctx.settings.C2D_DATABASE_URL, m.PROVIDER_KEY)
     owner, did = deal.consumer.address, deal.data["id"]
-    assert not own.use_nonce(owner, "5", f"{owner}{did}5"), "nor is it a compute start's any more"
+    assert not own.use_nonce(owner, "5", f"{owner}{did}5"), "the nonce is not valid at the Provider API either"
     assert own.use_nonce(owner, "6", f"{owner}{did}6")
-    for nonce in (3, 5, 6):  # and what the API has passed is good for no run
+    for nonce in (3, 5, 6):  # a nonce that the Provider API has seen, or one below it, is not valid for a run
         with pytest.raises(ManifestRejected, match="nonce: must be higher"):
-            configure(deal.job(f"late{nonce}", nonce), f"late{nonce}").content({})
+            configure(deal.job(f"late{nonce}", nonce), f"late{nonce}").stage_json()
     with pytest.raises(ManifestRejected, match="signature: must be the owner's"):
-        configure(deal.job("j3", 6).model_copy(update={"nonce": 7}), "j3").content({})
+        configure(deal.job("j3", 6).model_copy(update={"nonce": 7}), "j3").stage_json()
 
 
-def test_no_order_no_file(deal: Deal, files: dict[str, Any], configure: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_valid_order_no_file_is_fetched(deal: Deal, files: dict[str, Any], configure: Any) -> None:
     stranger = deal.chain.accounts[4]
     mine = deal.job("j1", 9)
     of_another = Deal(**{**vars(deal), "consumer": stranger}).job("j2", 1)
     no_tx = deal.job("j3", 2, inputs=[{**mine.dump()["inputs"][0], "order": {"txId": "0x" + "00" * 32, "serviceId": "compute_1"}}])
-    operator = configure(mine)
-    monkeypatch.setattr(installation, "load", lambda: operator.settings)
-    for wanted, said in (
+    task = configure(mine)
+    for job, error in (
         (of_another, "dataset.serviceId: order_invalid (Provider 8996: sender of order transaction is not the consumer/payer.)"),
         (no_tx, "dataset.serviceId: order_invalid (Provider 8996: Failed to get tx receipt for the `startOrder` transaction.)"),
     ):
         with pytest.raises(ManifestRejected) as e:
-            configure(wanted, f"x{wanted.nonce}{wanted.owner[-4:].lower()}").content({})
-        assert str(e.value) == said
+            configure(job, f"x{job.nonce}{job.owner[-4:].lower()}").stage_json()
+        assert str(e.value) == error
     with pytest.raises(ManifestRejected, match="algorithm: file_unavailable"):
         files["/code"] = None
         try:
-            operator.content({})
+            task.stage_json()
         finally:
             files["/code"] = CODE
     files["/code"] = b"print('changed')"
     try:
         with pytest.raises(ManifestRejected, match="dataset: algorithm_file_checksum_mismatch"):
-            operator.content({})
+            task.stage_json()
     finally:
         files["/code"] = CODE
-    assert not any("graphql" in path for path in files["asked"])
+    assert not any("graphql" in path for path in files["requested"])
 
 
-def test_an_asset_that_is_disabled_after_the_order(deal: Deal, configure: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    operator = configure(deal.job("j1", 1))
-    monkeypatch.setattr(installation, "load", lambda: operator.settings)
+def test_an_asset_that_was_disabled_after_the_order_is_rejected(deal: Deal, configure: Any) -> None:
+    task = configure(deal.job("j1", 1))
     deal.chain.set_state(deal.asset, 4)
     try:
         with pytest.raises(ManifestRejected, match="dataset: Asset is not consumable"):
-            operator.content({})
+            task.stage_json()
     finally:
         deal.chain.set_state(deal.asset, 0)
 
 
-def test_a_ddo_that_was_changed_on_the_way(deal: Deal, configure: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_ddo_that_differs_from_the_one_on_chain_is_rejected(deal: Deal, configure: Any) -> None:
     altered = json.loads(json.dumps(deal.data))
     altered["services"][0]["compute"]["publisherTrustedAlgorithms"] = []
-    wanted = deal.job("j1", 1, inputs=[{**deal.job("j1", 1).dump()["inputs"][0], "ddo": altered}])
-    operator = configure(wanted)
-    monkeypatch.setattr(installation, "load", lambda: operator.settings)
+    task = configure(deal.job("j1", 1, inputs=[{**deal.job("j1", 1).dump()["inputs"][0], "ddo": altered}]))
     with pytest.raises(ManifestRejected, match="dataset: Asset malformed or disabled"):
-        operator.content({})
+        task.stage_json()
 
 
-def test_a_former_ddo_does_not_pass_where_the_node_gives_no_logs(
+def test_an_older_ddo_is_not_accepted_if_the_node_serves_no_events(
     deal: Deal,
     configure: Any,
     server: Any,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Its owner allows no raw code any more; the consumer brings the old one with its event."""
+    """The publisher no longer allows raw code. The consumer sends the older DDO, with its event."""
     publisher = deal.chain.accounts[1]
     asset, old = publish(deal.chain, publisher.address, lambda a: m.document(a.nft, [m.service(a.nft, a.datatoken)]))
     new = json.loads(json.dumps(old))
@@ -293,68 +301,62 @@ def test_a_former_ddo_does_not_pass_where_the_node_gives_no_logs(
     code = {"rawcode": "print('leak')", "container": m.CONTAINER}
     job = deal.job("j1", 1, inputs=[{"id": old["id"], "order": order, "ddo": brought}], algorithm=code)
     job = job.model_copy(update={"signature": signatures.sign_hash(deal.consumer.key, admission.signed_text(job))})
-    operator = configure(job, url=server(no_logs(deal.chain)))
-    monkeypatch.setattr(installation, "load", lambda: operator.settings)
+    task = configure(job, url=server(no_logs(deal.chain)))
     with pytest.raises(UpstreamUnavailable, match="chain 8996: the RPC servers give no events of"):
-        operator.content({})
+        task.stage_json()
 
 
-def test_a_chain_that_does_not_answer_is_no_pass_and_is_tried_again(deal: Deal, configure: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    operator = configure(deal.job("j1", 1), url="http://127.0.0.1:1/KEY")
-    monkeypatch.setattr(installation, "load", lambda: operator.settings)
+def test_a_chain_that_does_not_answer_is_asked_again_later(deal: Deal, configure: Any) -> None:
+    task = configure(deal.job("j1", 1), url="http://127.0.0.1:1/KEY")
     with pytest.raises(UpstreamUnavailable, match="chain 8996: no RPC server answers; try again later") as e:
-        operator.content({})
+        task.stage_json()
     assert "KEY" not in str(e.value) and "127.0.0.1" not in str(e.value)
 
 
-def test_a_job_that_waited_in_our_queue_keeps_what_it_has_paid_for(deal: Deal, configure: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    kept = deal.chain.snapshot()
+def test_an_order_does_not_expire_while_its_job_waits_in_the_queue(deal: Deal, configure: Any) -> None:
+    snapshot = deal.chain.snapshot()
     try:
-        operator = configure(Job.parse({**deal.job("j1", 1).dump()}, "ocean-compute"), provider="0x" + "aa" * 20)
-        monkeypatch.setattr(installation, "load", lambda: operator.settings)
+        task = configure(Job.parse({**deal.job("j1", 1).dump()}, "ocean-compute"), provider="0x" + "aa" * 20)
         deal.chain.forward(2 * 3600)
         with pytest.raises(ManifestRejected, match="order_invalid"):
-            configure(deal.job("j2", 9), "j2").content({})
-        operator.content({})
+            configure(deal.job("j2", 9), "j2").stage_json()
+        task.stage_json()
     finally:
-        deal.chain.revert(kept)
+        deal.chain.revert(snapshot)
 
 
-def test_an_order_for_one_job(deal: Deal, configure: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    operator = configure(deal.job("j1", 1), C2D_ORDERS_ONCE="1")
-    monkeypatch.setattr(installation, "load", lambda: operator.settings)
-    operator.content({})
-    operator.content({})
+def test_with_orders_once_an_order_is_valid_for_one_job(deal: Deal, configure: Any) -> None:
+    task = configure(deal.job("j1", 1), C2D_ORDERS_ONCE="1")
+    task.stage_json()
+    task.stage_json()
     with pytest.raises(ManifestRejected, match="has been used for another job; order it again"):
-        configure(deal.job("j2", 2), "j2", C2D_ORDERS_ONCE="1").content({})
-    # Whatever the job says of the order's chain, and however the transaction is written.
+        configure(deal.job("j2", 2), "j2", C2D_ORDERS_ONCE="1").stage_json()
+    # Neither another chainId nor another spelling of the transaction makes it a new order.
     with pytest.raises(ManifestRejected, match="has been used for another job; order it again"):
-        configure(deal.job("j3", 3, chainId=1), "j3", C2D_ORDERS_ONCE="1").content({})
-    shouted = {**deal.job("j4", 4).dump()["inputs"][0], "order": {"txId": f"0x{deal.data_tx[2:].upper()}", "serviceId": "compute_1"}}
+        configure(deal.job("j3", 3, chainId=1), "j3", C2D_ORDERS_ONCE="1").stage_json()
+    upper_case = {**deal.job("j4", 4).dump()["inputs"][0], "order": {"txId": f"0x{deal.data_tx[2:].upper()}", "serviceId": "compute_1"}}
     with pytest.raises(ManifestRejected, match="has been used for another job; order it again"):
-        configure(deal.job("j4", 4, inputs=[shouted]), "j4", C2D_ORDERS_ONCE="1").content({})
+        configure(deal.job("j4", 4, inputs=[upper_case]), "j4", C2D_ORDERS_ONCE="1").stage_json()
 
 
-def test_an_order_for_one_job_is_not_for_more_by_being_used_on(deal: Deal, configure: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Anybody may use an order on, for a fee that may be nothing; the datatoken was paid once."""
-    operator = configure(deal.job("j1", 1), C2D_ORDERS_ONCE="1")
-    monkeypatch.setattr(installation, "load", lambda: operator.settings)
-    operator.content({})
+def test_with_orders_once_a_reused_order_is_not_valid_for_another_job(deal: Deal, configure: Any) -> None:
+    """Anybody can reuse an order for a fee, which may be zero. The datatoken was paid once."""
+    task = configure(deal.job("j1", 1), C2D_ORDERS_ONCE="1")
+    task.stage_json()
     fee = fee_for(deal.chain, deal.data, "ocean-compute")
     again = deal.chain.reuse_order(deal.consumer.address, deal.asset.datatoken, deal.data_tx, fee)
     second = Deal(**{**vars(deal), "data_tx": again})
     with pytest.raises(ManifestRejected, match="has been used for another job; order it again"):
-        configure(second.job("j2", 2), "j2", C2D_ORDERS_ONCE="1").content({})
-    configure(second.job("j3", 3), "j3", C2D_ORDERS_ONCE="0").content({})
+        configure(second.job("j2", 2), "j2", C2D_ORDERS_ONCE="1").stage_json()
+    configure(second.job("j3", 3), "j3", C2D_ORDERS_ONCE="0").stage_json()
 
 
-def test_the_operator_may_forbid_the_network(deal: Deal, configure: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    operator = configure(deal.job("j1", 1), enableNetwork="0")
-    monkeypatch.setattr(installation, "load", lambda: operator.settings)
-    operator.content({})
-    assert operator.store.network_allowed("j1") is False
+def test_the_environment_can_forbid_the_network(deal: Deal, configure: Any) -> None:
+    task = configure(deal.job("j1", 1), enableNetwork="0")
+    task.stage_json()
+    assert task.ctx.repository.network_allowed("j1") is False
 
 
-def test_without_a_providers_key_no_asset_is_kept_here(deal: Deal, configure: Any) -> None:
-    with pytest.raises(ManifestRejected, match="no assets are kept here"):
-        configure(deal.job("j1", 1), PROVIDER_PRIVATE_KEY="", access_control="open").content({})
+def test_orders_are_rejected_by_an_installation_without_a_providers_key(deal: Deal, configure: Any) -> None:
+    with pytest.raises(ManifestRejected, match="PROVIDER_PRIVATE_KEY is not set"):
+        configure(deal.job("j1", 1), PROVIDER_PRIVATE_KEY="", access_control="open").stage_json()
