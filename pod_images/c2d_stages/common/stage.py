@@ -4,7 +4,8 @@ import json
 import os
 import signal
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 from c2d.contract import ANSWER_BYTES, INPUT_FAILED, Failure
 from c2d.errors import InvalidField
@@ -31,8 +32,7 @@ class Stopped(BaseException):
     """SIGTERM arrived. Not an Exception, so that handlers of ordinary errors do not catch it."""
 
 
-@dataclass(frozen=True)
-class Paths:
+class Paths(NamedTuple):
     """Where a stage finds its files. `root` is empty in a pod."""
 
     root: str

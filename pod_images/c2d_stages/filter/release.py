@@ -5,7 +5,6 @@ import heapq
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from c2d.contract import FilterLimits, Release, ReleasedFile, Withheld
@@ -22,27 +21,23 @@ ALGORITHM_LOG = "logs/algorithm.log"
 Kind = Literal["output", "algorithmLog"]
 
 
-@dataclass
 class Room:
     """What may still be released from one folder. `bytes_limit`: the name of the limit of its total size in stage.json."""
 
-    files: int
-    bytes: int
-    file_bytes: int
-    bytes_limit: str
+    def __init__(self, files: int, bytes: int, file_bytes: int, bytes_limit: str):
+        self.files, self.bytes, self.file_bytes, self.bytes_limit = files, bytes, file_bytes, bytes_limit
 
 
-@dataclass
 class Verdict:
     """What has been decided so far."""
 
-    limits: FilterLimits
-    log: StageLog
-    names_left: int  # that may still be examined
-    files: list[ReleasedFile] = field(default_factory=list)
-    withheld: list[Withheld] = field(default_factory=list)
-    withheld_count: int = 0
-    buffer: memoryview = field(default_factory=new_buffer)
+    def __init__(self, limits: FilterLimits, log: StageLog):
+        self.limits, self.log = limits, log
+        self.names_left = NAMES_PER_FILE * max(limits.files, 100)  # that may still be examined
+        self.files: list[ReleasedFile] = []
+        self.withheld: list[Withheld] = []
+        self.withheld_count = 0
+        self.buffer = new_buffer()
 
     def withhold(self, path: bytes, reason: str, count: int = 1) -> None:
         if self.withheld_count < WITHHELD_LINES:
@@ -61,7 +56,7 @@ class Verdict:
 
 def judge(data: str, limits: FilterLimits, log: StageLog) -> Verdict:
     """Walk outputs and logs below the folder `data`. Raises OSError if one of them exists but cannot be listed."""
-    verdict = Verdict(limits, log, names_left=NAMES_PER_FILE * max(limits.files, 100))
+    verdict = Verdict(limits, log)
     outputs_room = Room(limits.files, limits.totalBytes, limits.fileBytes, "totalBytes")
     logs_room = Room(limits.files, limits.logBytes, limits.logBytes, "logBytes")
     top = os.open(data, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
