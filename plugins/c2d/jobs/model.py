@@ -33,7 +33,7 @@ TEXT_CHARS = 4096
 
 
 class Output(Closed):
-    """The consumer's part in where the results go."""
+    """What the consumer decides about the results."""
 
     metadataUri: str | None = Field(
         default=None, max_length=2048, pattern=HTTP_URL, description="the metadata cache that serves the DDOs of assets with remote"

@@ -57,7 +57,7 @@ class Status(IntEnum):
     UPLOAD_FAILED = 62, "Failed to upload results to storage", True
     """The results could not be published. `c2d republish` can still bring the job to 70 while its volume exists."""
     FINISHED = 70, "Job finished", True
-    """The job has ended: with results and logs published, or stopped. :class:`Reason` tells how."""
+    """The job has ended: with results and logs published, or stopped. :class:`Reason` is how."""
 
 
 class Reason(StrEnum):

@@ -60,7 +60,7 @@ class ConfigureOperator(C2DPodOperator):
         """
         own = ctx.settings.provider
         if not own.PROVIDER_PRIVATE_KEY:
-            raise InvalidJob("order: this installation is no Provider, because PROVIDER_PRIVATE_KEY is not set; use remote or files")
+            raise InvalidJob("order: cannot be used here, because PROVIDER_PRIVATE_KEY is not set; use files or remote")
         if provider is None:
             _use_nonce(ctx)
         files = asset_files(own, DatatokenHook(seconds=own.REQUEST_TIMEOUT))
@@ -76,7 +76,7 @@ class ConfigureOperator(C2DPodOperator):
 
 
 def _use_nonce(ctx: StageContext) -> None:
-    """Use up the nonce that the owner signed, so that the signature, which admission has checked, is good for this job only.
+    """Use up the nonce that the owner signed, so that the signature, which admission has checked, is valid for this job only.
 
     :raises InvalidJob: the nonce has been used, or is too low.
     """

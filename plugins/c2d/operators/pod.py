@@ -54,14 +54,23 @@ class WorkerStopped(AirflowException):
 
 
 class C2DPodOperator(KubernetesPodOperator):
-    """Runs one stage of a job. A subclass states what is particular to its stage, with the methods of the first part."""
+    """Runs one stage of a job. A subclass states what is particular to its stage. Its methods are called in this order::
+
+        prepare
+        stage_input, allows_network           only if a new pod is created
+        on_container_start, on_log_line ...   while the pod is followed
+        stage_end                             then its result is recorded, and the pod deleted
+        conclude                              the only one if an earlier try recorded the stage's end
+
+    ``on_stop`` is called instead of the rest if the job is stopped.
+    """
 
     template_fields: Sequence[str] = ()
     stage: ClassVar[Stage]
     opens_secrets: ClassVar[bool] = False
     """Whether the stage needs the job's secrets in clear."""
     new_secret_per_pod: ClassVar[bool] = False
-    """Whether each pod of the stage has a Secret of its own, because the content of an earlier one no longer holds."""
+    """Whether each pod of the stage has a Secret of its own, because the content of an earlier one is outdated."""
 
     def __init__(self, **kwargs: Any) -> None:
         kwargs = {
@@ -210,7 +219,7 @@ class C2DPodOperator(KubernetesPodOperator):
     def _pod(self, ctx: StageContext, ends_ok: dict[Stage, bool], may_exist: bool) -> dict[str, Any]:
         """The stage's pod: that of an earlier try, or a new one.
 
-        :param may_exist: look for a pod first. Without it, an existing pod is found when it cannot be created.
+        :param may_exist: look for an existing pod first. It would be found without that as well, after a vain attempt to create it.
         """
         existing = ctx.pods.read(ctx.pod_name) if may_exist else None
         if existing and not existing["metadata"].get("deletionTimestamp"):

@@ -20,7 +20,7 @@ from c2d.results.stores import JobResultStores, Published
 class PublishOperator(C2DPodOperator):
     """Runs however the earlier stages ended, so that the owner always gets the logs. Ends the job and deletes its objects.
 
-    The task fails if the job has failed, so that the DAG run shows it. Its message tells whether results were published all the same.
+    The task fails if the job has failed, so that the DAG run shows it. Its message states whether the results were published all the same.
     """
 
     stage = Stage.PUBLISH

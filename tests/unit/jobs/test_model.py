@@ -24,7 +24,7 @@ INVALID = {
     "unknown key inside": ({"algorithm.container.nosuch": 1}, "algorithm.container.nosuch: is not a known field"),
     "no algorithm": ({"algorithm": ...}, "algorithm: is required"),
     "no owner": ({"owner": ...}, "owner: is required"),
-    "owner is no address": ({"owner": "me"}, "owner: must be 0x followed by 40 hex digits"),
+    "owner is not an address": ({"owner": "me"}, "owner: must be 0x followed by 40 hex digits"),
     "file scheme": ({"inputs.0.files.0.url": "file:///etc/passwd"}, "inputs[0].files[0].url: must begin with http:// or https://"),
     "ftp scheme": ({"inputs.0.files.0.url": "ftp://h/x"}, "inputs[0].files[0].url: must begin with http:// or https://"),
     "no host": ({"inputs.0.files.0.url": "http:///x"}, "inputs[0].files[0].url: must be a URL with a host"),
@@ -200,8 +200,8 @@ def test_owner_and_urls_are_parsed_unchanged() -> None:
 def test_a_ddo_is_kept_as_text_so_that_a_database_does_not_reorder_its_keys() -> None:
     ddo = {"@context": [], "zz": "é", "a": {"b": 1, "a": None}}
     text = '{"@context":[],"zz":"é","a":{"b":1,"a":null}}'
-    for given in (ddo, text):
-        it = Job.parse(job(**{"inputs.0.ddo": given, "algorithm.ddo": given}), "here")
+    for sent in (ddo, text):
+        it = Job.parse(job(**{"inputs.0.ddo": sent, "algorithm.ddo": sent}), "here")
         assert it.ddos == [text, text] and it.dump()["inputs"][0]["ddo"] == text
         assert Job.parse(it.dump(), "here") == it
     for wrong in ("{", "[]", 5, []):

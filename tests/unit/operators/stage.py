@@ -31,7 +31,7 @@ NODE_LOST: dict[str, Any] = {"status": {"phase": "Failed", "reason": "NodeLost",
 
 
 class FakePods:
-    """Pods whose events come in a given order. Asking for another one fails the test.
+    """Pods with a script of events. Asking for more than these fails the test.
 
     :param existing: the pod of an earlier try.
     """

@@ -282,24 +282,18 @@ def test_a_ddo_that_differs_from_the_one_on_chain_is_rejected(deal: Deal, config
         task.stage_json()
 
 
-def test_an_older_ddo_is_not_accepted_if_the_node_serves_no_events(
-    deal: Deal,
-    configure: Any,
-    server: Any,
-) -> None:
+def test_an_older_ddo_is_not_accepted_if_the_node_serves_no_events(deal: Deal, configure: Any, server: Any) -> None:
     """The publisher no longer allows raw code. The consumer sends the older DDO, with its event."""
     publisher = deal.chain.accounts[1]
     asset, old = publish(deal.chain, publisher.address, lambda a: m.document(a.nft, [m.service(a.nft, a.datatoken)]))
     new = json.loads(json.dumps(old))
     new["services"][0]["compute"]["allowRawAlgorithm"] = False
-    was, now = m.text_of(old), m.text_of(new)
-    former = {"tx": deal.chain.set_metadata(asset, was, hashlib.sha256(was).hexdigest()), "block": 0}
-    deal.chain.set_metadata(asset, now, hashlib.sha256(now).hexdigest())
+    events = [deal.chain.set_metadata(asset, text, hashlib.sha256(text).hexdigest()) for text in (m.text_of(old), m.text_of(new))]
     tx = deal.chain.buy(asset, deal.consumer.address, fee_for(deal.chain, new, "ocean-compute"))
-    brought = {**old, "event": former}
+    sent = {**old, "event": {"tx": events[0], "block": 0}}
     order = {"txId": tx, "serviceId": "compute_1"}
     code = {"rawcode": "print('leak')", "container": m.CONTAINER}
-    job = deal.job("j1", 1, inputs=[{"id": old["id"], "order": order, "ddo": brought}], algorithm=code)
+    job = deal.job("j1", 1, inputs=[{"id": old["id"], "order": order, "ddo": sent}], algorithm=code)
     job = job.model_copy(update={"signature": signatures.sign_hash(deal.consumer.key, admission.signed_text(job))})
     task = configure(job, url=server(no_logs(deal.chain)))
     with pytest.raises(UpstreamUnavailable, match="chain 8996: the RPC servers give no events of"):

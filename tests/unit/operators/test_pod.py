@@ -118,13 +118,13 @@ def test_a_stage_whose_end_is_recorded_does_not_run_again(ok: bool, monkeypatch:
 def connections(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
     """What on_kill finds over its own connections."""
     pods = FakePods()
-    found = SimpleNamespace(pods=pods, repository=FakeRepository(pods.done))
-    monkeypatch.setattr(pod_module, "Pods", lambda api, namespace: found.pods)
-    monkeypatch.setattr(pod_module, "JobRepository", lambda url: found.repository)
+    fakes = SimpleNamespace(pods=pods, repository=FakeRepository(pods.done))
+    monkeypatch.setattr(pod_module, "Pods", lambda api, namespace: fakes.pods)
+    monkeypatch.setattr(pod_module, "JobRepository", lambda url: fakes.repository)
     monkeypatch.setattr("kubernetes.client.ApiClient", lambda configuration: None)
     monkeypatch.setattr(Retention, "__init__", lambda self, repository: None)
     monkeypatch.setattr(Retention, "abandon", lambda self, job_id, stores: pods.done.append(("abandon", job_id, stores)))
-    return found
+    return fakes
 
 
 def active(operator: C2DPodOperator) -> C2DPodOperator:
