@@ -20,7 +20,7 @@ from tests.e2e.client import Job, Stack, until
 from tests.e2e.confs import IMAGE, conf, data_set, file
 from tests.e2e.data_server import ALGORITHM
 from tests.unit import sample_market as m
-from tests.unit.operators.test_ordered_jobs import fee_for, publish
+from tests.unit.operators.test_configure_orders import fee_for, publish
 
 NONCES = itertools.count(time.time_ns())
 

@@ -19,7 +19,7 @@ from c2d.market.case import OperatorRules
 from c2d.market.chain_facts import ChainQuestions
 from c2d.market.compute_request import AlgorithmRequest, AssetRequest, ComputeRequest
 from tests.unit import sample_market as m
-from tests.unit.operators.test_ordered_jobs import fee_for, publish
+from tests.unit.operators.test_configure_orders import fee_for, publish
 from tests.unit.rpc_server import Behaviour, answers, no_logs, server  # noqa: F401
 
 
