@@ -35,7 +35,7 @@ test: venv-dev ## run all tests on this machine; with C2D_CLUSTER=kubernetes, on
 	@$(PY) -m pytest $(ARGS)
 coverage: ## run the tests and report which lines they covered
 	@$(MAKE) --no-print-directory test ARGS="--cov $(ARGS)"
-bench: venv-dev ## measure what a job costs beside a bare chain of the same pods, and how fast data moves
+bench: venv-dev ## measure what a job costs beside the same pods without Airflow, and how fast data moves
 	@$(PY) -m tests.bench $(ARGS)
 lint: venv-dev ## check style, types and the imports between packages
 	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/mypy && $(VENV)/bin/lint-imports --no-logo
