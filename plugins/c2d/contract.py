@@ -267,7 +267,7 @@ Target = DirectoryTarget | S3Target | IpfsTarget
 
 @record
 class EncryptionKeys(Record):
-    """The keys of the job's results, in hex (docs/encryption.md)."""
+    """The keys of the job's results, in hex (docs/reference/encryption.md)."""
 
     results: Sha256  # of outputs, the algorithm's log and the manifest
     adminlogs: Sha256  # of the admin logs

@@ -1,4 +1,4 @@
-"""What is stored if results are encrypted (docs/encryption.md)."""
+"""What is stored if results are encrypted (docs/reference/encryption.md)."""
 
 import hashlib
 from collections.abc import Iterator, Sequence

@@ -21,7 +21,7 @@ class Item:
     """One file to publish.
 
     path, contentType, content: of what goes into the store. name: its path in the manifest. size, sha256: of the file itself.
-    encrypted: who can decrypt the content (docs/encryption.md); None if it is the file itself.
+    encrypted: who can decrypt the content (docs/reference/encryption.md); None if it is the file itself.
     """
 
     path: str
